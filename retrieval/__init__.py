@@ -1,0 +1,1 @@
+"""Stores, searches and serves: releases on disk, indexes over item vectors, and the Retriever."""

@@ -1,0 +1,1 @@
+"""Searchable item vectors, behind one contract."""

@@ -1,0 +1,1 @@
+"""Immutable, versioned, verified releases."""

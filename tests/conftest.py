@@ -1,0 +1,18 @@
+"""Shape checks on, before the packages are imported; and where the real data sets are."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook(["towers", "retrieval"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, from $TOWERS_DATA; the test is skipped where it is not set."""
+    folder = os.environ.get("TOWERS_DATA")
+    if not folder:
+        pytest.skip("TOWERS_DATA is not set: no real data sets to read")
+    return Path(folder)

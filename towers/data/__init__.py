@@ -1,0 +1,1 @@
+"""Tables, vocabularies, splits, features and batches."""

@@ -1,0 +1,91 @@
+"""What many profiles watched, as packed ragged arrays: no padding, no Python object per event."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from towers.errors import QueryError
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """Watch histories of P profiles, oldest event first.
+
+    offset: int64 (P+1,), profile p owns the events offset[p]:offset[p+1].
+    item_row: int64 (E,), rows of the catalogue.
+    time_seconds: int64 (E,), start in Unix seconds.
+    minutes: float32 (E,), minutes watched; NaN where the log has none.
+    """
+
+    offset: Int64[np.ndarray, " P1"]
+    item_row: Int64[np.ndarray, " E"]
+    time_seconds: Int64[np.ndarray, " E"]
+    minutes: Float32[np.ndarray, " E"]
+
+    def __post_init__(self) -> None:
+        if len(self.offset) == 0 or self.offset[0] != 0 or np.any(np.diff(self.offset) < 0):
+            raise QueryError("histories: offset must start at 0 and never fall")
+        sizes = {len(self.item_row), len(self.time_seconds), len(self.minutes), int(self.offset[-1])}
+        if len(sizes) != 1:
+            raise QueryError(
+                f"histories: {len(self.item_row)} items, {len(self.time_seconds)} times and "
+                f"{len(self.minutes)} minutes for {int(self.offset[-1])} events; expected equal counts"
+            )
+
+    @classmethod
+    def empty(cls, num_profiles: int) -> "Histories":
+        """Histories of profiles that watched nothing yet."""
+        nothing = np.zeros(0, np.int64)
+        return cls(np.zeros(num_profiles + 1, np.int64), nothing, nothing, np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.offset) - 1
+
+    @property
+    def num_events(self) -> int:
+        """Events of all profiles together."""
+        return len(self.item_row)
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " P"]:
+        """Events of each profile."""
+        return np.diff(self.offset)
+
+    def items_of(self, profile: int) -> Int64[np.ndarray, " n"]:
+        """Item rows of one profile, oldest first."""
+        return self.item_row[self.offset[profile] : self.offset[profile + 1]]
+
+    def profile_rows(self) -> Int64[np.ndarray, " E"]:
+        """The profile of each event."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def select(self, profiles: Int64[np.ndarray, " n"]) -> "Histories":
+        """The histories of the profiles given, in that order; a profile may be named more than once."""
+        return self.slices(profiles, self.offset[profiles], self.offset[profiles + 1])
+
+    def last(self, num_events: int) -> "Histories":
+        """Each history cut to its last `num_events` events."""
+        start = np.maximum(self.offset[:-1], self.offset[1:] - num_events)
+        return self.slices(np.arange(len(self)), start, self.offset[1:])
+
+    def first(self, num_events: Int64[np.ndarray, " P"]) -> "Histories":
+        """Each history cut to its first `num_events[p]` events."""
+        stop = np.minimum(self.offset[1:], self.offset[:-1] + num_events)
+        return self.slices(np.arange(len(self)), self.offset[:-1], stop)
+
+    def slices(
+        self,
+        profiles: Int64[np.ndarray, " n"],
+        start: Int64[np.ndarray, " n"],
+        stop: Int64[np.ndarray, " n"],
+    ) -> "Histories":
+        """One new history per (profile, start, stop): the events start:stop, which must be that profile's."""
+        if np.any(start < self.offset[profiles]) or np.any(stop > self.offset[profiles + 1]):
+            raise QueryError("histories: a slice leaves its profile's events")
+        lengths = stop - start
+        if np.any(lengths < 0):
+            raise QueryError("histories: a slice stops before it starts")
+        offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        event = np.arange(offset[-1]) + np.repeat(start - offset[:-1], lengths)
+        return Histories(offset, self.item_row[event], self.time_seconds[event], self.minutes[event])

@@ -1,0 +1,190 @@
+"""The four tables every source is read into, their declared schemas, and what they must satisfy.
+
+A column that a source lacks is null, never invented.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from towers.errors import MissingDataError, SchemaError
+
+_STRINGS = pa.list_(pa.string())
+TIME = pa.timestamp("ms", tz="UTC")
+
+ITEMS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("release_year", pa.int16()),
+        pa.field("genres", _STRINGS),
+        pa.field("sub_genres", _STRINGS),
+        pa.field("cast", _STRINGS),  # billing order
+        pa.field("directors", _STRINGS),
+        pa.field("countries", _STRINGS),  # of production
+        pa.field("language", pa.string()),
+        pa.field("maturity", pa.string()),  # the certificate as the source spells it
+        pa.field("rating", pa.float32()),  # mean audience rating, 0 to 10, from outside the event log
+        pa.field("duration_minutes", pa.float32()),
+        pa.field("synopsis", pa.string()),
+    ]
+)
+"""One row per title of the catalogue."""
+
+EVENTS = pa.schema(
+    [
+        pa.field("profile_id", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("start", TIME, nullable=False),
+        pa.field("minutes_watched", pa.float32()),
+        pa.field("stars", pa.float32()),  # the profile's own rating, 0 to 10
+        pa.field("country", pa.string()),  # where it was watched, ISO 3166-1 alpha-2
+    ]
+)
+"""One row per watch, in the order of the source."""
+
+PROFILES = pa.schema(
+    [
+        pa.field("profile_id", pa.string(), nullable=False),
+        pa.field("country", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("gender", pa.string()),
+        pa.field("age_band", pa.string()),
+        pa.field("occupation", pa.string()),
+        pa.field("postal_code", pa.string()),
+    ]
+)
+"""One row per profile that has events or attributes."""
+
+QUERIES = pa.schema(
+    [
+        pa.field("profile_id", pa.string()),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("time", TIME, nullable=False),
+        pa.field("country", pa.string()),
+        pa.field("item_id", pa.string()),  # what was played after it
+    ]
+)
+"""One row per search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """One service's logs: items, events, profiles and queries, each with its declared schema."""
+
+    items: pa.Table
+    events: pa.Table
+    profiles: pa.Table
+    queries: pa.Table
+
+
+_SCHEMAS = {"items": ITEMS, "events": EVENTS, "profiles": PROFILES, "queries": QUERIES}
+
+
+def table(schema: pa.Schema, columns: dict[str, object]) -> pa.Table:
+    """A table of `schema` from some of its columns; the rest are null. SchemaError on an unknown column."""
+    unknown = set(columns) - set(schema.names)
+    if unknown:
+        raise SchemaError(f"columns {sorted(unknown)} are not in the schema; expected some of {schema.names}")
+    num_rows = max((len(column) for column in columns.values()), default=0)  # type: ignore[arg-type]
+    arrays = [
+        _as_array(columns[field.name], field) if field.name in columns else pa.nulls(num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _as_array(column: object, field: pa.Field) -> pa.Array | pa.ChunkedArray:
+    try:
+        if isinstance(column, (pa.Array, pa.ChunkedArray)):
+            return column.cast(field.type)
+        return pa.array(column, type=field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(f"column {field.name}: {error}; expected {field.type}") from error
+
+
+def validate(tables: Tables, where: str = "tables") -> None:
+    """Raises SchemaError naming the table, the column, the count and the expectation of the first fault."""
+    for name, schema in _SCHEMAS.items():
+        _validate_schema(getattr(tables, name), schema, f"{where}: {name}")
+    _no_repeats(tables.items, "item_id", f"{where}: items")
+    _no_repeats(tables.profiles, "profile_id", f"{where}: profiles")
+    _in_range(tables.items, "rating", 0.0, 10.0, f"{where}: items")
+    _in_range(tables.items, "duration_minutes", 0.0, None, f"{where}: items")
+    _in_range(tables.events, "minutes_watched", 0.0, None, f"{where}: events")
+    _in_range(tables.events, "stars", 0.0, 10.0, f"{where}: events")
+    for source in ("events", "queries"):
+        _refers(getattr(tables, source), "item_id", tables.items, f"{where}: {source}", "items")
+        _refers(getattr(tables, source), "profile_id", tables.profiles, f"{where}: {source}", "profiles")
+
+
+def write_tables(tables: Tables, folder: Path) -> None:
+    """Writes items.parquet, events.parquet, profiles.parquet and queries.parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _SCHEMAS:
+        pq.write_table(getattr(tables, name), folder / f"{name}.parquet", compression="zstd")
+
+
+def read_tables(folder: Path) -> Tables:
+    """Reads back and validates what `write_tables` wrote; MissingDataError where a file is not there."""
+    read = {}
+    for name, schema in _SCHEMAS.items():
+        path = folder / f"{name}.parquet"
+        if not path.is_file():
+            raise MissingDataError(f"{path}: no such table; run scripts/train.py to ingest the logs first")
+        try:
+            read[name] = pq.read_table(path).select(schema.names).cast(schema)
+        except (pa.ArrowInvalid, KeyError) as error:
+            raise SchemaError(f"{path}: {error}; expected the columns {schema.names}") from error
+    tables = Tables(**read)
+    validate(tables, str(folder))
+    return tables
+
+
+def _validate_schema(found: pa.Table, schema: pa.Schema, where: str) -> None:
+    if not found.schema.equals(schema):
+        raise SchemaError(f"{where}: schema is {found.schema.to_string()}; expected {schema.to_string()}")
+    for field in schema:
+        num_null = found[field.name].null_count
+        if num_null and not field.nullable:
+            raise SchemaError(
+                f"{where}: {field.name} is null in {num_null} rows; expected a value in every row"
+            )
+
+
+def _no_repeats(found: pa.Table, column: str, where: str) -> None:
+    counts = pc.value_counts(found[column])
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        raise SchemaError(
+            f"{where}: {column} {repeated[0]['values'].as_py()!r} stands in "
+            f"{repeated[0]['counts'].as_py()} rows "
+            f"({len(repeated)} ids repeat); expected unique ids"
+        )
+
+
+def _in_range(found: pa.Table, column: str, low: float, high: float | None, where: str) -> None:
+    values = found[column]
+    bad = pc.or_(pc.less(values, low), pc.invert(pc.is_finite(values)))
+    if high is not None:
+        bad = pc.or_(bad, pc.greater(values, high))
+    num_bad = pc.sum(bad).as_py() or 0
+    if num_bad:
+        first = values.filter(pc.fill_null(bad, False))[0].as_py()
+        expected = f">= {low}" if high is None else f"{low} to {high}"
+        raise SchemaError(
+            f"{where}: {column} is {first} in the first of {num_bad} rows out of range; expected {expected}"
+        )
+
+
+def _refers(found: pa.Table, column: str, target: pa.Table, where: str, target_name: str) -> None:
+    values = found[column].drop_null()
+    missing = values.filter(pc.invert(pc.is_in(values, value_set=target[column].combine_chunks())))
+    if len(missing):
+        raise SchemaError(
+            f"{where}: {column} {missing[0].as_py()!r} is not in {target_name} ({len(missing)} such rows); "
+            f"expected every {column} to be there"
+        )

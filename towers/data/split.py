@@ -1,0 +1,126 @@
+"""Splits by time: what is learned from, and what is held out to select and to judge."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from towers.data.dataset import Dataset
+from towers.data.histories import Histories
+from towers.errors import SchemaError
+from towers.settings import bounded
+
+
+class SplitKind(StrEnum):
+    """How held-out events are chosen."""
+
+    LEAVE_ONE_OUT = "leave_one_out"
+    GLOBAL_TIME = "global_time"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """kind: which split; test_share, validation_share: shares of all events held out (global time)."""
+
+    kind: SplitKind = SplitKind.LEAVE_ONE_OUT
+    test_share: float = bounded(0.1, gt=0.0, lt=1.0)
+    validation_share: float = bounded(0.1, gt=0.0, lt=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Q questions whose answer is known.
+
+    profile_row: int64 (Q,).
+    history: Histories of Q profiles, all that may be known when the question is asked.
+    time_seconds: int64 (Q,), the moment asked: that of the earliest target.
+    country: str (Q,), "" where unknown.
+    target_offset, target_row: int64 (Q+1,) and (T,), the items watched next; never an item of the history.
+    """
+
+    profile_row: Int64[np.ndarray, " Q"]
+    history: Histories
+    time_seconds: Int64[np.ndarray, " Q"]
+    country: np.ndarray
+    target_offset: Int64[np.ndarray, " Q1"]
+    target_row: Int64[np.ndarray, " T"]
+
+    def __len__(self) -> int:
+        return len(self.profile_row)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """train: Histories of all P profiles to learn from; validation selects; test judges, once.
+
+    seen: bool (N,), items with at least one train event; the others are cold.
+    """
+
+    train: Histories
+    validation: HeldOut
+    test: HeldOut
+    seen: Bool[np.ndarray, " N"]
+
+
+def split(dataset: Dataset, settings: SplitSettings) -> Split:
+    """Train, validation and test of one Dataset; SchemaError where nothing is left to learn from.
+
+    leave_one_out: per profile of three or more events the last item tests, the second last validates and
+    the rest trains; shorter ones train only. The test history includes the validation item.
+    global_time: the events after the (1 - test_share) quantile of time test; those in the validation_share
+    before it validate. A profile's events after a cut-off are the targets of one question, asked at the
+    cut-off with the history before it; a profile without history there is new, its history empty.
+    """
+    history = dataset.history
+    if history.num_events == 0:
+        raise SchemaError("split: the log has no events; expected at least one profile with three")
+    match settings.kind:
+        case SplitKind.LEAVE_ONE_OUT:
+            held = (history.lengths >= 3).astype(np.int64)
+            num_train, num_known = history.lengths - 2 * held, history.lengths - held
+        case SplitKind.GLOBAL_TIME:
+            if settings.test_share + settings.validation_share >= 1.0:
+                raise SchemaError("split: test_share + validation_share leave nothing to train on")
+            first_test = _cutoff(history, 1.0 - settings.test_share)
+            first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
+            num_train, num_known = _num_before(history, first_validation), _num_before(history, first_test)
+    train = history.first(num_train)
+    if train.num_events == 0:
+        raise SchemaError("split: no event is left to train on; expected profiles with three events or more")
+    seen = np.zeros(len(dataset.catalogue), dtype=bool)
+    seen[train.item_row] = True
+    return Split(
+        train=train,
+        validation=_held_out(dataset, num_train, num_known),
+        test=_held_out(dataset, num_known, history.lengths),
+        seen=seen,
+    )
+
+
+def _cutoff(history: Histories, share: float) -> int:
+    """The time at or after which events lie beyond the `share` quantile; no event is on both sides."""
+    return int(np.quantile(history.time_seconds, share, method="higher"))
+
+
+def _num_before(history: Histories, time_seconds: int) -> np.ndarray:
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(history.time_seconds < time_seconds)])
+    count: np.ndarray = before[history.offset[1:]] - before[history.offset[:-1]]
+    return count
+
+
+def _held_out(dataset: Dataset, start: np.ndarray, stop: np.ndarray) -> HeldOut:
+    """Profiles with events start:stop of their history: those are the targets, what is before is known."""
+    history = dataset.history
+    profile_row = np.flatnonzero(stop > start)
+    begin = history.offset[profile_row]
+    known = history.slices(profile_row, begin, begin + start[profile_row])
+    targets = history.slices(profile_row, begin + start[profile_row], begin + stop[profile_row])
+    return HeldOut(
+        profile_row=profile_row,
+        history=known,
+        time_seconds=targets.time_seconds[targets.offset[:-1]],
+        country=dataset.country[profile_row],
+        target_offset=targets.offset,
+        target_row=targets.item_row,
+    )

@@ -1,0 +1,1 @@
+"""Full-catalogue metrics and the evaluation of any Recommender."""

@@ -1,0 +1,1 @@
+"""Simpler recommenders that the towers must beat."""

@@ -1,0 +1,1 @@
+"""The networks: plain nn.Module, no Lightning."""

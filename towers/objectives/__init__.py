@@ -1,0 +1,1 @@
+"""Training losses, each a pure function with its formula and source."""

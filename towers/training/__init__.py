@@ -1,0 +1,1 @@
+"""Fits the towers with Lightning and exports them; the only Lightning importers."""
