@@ -1,0 +1,43 @@
+"""Runs the exported towers without a training stack: queries and catalogues → vectors."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float32
+
+from towers.errors import ReleaseError
+from towers.nets.two_tower import TwoTower, fingerprint, load_towers
+from towers.recommender import Queries
+
+
+class QueryEncoder:
+    """Queries → unit vectors in the space of the item vectors it was opened with.
+
+    dimension: D. fingerprint: SHA-256 of the towers, the same for every copy of one export.
+    """
+
+    def __init__(self, towers: TwoTower, item_vectors: Float32[np.ndarray, "N D"], fingerprint: str) -> None:
+        dimension = towers.settings.dim
+        if item_vectors.ndim != 2 or item_vectors.shape[1] != dimension:
+            raise ReleaseError(f"item vectors are {item_vectors.shape}; expected (items, {dimension})")
+        self.dimension = dimension
+        self.fingerprint = fingerprint
+        self._towers = towers
+        self._item = torch.from_numpy(item_vectors)
+
+    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
+        """One unit vector per query; an empty history gives the learned prior of its country."""
+        return self._towers.encode(queries, self._item)
+
+
+def load_encoder(folder: Path, item_vectors: Float32[np.ndarray, "N D"]) -> QueryEncoder:
+    """The query encoder of an export folder (model.json, towers.safetensors)."""
+    return QueryEncoder(load_towers(folder), item_vectors, fingerprint(folder))
+
+
+def embed_catalogue(folder: Path, items: pa.Table) -> Float32[np.ndarray, "N D"]:
+    """Unit vectors of an items table by the exported item tower; titles new to it are placed by metadata."""
+    towers = load_towers(folder)
+    return towers.embed(towers.encoder.encode(items))

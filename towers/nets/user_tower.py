@@ -1,0 +1,96 @@
+"""The user tower: watch history and country → one vector per position. No profile id enters it."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from towers.data.batches import Batch
+
+# Gaps between events, in buckets of powers of two: row 0 is "no event before", the last is 2^30 s, 34 years.
+_NUM_GAPS = 32
+
+
+class UserTower(nn.Module):
+    """Causal encoder of the watch history → unit vectors, (B, L + 1, D).
+
+    Position 0 is a start token with the country: its vector is the learned prior of a profile that has
+    watched nothing. Position l has seen the first l events: their item vectors, minutes watched and time
+    gaps. Every position is trained; the last one serves.
+    """
+
+    def __init__(
+        self, num_countries: int, dim: int, *, num_layers: int, num_heads: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.item = nn.Linear(dim, dim, bias=False)
+        self.minutes = nn.Linear(2, dim)
+        self.gap = nn.Embedding(_NUM_GAPS, dim)
+        self.country = nn.Embedding(num_countries, dim)
+        self.start = nn.Parameter(torch.zeros(dim))
+        for table in (self.gap, self.country):
+            nn.init.normal_(table.weight, std=0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
+
+    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "B L1 D"]:
+        """Unit vectors of every position of a batch; `item` holds the vectors of the whole catalogue."""
+        # Unit vectors have entries near dim**-0.5; the embeddings beside them are near 1 after the norm.
+        watched = self.item(item[batch.item_row] * item.shape[1] ** 0.5)
+        known = torch.isfinite(batch.minutes)
+        minutes = torch.stack([torch.log1p(batch.minutes.masked_fill(~known, 0.0)), known.float()], dim=-1)
+        events = watched + self.minutes(minutes) + self.gap(_gap_row(batch.gap_seconds))
+        start = self.start + self.country(batch.country_row)
+        hidden = self.dropout(torch.cat([start[:, None], events], dim=1))
+        for block in self.blocks:
+            hidden = block(hidden)
+        return F.normalize(self.out(hidden), dim=-1)
+
+
+class Block(nn.Module):
+    """Pre-norm causal attention with rotary positions, then a gated feed-forward; each gated by its input.
+
+    Source: the gates of LiGR, Borisyuk et al. 2025, arXiv:2502.03417; rotary positions, Su et al. 2021,
+    arXiv:2104.09864.
+    """
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.attended = nn.Linear(dim, dim, bias=False)
+        self.attention_gate = nn.Linear(dim, dim)
+        self.feed_norm = nn.LayerNorm(dim)
+        self.feed = nn.Linear(dim, 4 * dim, bias=False)
+        self.fed = nn.Linear(2 * dim, dim, bias=False)
+        self.feed_gate = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """The next hidden states; position t reads none after it."""
+        normed = self.attention_norm(hidden)
+        q, k, v = self.qkv(normed).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(_rotated(q), _rotated(k), v, is_causal=True)
+        attended = self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
+        hidden = hidden + attended * torch.sigmoid(self.attention_gate(normed))
+        normed = self.feed_norm(hidden)
+        left, right = self.feed(normed).chunk(2, dim=-1)
+        fed = self.dropout(self.fed(F.silu(left) * right))
+        gated: Tensor = hidden + fed * torch.sigmoid(self.feed_gate(normed))
+        return gated
+
+
+def _rotated(x: Float[Tensor, "B H T E"]) -> Float[Tensor, "B H T E"]:
+    num_positions, width = x.shape[-2], x.shape[-1]
+    frequency = 10_000.0 ** (-torch.arange(0, width, 2, device=x.device) / width)
+    angle = torch.arange(num_positions, device=x.device)[:, None] * frequency
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+def _gap_row(gap_seconds: Float[Tensor, "B L"]) -> Int64[Tensor, "B L"]:
+    bucket = torch.log2(gap_seconds.clamp(min=1.0)).floor().clamp(max=_NUM_GAPS - 2) + 1
+    return torch.nan_to_num(bucket, nan=0.0).long()

@@ -1,0 +1,156 @@
+"""Fits the towers: Dataset and Split in, the towers of the best epoch out."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from towers.data.batches import LoaderSettings
+from towers.data.dataset import Dataset
+from towers.data.features import fit_features
+from towers.data.split import Split
+from towers.errors import TrainingError
+from towers.nets.two_tower import ModelSettings, TwoTower
+from towers.objectives.softmax import ObjectiveSettings
+from towers.settings import bounded
+from towers.training.datamodule import WindowDataModule
+from towers.training.module import SELECTION_METRIC, LoggerKind, TrainerSettings, TwoTowerModule
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """Everything that decides what the towers learn, apart from the data."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    seed: int = bounded(0, ge=0)
+
+
+def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:
+    """Trains on the split's train part and gives back the towers of the epoch with the best validation N@10.
+
+    Checkpoints and curves go to `folder`. With trainer.resume it goes on from the last checkpoint there and
+    ends with the weights that an unbroken run would have. Without validation questions there is nothing to
+    select by: the last epoch is taken. Raises TrainingError where there is nothing to learn or a loss is
+    not finite.
+    """
+    if split.train.num_events < 2:
+        raise TrainingError(f"{split.train.num_events} events to learn from; expected two at least")
+    pl.seed_everything(settings.seed, verbose=False)
+    encoder = fit_features(dataset.items, split.seen, dataset.country[split.train.lengths > 0])
+    towers = TwoTower(settings.model, encoder)
+    module = TwoTowerModule(
+        towers,
+        encoder.encode(dataset.items),
+        split.validation,
+        settings.objective,
+        settings.trainer,
+        settings.seed,
+    )
+    data = WindowDataModule(
+        split.train,
+        encoder.country.embedding_rows(dataset.country),
+        settings.model.max_history,
+        settings.loader,
+        settings.seed,
+    )
+    checkpoint = _checkpoint(folder, selects=len(split.validation) > 0)
+    with _quiet():
+        trainer = _trainer(settings.trainer, folder, checkpoint, selects=len(split.validation) > 0)
+        # weights_only: a checkpoint is data, and nothing in it may run.
+        trainer.fit(module, data, ckpt_path=_last(folder, settings.trainer.resume), weights_only=True)
+    _load_best(module, checkpoint)
+    log.info(
+        "trained epochs=%d steps=%d best_validation_n10=%s",
+        trainer.current_epoch,
+        trainer.global_step,
+        checkpoint.best_model_score,
+    )
+    return towers.cpu().eval()
+
+
+def _last(folder: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from; an older run's are removed where there is none to go on from."""
+    last = folder / "last.ckpt"
+    if resume and last.is_file():
+        return last
+    for name in ("best.ckpt", "last.ckpt"):
+        (folder / name).unlink(missing_ok=True)
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps out of the log what Lightning says of itself, and three warnings nobody here can act on."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # Lightning 2.6 on torch 2.13.
+        warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
+        yield
+
+
+def _trainer(
+    settings: TrainerSettings, folder: Path, checkpoint: ModelCheckpoint, *, selects: bool
+) -> pl.Trainer:
+    callbacks: list[Callback] = [RichProgressBar(leave=False), checkpoint]
+    if selects:
+        callbacks.append(
+            EarlyStopping(
+                SELECTION_METRIC, mode="max", patience=settings.patience, check_on_train_epoch_end=True
+            )
+        )
+    return pl.Trainer(
+        max_epochs=settings.max_epochs,
+        accelerator=settings.accelerator.value,
+        devices=settings.devices or "auto",
+        strategy=settings.strategy.value,
+        precision=settings.precision.value,
+        gradient_clip_val=settings.gradient_clip,
+        callbacks=callbacks,
+        logger=_logger(settings.logger, folder),
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        # The windows are cut anew every epoch, and the sampler shards them itself.
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+    )
+
+
+def _checkpoint(folder: Path, *, selects: bool) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="best",
+        monitor=SELECTION_METRIC if selects else None,
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def _logger(kind: LoggerKind, folder: Path) -> Logger:
+    match kind:
+        case LoggerKind.CSV:
+            return CSVLogger(folder, name="curves")
+        case LoggerKind.TENSORBOARD:
+            return TensorBoardLogger(folder, name="curves")
+
+
+def _load_best(module: TwoTowerModule, checkpoint: ModelCheckpoint) -> None:
+    state = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+    module.load_state_dict(state)

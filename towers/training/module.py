@@ -1,0 +1,170 @@
+"""The LightningModule: one step of learning, and the validation that selects."""
+
+import logging
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+from towers.data.batches import Batch
+from towers.data.features import EncodedItems
+from towers.data.split import HeldOut
+from towers.errors import TrainingError
+from towers.evaluation.evaluate import evaluate
+from towers.evaluation.exact import ExactRecommender
+from towers.nets.item_tower import ItemFeatureTensors
+from towers.nets.two_tower import TwoTower
+from towers.objectives.softmax import ObjectiveSettings, full_softmax
+from towers.settings import bounded
+
+log = logging.getLogger(__name__)
+
+SELECTION_METRIC = "validation/ndcg@10"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the forward and backward pass; weights stay in float32."""
+
+    FLOAT32 = "32-true"
+    BFLOAT16_MIXED = "bf16-mixed"
+
+
+class Accelerator(StrEnum):
+    """Where to train; auto takes a GPU when there is one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class Strategy(StrEnum):
+    """How several devices share the work; ddp starts one process per device."""
+
+    AUTO = "auto"
+    DDP = "ddp"
+
+
+class LoggerKind(StrEnum):
+    """Where the curves go; tensorboard needs the extra of that name."""
+
+    CSV = "csv"
+    TENSORBOARD = "tensorboard"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSettings:
+    """The training run.
+
+    learning_rate: peak of a cosine with linear warm-up over `warmup_share` of all steps.
+    patience: epochs without a better validation N@10 before training stops.
+    gradient_clip: largest norm of a step's gradient. devices: 0 takes all there are.
+    resume: go on from the last checkpoint of the same folder, if there is one.
+    """
+
+    max_epochs: int = bounded(30, ge=1)
+    patience: int = bounded(6, ge=1)
+    learning_rate: float = bounded(1e-3, gt=0.0)
+    weight_decay: float = bounded(0.05, ge=0.0)
+    warmup_share: float = bounded(0.05, ge=0.0, le=1.0)
+    gradient_clip: float = bounded(1.0, gt=0.0)
+    precision: Precision = Precision.FLOAT32
+    accelerator: Accelerator = Accelerator.AUTO
+    devices: int = bounded(1, ge=0)
+    strategy: Strategy = Strategy.AUTO
+    logger: LoggerKind = LoggerKind.CSV
+    resume: bool = False
+
+
+class TwoTowerModule(pl.LightningModule):
+    """Trains a TwoTower on every position of every window, and ranks the whole catalogue to select."""
+
+    def __init__(
+        self,
+        towers: TwoTower,
+        encoded: EncodedItems,
+        validation: HeldOut,
+        objective: ObjectiveSettings,
+        trainer: TrainerSettings,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.towers = towers
+        self.encoded = encoded
+        self.items = ItemFeatureTensors(encoded)
+        self.validation = validation
+        self.objective = objective
+        self.settings = trainer
+        self.seed = seed
+
+    def on_train_epoch_start(self) -> None:
+        """Seeds dropout by epoch and rank, so that a resumed run draws what the unbroken one would."""
+        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_000_003 + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        """Mean softmax loss over the batch's questions, in nats."""
+        vectors = self.towers.items(self.items)
+        asked = batch.target_row >= 0
+        loss = full_softmax(
+            self.towers(batch, vectors)[asked],
+            vectors,
+            batch.target_row[asked],
+            temperature=self.objective.temperature,
+        )
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; expected a finite "
+                "number: lower trainer.learning_rate, or look for extreme values in the numeric features"
+            )
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=int(asked.sum()))
+        return loss * self._share(asked)
+
+    def on_train_epoch_end(self) -> None:
+        """Ranks the whole catalogue for every validation question; the same on every rank."""
+        if len(self.validation) == 0:
+            return
+        vectors = self.towers.embed(self.encoded)
+        item = torch.from_numpy(vectors).to(self.device)
+        exact = ExactRecommender(lambda queries: self.towers.encode(queries, item), vectors)
+        judged = evaluate(exact, self.validation, num_items=len(vectors), ks=(10,), name="validation")
+        self.towers.train()
+        self.log(SELECTION_METRIC, float(judged.per_query("ndcg@10").mean()), prog_bar=True)
+        self.log("validation/recall@10", float(judged.per_query("recall@10").mean()))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, decay on matrices only; linear warm-up, then a cosine to zero."""
+        decayed = [p for p in self.towers.parameters() if p.ndim >= 2]
+        plain = [p for p in self.towers.parameters() if p.ndim < 2]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.settings.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=self.settings.learning_rate,
+        )
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(self.settings.warmup_share * num_steps))
+
+        def share(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
+            return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _share(self, asked: Tensor) -> Tensor | float:
+        """Own questions over the mean of all ranks, so that every question weighs the same."""
+        if self.trainer.world_size == 1:
+            return 1.0
+        total = asked.sum()
+        own = total.clone()
+        dist.all_reduce(total)
+        return own * self.trainer.world_size / total
