@@ -96,3 +96,12 @@ def check_k(k: int) -> None:
     """Raises QueryError unless k can be a number of places."""
     if k < 0:
         raise QueryError(f"k = {k}: expected 0 or more places")
+
+
+def check_history(history: Histories, num_items: int) -> None:
+    """Raises QueryError where a history names an item that a catalogue of `num_items` has not."""
+    rows = history.item_row
+    if len(rows) and not (rows.min() >= 0 and rows.max() < num_items):
+        raise QueryError(
+            f"history: item rows run from {rows.min()} to {rows.max()}; expected 0 to {num_items - 1}"
+        )

@@ -21,10 +21,10 @@ _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
 def bounded(
     default: Any,
     *,
-    ge: float | None = None,
-    gt: float | None = None,
-    le: float | None = None,
-    lt: float | None = None,
+    ge: int | float | None = None,
+    gt: int | float | None = None,
+    le: int | float | None = None,
+    lt: int | float | None = None,
 ) -> Any:
     """A dataclass field with a default and a range; None passes where the field allows it."""
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}

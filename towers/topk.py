@@ -31,6 +31,8 @@ def topk(
         raise QueryError(
             f"topk: queries {tuple(query.shape)} and items {tuple(item.shape)}; expected one dimension"
         )
+    if excluded is not None and len(excluded) != len(query):
+        raise QueryError(f"topk: excluded rows of {len(excluded)} queries for {len(query)} queries")
     num_items = len(item)
     score = torch.full((len(query), k), -torch.inf, device=query.device)
     row = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
@@ -53,12 +55,15 @@ def topk(
 def ordered_topk(
     scores: Float32[Tensor, "Q N"], k: int
 ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"]]:
-    """The k highest scores per line and their columns, ties by column; -inf and NaN give column -1."""
+    """The k highest scores per line and their columns, ties by column; -inf and NaN give column -1.
+
+    Needs 1 <= k <= N; `topk` takes any k.
+    """
     scores = torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     best, column = torch.topk(scores, k, dim=1)
     # torch.topk is free to choose among equals: redo the lines where its last place cuts through a tie.
     last = best[:, -1:]
-    cut = ((scores == last).sum(1) > (best == last).sum(1)) & torch.isfinite(last[:, 0])
+    cut = ((scores == last).sum(1) > (best == last).sum(1)) & (last[:, 0] > -torch.inf)
     if cut.any():
         whole, whole_column = torch.sort(scores[cut], dim=1, descending=True, stable=True)
         best[cut], column[cut] = whole[:, :k], whole_column[:, :k]

@@ -23,7 +23,8 @@ class Dataset:
     catalogue: Vocabulary of item ids, in that order.
     profiles: Vocabulary of profile ids, in the order of the profiles table.
     history: Histories of all profiles, oldest event first; one event per (profile, item), the first.
-    country: str (P,), the profile's country, else that of its first event that has one, else "".
+    country: str (P,), the profile's own country, "" where the table has none. That of an event is not taken
+    for it: the event may lie after a cut-off.
     """
 
     items: pa.Table
@@ -46,7 +47,7 @@ def dataset_from_tables(tables: Tables) -> Dataset:
     catalogue = Vocabulary(tables.items["item_id"].to_pylist())
     profiles = Vocabulary(tables.profiles["profile_id"].to_pylist())
     history = _histories(tables, catalogue, profiles)
-    return Dataset(tables.items, catalogue, profiles, history, _country(tables, profiles))
+    return Dataset(tables.items, catalogue, profiles, history, _country(tables.profiles))
 
 
 def rows_of(column: pa.ChunkedArray, target: pa.ChunkedArray) -> np.ndarray:
@@ -77,17 +78,6 @@ def _histories(tables: Tables, catalogue: Vocabulary, profiles: Vocabulary) -> H
     )
 
 
-def _country(tables: Tables, profiles: Vocabulary) -> np.ndarray:
-    own = tables.profiles["country"].to_numpy()
-    country = np.array([code or "" for code in own], dtype=np.str_)
-    if len(country) == 0:
-        return np.zeros(0, dtype="<U2")
-    seen = tables.events.filter(pc.is_valid(tables.events["country"]))
-    if seen.num_rows and np.any(country == ""):
-        row = rows_of(seen["profile_id"], tables.profiles["profile_id"])
-        first_row, first_event = np.unique(row, return_index=True)
-        codes = np.array(seen["country"].to_pylist(), dtype=np.str_)
-        filled = np.zeros(len(profiles), dtype=np.promote_types(country.dtype, codes.dtype))
-        filled[first_row] = codes[first_event]
-        country = np.where(country == "", filled, country)
-    return country
+def _country(profiles: pa.Table) -> np.ndarray:
+    codes = [code or "" for code in profiles["country"].to_pylist()]
+    return np.array(codes, dtype=np.str_) if codes else np.zeros(0, dtype="<U2")

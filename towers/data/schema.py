@@ -89,7 +89,10 @@ def table(schema: pa.Schema, columns: dict[str, object]) -> pa.Table:
     unknown = set(columns) - set(schema.names)
     if unknown:
         raise SchemaError(f"columns {sorted(unknown)} are not in the schema; expected some of {schema.names}")
-    num_rows = max((len(column) for column in columns.values()), default=0)  # type: ignore[arg-type]
+    lengths = {name: len(column) for name, column in columns.items()}  # type: ignore[arg-type]
+    if len(set(lengths.values())) > 1:
+        raise SchemaError(f"columns differ in length: {lengths}; expected as many values in each")
+    num_rows = max(lengths.values(), default=0)
     arrays = [
         _as_array(columns[field.name], field) if field.name in columns else pa.nulls(num_rows, field.type)
         for field in schema
@@ -101,8 +104,11 @@ def _as_array(column: object, field: pa.Field) -> pa.Array | pa.ChunkedArray:
     try:
         if isinstance(column, (pa.Array, pa.ChunkedArray)):
             return column.cast(field.type)
+        if pa.types.is_list(field.type) and any(isinstance(value, str) for value in column):  # type: ignore[attr-defined]
+            # Arrow would take a string for the list of its characters.
+            raise SchemaError(f"column {field.name}: a value is a string; expected {field.type}")
         return pa.array(column, type=field.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise SchemaError(f"column {field.name}: {error}; expected {field.type}") from error
 
 

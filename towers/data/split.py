@@ -69,8 +69,8 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
     leave_one_out: per profile of three or more events the last item tests, the second last validates and
     the rest trains; shorter ones train only. The test history includes the validation item.
     global_time: the events after the (1 - test_share) quantile of time test; those in the validation_share
-    before it validate. A profile's events after a cut-off are the targets of one question, asked at the
-    cut-off with the history before it; a profile without history there is new, its history empty.
+    before it validate. A profile's events after a cut-off are the targets of one question, asked when the
+    first of them began, with the history before the cut-off; a profile without any is new, its history empty.
     """
     history = dataset.history
     if history.num_events == 0:

@@ -75,7 +75,8 @@ class TwoTower(nn.Module):
     @torch.inference_mode()
     def embed(self, encoded: EncodedItems) -> Float32[np.ndarray, "N D"]:
         """Unit vectors of a catalogue, known and cold items alike."""
-        self.eval()
+        if self.training:
+            self.eval()
         device = next(self.parameters()).device
         vectors: np.ndarray = self.items(ItemFeatureTensors(encoded).to(device)).float().cpu().numpy()
         return vectors
@@ -83,7 +84,8 @@ class TwoTower(nn.Module):
     @torch.inference_mode()
     def encode(self, queries: Queries, item: Float[Tensor, "N D"]) -> Float32[np.ndarray, "Q D"]:
         """Unit vectors of queries, in batches of bounded size."""
-        self.eval()
+        if self.training:
+            self.eval()
         vectors = np.empty((len(queries), self.settings.dim), np.float32)
         step = max(1, _MAX_POSITIONS // (self.settings.max_history + 1))
         for start in range(0, len(queries), step):

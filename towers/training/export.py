@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from towers.data.dataset import Dataset
-from towers.data.split import Split
+from towers.data.split import Split, SplitKind, SplitSettings
+from towers.errors import MissingDataError
 from towers.nets.two_tower import TwoTower, save_towers
 
 log = logging.getLogger(__name__)
@@ -41,3 +42,17 @@ def export(
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     log.info("exported items=%d dimension=%d", *vector.shape)
+
+
+def read_context(folder: Path) -> dict[str, Any]:
+    """The `context` that an export was written with; MissingDataError where there is no export."""
+    path = folder / TRAINING_FILE
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no exported model; run scripts/train.py first")
+    context: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return context
+
+
+def split_of(context: Mapping[str, Any]) -> SplitSettings:
+    """The split that the towers were trained under, so that no other is ever judged by mistake."""
+    return SplitSettings(**{**context["split"], "kind": SplitKind(context["split"]["kind"])})

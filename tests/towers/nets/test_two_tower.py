@@ -105,7 +105,8 @@ def test_no_queries_give_no_vectors(dataset: Dataset, towers: TwoTower) -> None:
 
 def test_an_unknown_title_is_embedded_from_its_metadata(dataset: Dataset, towers: TwoTower) -> None:
     known = dataset.items.slice(0, 1).to_pylist()[0]
-    fresh = table(ITEMS, {name: [value] for name, value in known.items()} | {"item_id": ["fresh"]})
+    columns: dict[str, object] = {name: [value] for name, value in known.items()}
+    fresh = table(ITEMS, columns | {"item_id": ["fresh"]})
     bare = table(ITEMS, {"item_id": ["bare"], "title": ["Bare"]})
     vector = towers.embed(towers.encoder.encode(fresh))[0]
     assert np.isfinite(towers.embed(towers.encoder.encode(bare))).all()

@@ -1,0 +1,1 @@
+"""What the project promises, and how each promise is measured."""

@@ -1,0 +1,95 @@
+"""What each script can be told: one settings tree per entry config, made of the owners' dataclasses."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from conf.structured import register
+from retrieval.index.spec import IndexSpec
+from retrieval.release.gates import GateSettings
+from towers.data.batches import LoaderSettings
+from towers.data.sources.movielens import MovieLensSettings
+from towers.data.sources.simulated import SimulatedSettings
+from towers.data.split import SplitSettings
+from towers.ladder.heuristics import PopularSettings
+from towers.ladder.neighbours import ItemKNNSettings
+from towers.nets.two_tower import ModelSettings
+from towers.objectives.softmax import ObjectiveSettings
+from towers.settings import bounded
+from towers.training.fit import FitSettings
+from towers.training.module import TrainerSettings
+
+
+class Stage(StrEnum):
+    """How far a service has come; it decides where training runs and what an index may cost."""
+
+    ZERO_TO_ONE = "zero_to_one"
+    ONE_TO_SCALE = "one_to_scale"
+    GLOBAL_SCALE = "global_scale"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """From raw logs to a release: what train.py and build_index.py, and later rebuild jobs, share.
+
+    artifacts: the folder that holds tables, model, checkpoints and releases of this service.
+    """
+
+    data: SimulatedSettings | MovieLensSettings
+    stage: Stage = Stage.ZERO_TO_ONE
+    split: SplitSettings = field(default_factory=SplitSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    index: IndexSpec = field(default_factory=IndexSpec)
+    gates: GateSettings = field(default_factory=GateSettings)
+    seed: int = bounded(0, ge=0)
+    artifacts: str = "artifacts"
+
+    def fit(self) -> FitSettings:
+        """The part that decides what the towers learn."""
+        return FitSettings(self.model, self.objective, self.loader, self.trainer, self.seed)
+
+    def context(self) -> Mapping[str, Any]:
+        """Everything but the folder, as plain values: how an export came about."""
+        kept = {name: value for name, value in asdict(self).items() if name != "artifacts"}
+        return {"title": self.data.title, **kept}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateSettings:
+    """What evaluate.py judges: the current release of `artifacts`, beside the simpler rungs.
+
+    ks: places at which the metrics are taken.
+    """
+
+    artifacts: str = "artifacts"
+    ks: list[int] = field(default_factory=lambda: [10, 100])
+    popular: PopularSettings = field(default_factory=PopularSettings)
+    item_knn: ItemKNNSettings = field(default_factory=ItemKNNSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendSettings:
+    """What recommend.py shows of the current release of `artifacts`.
+
+    profile: one profile; similar: one item; search: a text. With none of them, a sample of each: three
+    profiles, a title and a search. country: of the request, where it differs from the profile's.
+    """
+
+    artifacts: str = "artifacts"
+    profile: str | None = None
+    similar: str | None = None
+    search: str | None = None
+    country: str | None = None
+    k: int = bounded(10, ge=0)
+
+
+# The names that the entry configs and the options of the data group extend.
+register("pipeline_settings", PipelineSettings)
+register("evaluate_settings", EvaluateSettings)
+register("recommend_settings", RecommendSettings)
+register("simulated_settings", SimulatedSettings, group="data")
+register("movielens_settings", MovieLensSettings, group="data")

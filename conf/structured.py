@@ -1,0 +1,129 @@
+"""Settings dataclasses → Hydra structured configs.
+
+Settings are frozen, and their choices are StrEnum members spelled by value. OmegaConf refuses to override a
+frozen node and spells enum members by name, so Hydra is given a mirror of the settings: the same keys, types
+and defaults, open to overrides, with every choice as a string. `conf.compose.typed` turns what was composed
+on the mirror into the settings themselves.
+"""
+
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, field, fields, is_dataclass, make_dataclass
+from enum import StrEnum
+from functools import cache, reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+def register(name: str, settings_type: type, group: str | None = None) -> None:
+    """Registers settings under `name`, for the defaults list of an entry config or of a group's option."""
+    ConfigStore.instance().store(name=name, node=mirror(settings_type), group=group)
+
+
+def alternatives(hint: Any) -> tuple[type, ...]:
+    """The dataclasses among which a group chooses, where a hint is a union of several; else none."""
+    nested = tuple(arm for arm in arms(hint) if is_dataclass(arm) and isinstance(arm, type))
+    return nested if len(nested) > 1 else ()
+
+
+@cache
+def mirror(settings_type: type) -> type:
+    """The dataclass that Hydra composes on in place of `settings_type`; it has the same name."""
+    hints = get_type_hints(settings_type)
+    return make_dataclass(
+        settings_type.__name__,
+        [
+            (item.name, _mirrored_hint(hints[item.name]), _mirrored_default(item))
+            for item in fields(settings_type)
+        ],
+    )
+
+
+def arms(hint: Any) -> tuple[Any, ...]:
+    """The types that a hint admits: those of a union, else the hint alone."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def is_choice(hint: Any) -> bool:
+    """Whether a hint is a StrEnum."""
+    return isinstance(hint, type) and issubclass(hint, StrEnum)
+
+
+def hint_at(settings_type: type, full_key: str) -> Any:
+    """The type of the setting under a dotted key, or of a list's element under `[i]`; None if unknown."""
+    hint: Any = settings_type
+    for name in full_key.replace("[", ".[").split("."):
+        if name.startswith("["):
+            hint = (get_args(hint) or (Any,))[0]
+            continue
+        nested = [get_type_hints(arm) for arm in arms(hint) if is_dataclass(arm)]
+        hint = next((hints[name] for hints in nested if name in hints), None)
+        if hint is None:
+            return None
+    return hint
+
+
+def full_keys(settings_type: type, prefix: str = "") -> list[str]:
+    """Every dotted key of the settings, groups of settings included."""
+    keys = []
+    for name, hint in get_type_hints(settings_type).items():
+        key = f"{prefix}{name}"
+        keys.append(key)
+        for arm in arms(hint):
+            if is_dataclass(arm) and isinstance(arm, type):
+                keys += full_keys(arm, f"{key}.")
+    return keys
+
+
+def spelled(hint: Any) -> str:
+    """A hint as a user would say it: the values of a choice, the names of types."""
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join("null" if arm is NoneType else spelled(arm) for arm in get_args(hint))
+    if is_choice(hint):
+        return "one of " + ", ".join(hint)
+    if get_origin(hint) is list:
+        return f"a list of {spelled(get_args(hint)[0])}"
+    if is_dataclass(hint) and isinstance(hint, type):
+        return "the keys " + ", ".join(item.name for item in fields(hint))
+    return getattr(hint, "__name__", str(hint))
+
+
+def _mirrored_hint(hint: Any) -> Any:
+    if is_choice(hint):
+        return str
+    if alternatives(hint):
+        # OmegaConf knows no union of dataclasses; the option of the group brings the one that it fills.
+        return Any
+    if is_dataclass(hint) and isinstance(hint, type):
+        return mirror(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return reduce(or_, (_mirrored_hint(arm) for arm in get_args(hint)))
+    if get_origin(hint) is list:
+        return list[_mirrored_hint(get_args(hint)[0])]  # type: ignore[misc]  # built at run time
+    return hint
+
+
+def _mirrored_default(item: Field[Any]) -> Any:
+    if item.default_factory is not NO_DEFAULT:
+        factory = item.default_factory
+        return field(default_factory=lambda: _mirrored_value(factory()))
+    if item.default is NO_DEFAULT:
+        return field(default=MISSING)
+    default = item.default
+    if is_dataclass(default):
+        return field(default_factory=lambda: _mirrored_value(default))
+    return field(default=_mirrored_value(default))
+
+
+def _mirrored_value(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, list):
+        return [_mirrored_value(element) for element in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {item.name: _mirrored_value(getattr(value, item.name)) for item in fields(value)}
+        return mirror(type(value))(**named)
+    return value

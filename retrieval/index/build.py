@@ -1,0 +1,52 @@
+"""Vectors → index, and files → index: one match on the kind."""
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from retrieval.index.exact import ExactIndex, load_exact
+from retrieval.index.faiss import build_flat, build_hnsw, load_flat, load_hnsw
+from retrieval.index.spec import Index, IndexKind, IndexSpec
+from towers.settings import check_ranges
+
+log = logging.getLogger(__name__)
+
+
+def build_index(spec: IndexSpec, vectors: Float32[np.ndarray, "N D"]) -> Index:
+    """The index of the vectors, row i for vectors[i].
+
+    Raises IndexBuildError on vectors of another shape, on none at all and on NaN or infinity; ConfigError
+    on a spec out of range.
+    """
+    check_ranges(spec, "index")
+    start = time.perf_counter()
+    index: Index
+    match spec.kind:
+        case IndexKind.EXACT:
+            index = ExactIndex(vectors)
+        case IndexKind.FLAT:
+            index = build_flat(vectors)
+        case IndexKind.HNSW:
+            index = build_hnsw(vectors, spec)
+    log.info(
+        "index built kind=%s num_items=%d dimension=%d seconds=%.2f",
+        spec.kind,
+        index.size,
+        index.dimension,
+        time.perf_counter() - start,
+    )
+    return index
+
+
+def load_index(spec: IndexSpec, folder: Path) -> Index:
+    """The index that `Index.save` wrote to the folder. Verify the hashes of its files first."""
+    match spec.kind:
+        case IndexKind.EXACT:
+            return load_exact(folder)
+        case IndexKind.FLAT:
+            return load_flat(folder)
+        case IndexKind.HNSW:
+            return load_hnsw(folder, spec)

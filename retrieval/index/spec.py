@@ -1,0 +1,119 @@
+"""What an index is: how to build it, and what it promises. Imports no index library."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from towers.errors import IndexBuildError, QueryError
+from towers.settings import bounded
+
+# The largest norm whose square float32 holds: beyond it sums of squares overflow, and scores are inf or NaN.
+_MAX_NORM = 1e19
+
+
+class IndexKind(StrEnum):
+    """How item vectors are searched."""
+
+    EXACT = "exact"
+    """Every vector, in torch: the oracle."""
+    FLAT = "flat"
+    """Every vector, in FAISS."""
+    HNSW = "hnsw"
+    """A graph of near neighbours, in FAISS: approximate."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """How to build an index; the last three are read by HNSW alone.
+
+    m: links per vector and layer (twice as many in the lowest). ef_construction, ef_search: candidates kept
+    while building and while searching; a search for more than ef_search items keeps as many as it seeks.
+    Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
+    """
+
+    kind: IndexKind = IndexKind.FLAT
+    m: int = bounded(32, ge=2, le=512)
+    ef_construction: int = bounded(200, ge=1)
+    ef_search: int = bounded(128, ge=1)
+
+
+@runtime_checkable
+class Index(Protocol):
+    """N vectors of dimension D that answer maximum-inner-product queries.
+
+    Safe for concurrent searches; nothing is added after the build.
+    """
+
+    @property
+    def size(self) -> int:
+        """N."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        ...
+
+    def search(
+        self, query: Float32[np.ndarray, "Q D"], k: int
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+        """Scores and rows of the best k vectors per query, K = k.
+
+        The score is the inner product with the vector itself, whatever the index stores. Highest first,
+        equal scores by row; no row twice in an answer; row -1 and score -inf where there is nothing more.
+        Raises QueryError on a negative k and on queries of another width or with NaN or infinity.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the index as files named index.* into a folder that exists; OSError where it cannot."""
+        ...
+
+
+def check_vectors(vectors: Float32[np.ndarray, "..."]) -> None:
+    """Raises IndexBuildError unless the vectors are (N >= 1, D >= 1), finite, and their scores are too."""
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise IndexBuildError(
+            f"index: vectors have the shape {vectors.shape}; expected (items, dimension), both at least 1"
+        )
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~finite)
+        raise IndexBuildError(
+            f"index: {len(bad)} of {len(vectors)} vectors are not finite, the first in row {bad[0]}; "
+            "expected finite vectors (a NaN vector counts in an index and is never found)"
+        )
+    largest = float(np.linalg.norm(vectors.astype(np.float64, copy=False), axis=1).max())
+    if largest > _MAX_NORM:
+        raise IndexBuildError(
+            f"index: the longest vector has norm {largest:.3g}; expected <= {_MAX_NORM:.0e}, as inner "
+            "products overflow float32 beyond it"
+        )
+
+
+def check_query(query: Float32[np.ndarray, "Q D"], k: int, dimension: int) -> None:
+    """Raises QueryError unless an index of this dimension can answer the query."""
+    if k < 0:
+        raise QueryError(f"k = {k}: expected 0 or more places")
+    if query.ndim != 2 or query.shape[1] != dimension:
+        raise QueryError(f"index: queries have the shape {query.shape}; expected (queries, {dimension})")
+    if not np.isfinite(query).all():
+        raise QueryError("index: a query vector is not finite; expected finite vectors")
+
+
+def nothing_found(num_queries: int, k: int) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+    """The answer of an index that holds nothing: score -inf and row -1 in every place."""
+    return np.full((num_queries, k), -np.inf, np.float32), np.full((num_queries, k), -1, np.int64)
+
+
+def best_first(
+    score: Float32[np.ndarray, "Q K"], row: Int64[np.ndarray, "Q K"]
+) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+    """Each line by falling score, equal scores by row; places with row -1 get score -inf and stand last."""
+    score = np.where(row < 0, np.float32(-np.inf), score)
+    order = np.lexsort((row, -score), axis=-1)
+    return np.take_along_axis(score, order, axis=-1), np.take_along_axis(row, order, axis=-1)

@@ -1,0 +1,97 @@
+"""What every profile had watched when a release was made: the histories that it answers from."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from towers.data.dataset import Dataset
+from towers.data.histories import Histories
+from towers.data.vocabulary import OOV, Vocabulary
+from towers.errors import SchemaError
+
+log = logging.getLogger(__name__)
+
+# Lists are large (64-bit offsets): all events of a service together pass 2^31.
+PROFILES = pa.schema(
+    [
+        pa.field("profile_id", pa.string(), nullable=False),
+        pa.field("country", pa.string(), nullable=False),  # "" where unknown
+        pa.field("item_id", pa.large_list(pa.string()), nullable=False),  # oldest first
+        pa.field("time_seconds", pa.large_list(pa.int64()), nullable=False),
+        pa.field("minutes", pa.large_list(pa.float32()), nullable=False),  # NaN where the log has none
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileHistories:
+    """P profiles as a release knows them.
+
+    profiles: Vocabulary of their ids. history: Histories of the P, item rows of the release's catalogue.
+    country: str (P,), "" where unknown. as_of_seconds: the newest event, Unix seconds; 0 without events.
+    """
+
+    profiles: Vocabulary
+    history: Histories
+    country: np.ndarray
+    as_of_seconds: int
+
+
+def write_profiles(dataset: Dataset, path: Path) -> None:
+    """Writes the histories of all profiles of a Dataset as one parquet file; item ids, not rows."""
+    history = dataset.history
+    offset = pa.array(history.offset, pa.int64())
+    item_id = dataset.items["item_id"].combine_chunks().take(pa.array(history.item_row))
+    columns = [
+        pa.array(dataset.profiles.ids, pa.string()),
+        pa.array(dataset.country.tolist(), pa.string()),
+        pa.LargeListArray.from_arrays(offset, item_id),
+        pa.LargeListArray.from_arrays(offset, pa.array(history.time_seconds)),
+        pa.LargeListArray.from_arrays(offset, pa.array(history.minutes, pa.float32())),
+    ]
+    pq.write_table(pa.Table.from_arrays(columns, schema=PROFILES), path, compression="zstd")
+
+
+def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
+    """Reads back what `write_profiles` wrote, on the rows of a catalogue.
+
+    Events of items that the catalogue lacks are left out, and their count is logged. Raises SchemaError
+    where the columns are others, lists of one profile differ in length, or a profile stands twice.
+    """
+    try:
+        table = pq.read_table(path).select(PROFILES.names).cast(PROFILES).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
+        raise SchemaError(f"{path}: {error}; expected the columns {PROFILES.names}") from error
+    lengths = {name: _lengths(table[name]) for name in ("item_id", "time_seconds", "minutes")}
+    if any(not np.array_equal(lengths["item_id"], other) for other in lengths.values()):
+        raise SchemaError(f"{path}: item_id, time_seconds and minutes of a profile differ in length")
+    ids = pa.array(catalogue.ids, pa.string())
+    found = pc.index_in(pc.list_flatten(table["item_id"]), value_set=ids)
+    item_row = pc.fill_null(found, OOV).to_numpy().astype(np.int64)
+    known = item_row != OOV
+    if not known.all():
+        log.info("events of items outside the catalogue left out num_events=%d", int((~known).sum()))
+    profile_row = np.repeat(np.arange(table.num_rows), lengths["item_id"])[known]
+    counts = np.bincount(profile_row, minlength=table.num_rows)
+    history = Histories(
+        offset=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]),
+        item_row=item_row[known],
+        time_seconds=pc.list_flatten(table["time_seconds"]).to_numpy()[known],
+        minutes=pc.list_flatten(table["minutes"]).to_numpy()[known],
+    )
+    return ProfileHistories(
+        profiles=Vocabulary(table["profile_id"].to_pylist()),
+        history=history,
+        country=np.array(table["country"].to_pylist(), dtype=np.str_),
+        as_of_seconds=int(history.time_seconds.max(initial=0)),
+    )
+
+
+def _lengths(lists: pa.ChunkedArray) -> np.ndarray:
+    lengths: np.ndarray = pc.list_value_length(lists).to_numpy()
+    return lengths

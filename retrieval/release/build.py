@@ -1,0 +1,125 @@
+"""An export and its tables → a gated, published release."""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from safetensors.numpy import save
+
+from retrieval.encoder import QueryEncoder, embed_catalogue, load_encoder
+from retrieval.index.build import build_index, load_index
+from retrieval.index.spec import Index, IndexSpec
+from retrieval.profiles import write_profiles
+from retrieval.release.files import (
+    ITEMS_FILE,
+    MODEL_FILES,
+    PROFILES_FILE,
+    TRAINING_FILE,
+    VECTORS_FILE,
+    read_vectors,
+)
+from retrieval.release.gates import Candidate, GateSettings, check_gates
+from retrieval.release.manifest import Description, GateResult
+from retrieval.release.store import ReleaseInfo, publish
+from towers.data.dataset import Dataset, dataset_from_tables
+from towers.data.schema import read_tables
+from towers.errors import MissingDataError, ReleaseError
+from towers.recommender import Queries
+from towers.settings import check_ranges
+
+log = logging.getLogger(__name__)
+
+
+def build_release(
+    model_dir: Path,
+    tables_dir: Path,
+    releases_root: Path,
+    index_spec: IndexSpec,
+    gates: GateSettings,
+) -> ReleaseInfo:
+    """The release of an exported model over the tables it was trained on, published as the current one.
+
+    model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
+    context of the manifest. What is gated is what will be served: the index as read back from its file.
+    Raises MissingDataError where an input is not there, GateError where a gate fails,
+    ReleaseError where publishing does; then the current release stays what it was.
+    """
+    check_ranges(gates, "gates")
+    dataset = dataset_from_tables(read_tables(tables_dir))
+    vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
+    encoder = load_encoder(model_dir, vectors)
+    context = _read_context(model_dir / TRAINING_FILE)
+    log.info("export read num_items=%d dimension=%d", *vectors.shape)
+
+    def write(folder: Path) -> Description:
+        candidate = Candidate(
+            item_id=dataset.catalogue.ids,
+            vectors=vectors,
+            num_events=num_events,
+            embed=lambda: embed_catalogue(model_dir, dataset.items),
+            encode=lambda: _gate_queries(dataset, encoder, gates.num_queries),
+            build=lambda: _saved_index(index_spec, vectors, folder),
+        )
+        results = check_gates(candidate, gates)
+        for name in MODEL_FILES:
+            shutil.copyfile(model_dir / name, folder / name)
+        (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": num_events}))
+        pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
+        write_profiles(dataset, folder / PROFILES_FILE)
+        return _description(dataset, encoder, index_spec, results, context)
+
+    return publish(releases_root, write)
+
+
+def _read_context(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no training settings; run scripts/train.py first")
+    try:
+        context = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReleaseError(f"{path}: {error}; expected JSON") from error
+    if not isinstance(context, dict):
+        raise ReleaseError(f"{path}: holds a {type(context).__name__}; expected a JSON object")
+    return context
+
+
+def _saved_index(spec: IndexSpec, vectors: np.ndarray, folder: Path) -> Index:
+    """The index of the vectors as it is read back from its files."""
+    build_index(spec, vectors).save(folder)
+    return load_index(spec, folder)
+
+
+def _gate_queries(dataset: Dataset, encoder: QueryEncoder, num_queries: int) -> np.ndarray:
+    """Encoded histories of profiles spread evenly over those that have one, each asked at its last event."""
+    history = dataset.history
+    watched = np.flatnonzero(history.lengths)
+    if len(watched) == 0:
+        return np.zeros((0, encoder.dimension), np.float32)
+    place = np.linspace(0, len(watched) - 1, min(num_queries, len(watched))).astype(np.int64)
+    chosen = watched[place]
+    time_seconds = history.time_seconds[history.offset[chosen + 1] - 1]
+    return encoder.encode(Queries(history.select(chosen), time_seconds, dataset.country[chosen]))
+
+
+def _description(
+    dataset: Dataset,
+    encoder: QueryEncoder,
+    spec: IndexSpec,
+    results: tuple[GateResult, ...],
+    context: Mapping[str, Any],
+) -> Description:
+    return Description(
+        index=spec,
+        dimension=encoder.dimension,
+        num_items=len(dataset.catalogue),
+        num_profiles=len(dataset.profiles),
+        num_events=dataset.history.num_events,
+        model_fingerprint=encoder.fingerprint,
+        context=context,
+        gates=results,
+    )

@@ -1,0 +1,38 @@
+"""The files of exports and releases by name, and the item vectors among them."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from towers.errors import MissingDataError, ReleaseError
+
+MODEL_FILES = ("model.json", "towers.safetensors")
+VECTORS_FILE = "items.safetensors"
+TRAINING_FILE = "training.json"
+"""Of an export only; a release holds it in its manifest."""
+ITEMS_FILE = "items.parquet"
+PROFILES_FILE = "profiles.parquet"
+
+
+def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarray, " M"]]:
+    """Item vectors and event counts of an items.safetensors; ReleaseError where it holds others.
+
+    That N and M are equal is not checked here: a gate counts, and so does a Release.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no exported item vectors; run scripts/train.py first")
+    try:
+        arrays = load(path.read_bytes())  # read whole, not mapped: the file may be replaced while this lives
+    except SafetensorError as error:
+        raise ReleaseError(f"{path}: {error}; expected a safetensors file") from error
+    if not (_is(arrays.get("vector"), np.float32, 2) and _is(arrays.get("num_events"), np.int64, 1)):
+        found = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+        raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
+    return arrays["vector"], arrays["num_events"]
+
+
+def _is(array: np.ndarray | None, dtype: type, ndim: int) -> bool:
+    return array is not None and array.dtype == np.dtype(dtype) and array.ndim == ndim

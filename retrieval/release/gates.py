@@ -1,0 +1,140 @@
+"""What a candidate release must pass to become current."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from retrieval.index.spec import Index
+from retrieval.release.manifest import GateResult
+from towers.errors import GateError
+from towers.settings import bounded
+from towers.topk import topk
+
+log = logging.getLogger(__name__)
+
+_HOLDS: dict[str, Callable[[float, float], bool]] = {
+    ">=": lambda value, bound: value >= bound,
+    "<=": lambda value, bound: value <= bound,
+    "==": lambda value, bound: value == bound,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Bounds on a candidate release.
+
+    min_recall: share of the exact top k that the index finds. k: places compared, at most the catalogue.
+    num_queries: profiles whose encoded histories are the queries, spread over all that have one.
+    max_parity_error: largest difference in any coordinate between the exported item vectors and those that
+    the exported tower gives for the same titles now.
+    """
+
+    min_recall: float = bounded(0.95, ge=0.0, le=1.0)
+    k: int = bounded(100, ge=1)
+    num_queries: int = bounded(1000, ge=1)
+    max_parity_error: float = bounded(1e-4, ge=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is about to be published; each step is taken once, and only where the checks before it passed.
+
+    item_id: the catalogue. vectors: exported, (N, D). num_events: exported, (N,). embed: the same titles
+    embedded anew, (N, D). encode: real histories as queries, (Q, D). build: the index of the vectors as it
+    will be read from the release.
+    """
+
+    item_id: Sequence[str]
+    vectors: Float32[np.ndarray, "N D"]
+    num_events: Int64[np.ndarray, " M"]
+    embed: Callable[[], np.ndarray]
+    encode: Callable[[], np.ndarray]
+    build: Callable[[], Index]
+
+
+def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResult, ...]:
+    """Every gate's result, all passed; GateError lists every gate with value and bound where one failed.
+
+    finite_vectors, finite_queries: lines with NaN or infinity. unique_ids: ids that stand more than once.
+    export_counts, index_counts: the largest difference between the counts of titles, vectors and event
+    counts, and between titles and index. embedding_parity, recall: see GateSettings.
+    """
+    num_items, vectors = len(candidate.item_id), candidate.vectors
+    results = [
+        gate("finite_vectors", _num_not_finite(vectors), "==", 0),
+        gate("unique_ids", num_items - len(set(candidate.item_id)), "==", 0),
+        gate("export_counts", _spread(num_items, len(vectors), len(candidate.num_events)), "==", 0),
+    ]
+    query, parity, num_bad_queries, count, recall = None, None, None, None, None
+    if _all_passed(results):
+        parity = _parity(vectors, candidate.embed())
+        query = candidate.encode()
+        num_bad_queries = _num_not_finite(query)
+    results.append(gate("embedding_parity", parity, "<=", settings.max_parity_error))
+    results.append(gate("finite_queries", num_bad_queries, "==", 0))
+    if query is not None and _all_passed(results):
+        index = candidate.build()
+        count = _spread(num_items, index.size)
+        recall = recall_of(index, vectors, query, min(settings.k, num_items))
+    results.append(gate("index_counts", count, "==", 0))
+    results.append(gate("recall", recall, ">=", settings.min_recall))
+    if not _all_passed(results):
+        lines = "\n  ".join(map(str, results))
+        raise GateError(f"the candidate release did not pass its gates and was not published:\n  {lines}")
+    log.info("gates passed num_gates=%d recall=%.4f", len(results), recall)
+    return tuple(results)
+
+
+def gate(name: str, value: float | int | None, sense: str, bound: float | int) -> GateResult:
+    """The result of one check; a value that is missing or NaN does not pass."""
+    passed = value is not None and _HOLDS[sense](value, bound)
+    return GateResult(name, None if value is None else float(value), sense, float(bound), passed)
+
+
+def recall_of(
+    index: Index, vectors: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, "Q D"], k: int
+) -> float:
+    """Mean share of the exact top k that the index finds, 1 >= k >= N; 1 without queries.
+
+    An item that scores no less than the k-th of the exact answer counts, so equal items are no misses; one
+    that stands twice in an answer counts once. Scores are those of the vectors, not those the index reports.
+    """
+    if len(query) == 0:
+        return 1.0
+    exact, _ = topk(torch.from_numpy(query), torch.from_numpy(vectors), k)
+    bound = exact.numpy()[:, -1:]
+    _, row = index.search(query, k)
+    row = np.sort(row, axis=1)
+    first = np.concatenate([np.ones((len(row), 1), bool), row[:, 1:] != row[:, :-1]], axis=1)
+    found = first & (row >= 0) & (row < len(vectors))
+    hits = 0
+    for line in range(len(query)):  # one query's k vectors at a time, not all of them
+        near = row[line, found[line]]
+        score = vectors[near] @ query[line]
+        # Sums in another order differ in the last bits of the largest product.
+        slack = 1e-6 * np.abs(vectors[near] * query[line]).sum(axis=1)
+        hits += int((score >= bound[line] - slack).sum())
+    return hits / (len(query) * k)
+
+
+def _all_passed(results: list[GateResult]) -> bool:
+    return all(result.passed for result in results)
+
+
+def _num_not_finite(vectors: np.ndarray) -> int:
+    return int((~np.isfinite(vectors).all(axis=1)).sum())
+
+
+def _spread(*counts: int) -> int:
+    return max(counts) - min(counts)
+
+
+def _parity(vectors: np.ndarray, embedded: np.ndarray) -> float | None:
+    """Largest absolute difference; None where the shapes differ, so that nothing can be compared."""
+    if vectors.shape != embedded.shape:
+        return None
+    return float(np.abs(vectors - embedded).max(initial=0.0))

@@ -1,0 +1,233 @@
+"""What a release says of itself: its files and their hashes, and how it was made."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from retrieval.index.spec import IndexKind, IndexSpec
+from towers.errors import IntegrityError, ReleaseError
+from towers.settings import check_ranges
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+HASH_FILE = "manifest.sha256"
+"""The manifest's own hash, in the form that `sha256sum -c` checks."""
+METRIC = "inner_product"
+
+_RELEASE_ID = re.compile("r[0-9]{6,}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """sha256: lower-case hex. size_bytes: length of the file."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One check: passed where `value sense bound` holds, sense one of ">=", "<=", "==".
+
+    value: what was measured; None where an earlier failure left nothing to measure.
+    """
+
+    name: str
+    value: float | None
+    sense: str
+    bound: float
+    passed: bool
+
+    def __str__(self) -> str:
+        value = "not measured" if self.value is None else f"{self.value:.6g}"
+        return (
+            f"{'passed' if self.passed else 'FAILED'} {self.name}: {value}, "
+            f"expected {self.sense} {self.bound:g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a release holds, as the one who writes its files knows it.
+
+    index: how the index was built. dimension: width of item and query vectors. num_items, num_profiles,
+    num_events: counts of the catalogue, the history snapshot and its events. model_fingerprint: that of the
+    encoder the item vectors belong to. context: further facts as given (split settings, data set), JSON
+    values by name. gates: what was checked.
+    """
+
+    index: IndexSpec
+    dimension: int
+    num_items: int
+    num_profiles: int
+    num_events: int
+    model_fingerprint: str
+    context: Mapping[str, Any]
+    gates: tuple[GateResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A release's own account.
+
+    release_id: "r" and a number that rises with every publish. created: UTC, ISO 8601. parent: the release
+    that was current before, None for the first. files: every file but the manifest and its hash, by plain
+    name. created_by: versions of what made it, by distribution name.
+    """
+
+    release_id: str
+    created: str
+    parent: str | None
+    files: Mapping[str, FileEntry]
+    description: Description
+    created_by: Mapping[str, str]
+
+
+def is_release_id(name: str) -> bool:
+    """Whether the name is that of a release."""
+    return _RELEASE_ID.fullmatch(name) is not None
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The manifest as JSON in UTF-8; ReleaseError where the context is not JSON."""
+    about = manifest.description
+    document = {
+        "format_version": FORMAT_VERSION,
+        "release_id": manifest.release_id,
+        "created": manifest.created,
+        "parent": manifest.parent,
+        "metric": METRIC,
+        "index": asdict(about.index),
+        "dimension": about.dimension,
+        "counts": {
+            "items": about.num_items,
+            "profiles": about.num_profiles,
+            "events": about.num_events,
+        },
+        "model_fingerprint": about.model_fingerprint,
+        "context": dict(about.context),
+        "gates": [asdict(gate) for gate in about.gates],
+        "created_by": dict(manifest.created_by),
+        "files": {name: asdict(entry) for name, entry in sorted(manifest.files.items())},
+    }
+    try:
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ReleaseError(f"manifest: {error}; expected a context of JSON values, finite numbers") from error
+    return (text + "\n").encode()
+
+
+def parse_manifest(content: bytes, where: Path) -> Manifest:
+    """The manifest in these bytes.
+
+    Raises ReleaseError on another format version, and IntegrityError naming the first key that is missing
+    or of another type, and any file name that is not a plain one.
+    """
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise IntegrityError(f"{where}: {error}; expected JSON") from error
+    if not isinstance(document, dict):
+        raise IntegrityError(f"{where}: holds a {type(document).__name__}; expected a JSON object")
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ReleaseError(
+            f"{where}: format_version is {version!r}; this version of the project reads {FORMAT_VERSION}"
+        )
+    read = _Reader(document, where)
+    if read.text("metric") != METRIC:
+        raise ReleaseError(f"{where}: metric is {read.text('metric')!r}; expected {METRIC!r}")
+    counts = read.reader("counts")
+    return Manifest(
+        release_id=read.text("release_id"),
+        created=read.text("created"),
+        parent=None if document.get("parent") is None else read.text("parent"),
+        files=_files(read.reader("files")),
+        description=Description(
+            index=_index_spec(read.reader("index")),
+            dimension=read.integer("dimension"),
+            num_items=counts.integer("items"),
+            num_profiles=counts.integer("profiles"),
+            num_events=counts.integer("events"),
+            model_fingerprint=read.text("model_fingerprint"),
+            context=read.reader("context").document,
+            gates=tuple(_gate(gate) for gate in read.readers("gates")),
+        ),
+        created_by=read.reader("created_by").document,
+    )
+
+
+def _files(read: "_Reader") -> dict[str, FileEntry]:
+    files = {}
+    for name in read.document:
+        # A name with a separator could lead a reader outside the folder.
+        if name in ("", ".", "..", MANIFEST_FILE, HASH_FILE) or re.search(r"[/\\\x00-\x1f]", name):
+            raise IntegrityError(f"{read.where}: names the file {name!r}; expected plain names in its folder")
+        entry = read.reader(name)
+        sha256, size_bytes = entry.text("sha256"), entry.integer("size_bytes")
+        if _SHA256.fullmatch(sha256) is None or size_bytes < 0:
+            raise IntegrityError(f"{entry.where}: expected 64 lower-case hex digits and a size >= 0")
+        files[name] = FileEntry(sha256, size_bytes)
+    return files
+
+
+def _index_spec(read: "_Reader") -> IndexSpec:
+    kind = read.text("kind")
+    try:
+        spec = IndexSpec(
+            IndexKind(kind), read.integer("m"), read.integer("ef_construction"), read.integer("ef_search")
+        )
+        check_ranges(spec, "index")
+    except ValueError as error:  # ConfigError is one
+        kinds = ", ".join(IndexKind)
+        raise IntegrityError(f"{read.where}: {error}; expected a spec in range of kind {kinds}") from error
+    return spec
+
+
+def _gate(read: "_Reader") -> GateResult:
+    value = read.document.get("value")
+    return GateResult(
+        name=read.text("name"),
+        value=None if value is None else read.number("value"),
+        sense=read.text("sense"),
+        bound=read.number("bound"),
+        passed=read.typed("passed", bool),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Typed access to a JSON object; IntegrityError names the key that is not as expected."""
+
+    document: dict[str, Any]
+    where: Path | str
+
+    def typed(self, key: str, expected: type) -> Any:
+        value = self.document.get(key)
+        # bool is an int in Python, but true is not a count.
+        if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+            raise IntegrityError(f"{self.where}: {key} is {value!r}; expected {expected.__name__}")
+        return value
+
+    def text(self, key: str) -> str:
+        return str(self.typed(key, str))
+
+    def integer(self, key: str) -> int:
+        return int(self.typed(key, int))
+
+    def number(self, key: str) -> float:
+        value = self.document.get(key)
+        return float(self.typed(key, int if isinstance(value, int) else float))
+
+    def reader(self, key: str) -> "_Reader":
+        return _Reader(self.typed(key, dict), f"{self.where}: {key}")
+
+    def readers(self, key: str) -> "list[_Reader]":
+        items = self.typed(key, list)
+        if not all(isinstance(item, dict) for item in items):
+            raise IntegrityError(f"{self.where}: {key} holds other than objects; expected a list of objects")
+        return [_Reader(item, f"{self.where}: {key}[{place}]") for place, item in enumerate(items)]

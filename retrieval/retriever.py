@@ -1,0 +1,239 @@
+"""Queries → Rankings from one release: recommend, similar, search."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from retrieval.catalogue import Catalogue
+from retrieval.completion import complete_topk
+from retrieval.release.read import Release, read_release
+from retrieval.textmatch import text_match
+from towers.data.histories import Histories
+from towers.data.vocabulary import OOV
+from towers.errors import QueryError, UnknownIdError
+from towers.evaluation.exact import ExactRecommender
+from towers.recommender import Degraded, Queries, Rankings, check_k
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The answer to one request, best first; iterates over (item_id, score) pairs.
+
+    item_id: ids of the catalogue, none twice. score: float32 (n,), higher is better. release_id: what it was
+    answered from. degraded: why it is not the answer asked for; None where it is. num_unknown_items: ids of
+    the history given that the catalogue lacks; they were left out.
+    """
+
+    item_id: tuple[str, ...]
+    score: Float32[np.ndarray, " n"]
+    release_id: str
+    degraded: Degraded | None = None
+    num_unknown_items: int = 0
+
+    def __len__(self) -> int:
+        return len(self.item_id)
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        return zip(self.item_id, self.score.tolist(), strict=True)
+
+
+class Retriever:
+    """Answers from one release; a Recommender. Safe for any number of concurrent readers."""
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+        self._text = text_match(release.catalogue.table)
+        self._by_popularity = np.argsort(-release.num_events, kind="stable")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Retriever":
+        """The Retriever of a root's current release, or of the release in this folder.
+
+        Every file is verified before it is parsed. Raises ReleaseError where there is no release, and
+        IntegrityError, naming the file, where one is not as it was published.
+        """
+        return cls(read_release(Path(path)))
+
+    @property
+    def release_id(self) -> str:
+        """The release that answers."""
+        return self._release.release_id
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        """The settings its towers were trained under, as plain values: `retriever.context["split"]`."""
+        return self._release.context
+
+    @property
+    def items(self) -> Catalogue:
+        """The titles by id: `retriever.items[item_id].title`."""
+        return self._release.catalogue
+
+    @property
+    def profile_ids(self) -> tuple[str, ...]:
+        """The profiles that the release knows, with or without a history."""
+        return self._release.profiles.profiles.ids
+
+    def history(self, profile_id: str) -> tuple[str, ...]:
+        """Ids of what a profile watched, oldest first; UnknownIdError where the profile is not known."""
+        profiles = self._release.profiles
+        if profile_id not in profiles.profiles:
+            raise UnknownIdError(
+                f"profile {profile_id!r} is not among the {len(profiles.profiles)} of {self.release_id}"
+            )
+        return self._ids(profiles.history.items_of(profiles.profiles.row(profile_id)))
+
+    def exact(self) -> ExactRecommender:
+        """The same towers and vectors searched exactly: what the index approximates."""
+        return ExactRecommender(self._release.encoder.encode, self._release.vectors)
+
+    def rank(self, queries: Queries, k: int) -> Rankings:
+        """The best k items per query, the query's own history left out; see `Recommender.rank`.
+
+        A query without history is answered from the encoder's prior, which is learned, so it is not tagged.
+        """
+        check_k(k)
+        self._check_rows(queries.history)
+        release = self._release
+        vector = release.encoder.encode(queries)
+        score, row = complete_topk(release.index, release.vectors, vector, k, queries.history)
+        return Rankings(row, score)
+
+    def recommend(
+        self,
+        profile_id: str | None = None,
+        *,
+        history: Sequence[str] | None = None,
+        country: str | None = None,
+        k: int = 10,
+        time_seconds: int | None = None,
+    ) -> Ranking:
+        """The best k titles for a profile, or for the item ids given as its history, oldest first.
+
+        What was watched is left out. A history given takes the place of the stored one. country: of the
+        request, else the profile's own. time_seconds: of the request, Unix seconds; else, and never before,
+        that of the last event. All eligible titles are answered where they are fewer than k.
+        Without one known title in the history the answer is by popularity: UNKNOWN_PROFILE where nothing is
+        known of the profile, else EMPTY_HISTORY. Raises QueryError on a negative k.
+        """
+        check_k(k)
+        query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
+        k = min(k, len(self.items))
+        if reason is not None:
+            best = self._by_popularity[:k]
+            return self._ranking(best, self._release.num_events[best], reason, num_unknown)
+        rankings = self.rank(query, k)
+        return self._filled(rankings.score[0], rankings.item_row[0], num_unknown)
+
+    def similar(self, item_id: str, k: int = 10) -> Ranking:
+        """The k titles of highest inner product with this one, itself left out.
+
+        Raises UnknownIdError where the catalogue lacks the id, and QueryError on a negative k.
+        """
+        check_k(k)
+        if item_id not in self.items:
+            raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        release = self._release
+        row = np.array([self.items.vocabulary.row(item_id)])
+        itself = _history_of(row, np.zeros(1, np.int64))
+        k = min(k, len(self.items))
+        score, best = complete_topk(release.index, release.vectors, release.vectors[row], k, itself)
+        return self._filled(score[0], best[0])
+
+    def search(
+        self, text: str, *, profile_id: str | None = None, country: str | None = None, k: int = 10
+    ) -> Ranking:
+        """The best k titles that match a text in title, cast, directors, genres or year.
+
+        Whole titles come first; watched titles are answered too. Equal matches stand in the order of the
+        profile's own scores, and by popularity without a profile or its history, which is tagged as in
+        `recommend`. Where nothing matches, the answer is that of `recommend`, tagged NO_MATCH. country is
+        that of the request; without a profile it changes nothing.
+        Raises QueryError on a blank text, one that is too long, and a negative k.
+        """
+        check_k(k)
+        row, score = self._text.match(text)
+        k = min(k, len(self.items))
+        if len(row) == 0:
+            return self._without_text(profile_id, country, k)
+        liking: np.ndarray = self._release.num_events[row]
+        reason = None
+        if profile_id is not None:
+            query, _, reason = self._query(profile_id, None, country, None)
+            if reason is None:
+                liking = self._release.vectors[row] @ self._release.encoder.encode(query)[0]
+        best = np.lexsort((row, -liking, -score))[:k]
+        return self._ranking(row[best], score[best], reason)
+
+    def _without_text(self, profile_id: str | None, country: str | None, k: int) -> Ranking:
+        other = self.recommend(profile_id, country=country, k=k)
+        return Ranking(other.item_id, other.score, self.release_id, Degraded.NO_MATCH)
+
+    def _query(
+        self,
+        profile_id: str | None,
+        history: Sequence[str] | None,
+        country: str | None,
+        time_seconds: int | None,
+    ) -> tuple[Queries, int, Degraded | None]:
+        """One query; unknown ids of the history given; why it cannot be encoded, if it cannot."""
+        profiles = self._release.profiles
+        row = OOV if profile_id is None else int(profiles.profiles.rows([profile_id])[0])
+        num_unknown = 0
+        if history is not None:
+            watched, num_unknown = self._given(history, time_seconds)
+        elif row != OOV:
+            watched = profiles.history.select(np.array([row]))
+        else:
+            watched = Histories.empty(1)
+        if country is None:
+            country = "" if row == OOV else str(profiles.country[row])
+        last = int(watched.time_seconds.max(initial=0))
+        asked_seconds = last if time_seconds is None else max(time_seconds, last)
+        query = Queries(watched, np.array([asked_seconds]), np.array([country]))
+        if watched.num_events:
+            return query, num_unknown, None
+        stranger = profile_id is not None and row == OOV and history is None
+        return query, num_unknown, Degraded.UNKNOWN_PROFILE if stranger else Degraded.EMPTY_HISTORY
+
+    def _given(self, history: Sequence[str], time_seconds: int | None) -> tuple[Histories, int]:
+        """A history of these ids, each once; without times of their own they lie at that of the request."""
+        if isinstance(history, str):
+            raise QueryError(f"history is the text {history!r}; expected a sequence of item ids")
+        row = self.items.vocabulary.rows(dict.fromkeys(history))
+        known = row[row != OOV]
+        time = self._release.profiles.as_of_seconds if time_seconds is None else time_seconds
+        return _history_of(known, np.full(len(known), time, np.int64)), len(row) - len(known)
+
+    def _check_rows(self, history: Histories) -> None:
+        if history.num_events and (
+            history.item_row.min() < 0 or history.item_row.max() >= len(self._release.vectors)
+        ):
+            raise QueryError(
+                f"queries: item rows range from {history.item_row.min()} to {history.item_row.max()}; "
+                f"expected rows of the {len(self._release.vectors)} items of {self.release_id}"
+            )
+
+    def _filled(self, score: np.ndarray, row: np.ndarray, num_unknown: int = 0) -> Ranking:
+        """The ranking of one line, its padding cut off."""
+        filled = row >= 0
+        return self._ranking(row[filled], score[filled], None, num_unknown)
+
+    def _ranking(
+        self, row: np.ndarray, score: np.ndarray, reason: Degraded | None, num_unknown: int = 0
+    ) -> Ranking:
+        return Ranking(self._ids(row), score.astype(np.float32), self.release_id, reason, num_unknown)
+
+    def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
+        ids = self.items.vocabulary.ids
+        return tuple(ids[one] for one in row.tolist())
+
+
+def _history_of(item_row: np.ndarray, time_seconds: np.ndarray) -> Histories:
+    """One profile that watched these items; minutes unknown."""
+    offset = np.array([0, len(item_row)])
+    return Histories(offset, item_row, time_seconds, np.full(len(item_row), np.nan, np.float32))

@@ -1,0 +1,108 @@
+"""Rankings for people: tables of titles, years and genres that fit a terminal of 100 columns."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from retrieval.retriever import Ranking, Retriever
+from towers.recommender import Degraded
+
+_WHY = {
+    Degraded.UNKNOWN_PROFILE: "nothing is known of this profile: answered from popularity",
+    Degraded.EMPTY_HISTORY: "no title of the catalogue in the history: answered from popularity",
+    Degraded.NO_MATCH: "no title matches: answered as if nothing had been searched for",
+}
+
+# How many of the most popular titles are looked through for one whose cast is known.
+_POPULAR = 50
+
+
+def sample(retriever: Retriever) -> tuple[list[str], str | None, str | None]:
+    """Questions that show a release: up to three profiles with a history, a popular title, and a search.
+
+    The profiles are spread over all of them; the search is for the first of the cast of the most popular
+    title that has one, else for that title's name.
+    """
+    watched = [profile_id for profile_id in retriever.profile_ids if retriever.history(profile_id)]
+    profiles = [watched[place * (len(watched) - 1) // 2] for place in range(3)] if watched else []
+    popular = [retriever.items[item_id] for item_id in retriever.recommend(k=_POPULAR).item_id]
+    similar = popular[0].item_id if popular else None
+    search = next((item.cast[0] for item in popular if item.cast), popular[0].title if popular else None)
+    return list(dict.fromkeys(profiles)), similar, search
+
+
+def profile_view(retriever: Retriever, profile_id: str, ranking: Ranking) -> RenderableType:
+    """What a profile watched last, newest first, beside what is recommended to it."""
+    known = ranking.degraded is not Degraded.UNKNOWN_PROFILE
+    history = retriever.history(profile_id) if known else ()
+    newest = history[::-1][: max(len(ranking), 1)]
+    beside = Table.grid(padding=(0, 2), expand=True)
+    beside.add_column(ratio=1)
+    beside.add_column(ratio=1)
+    beside.add_row(
+        _titles(retriever, f"watched: the last {len(newest)} of {len(history)}", newest),
+        _titles(retriever, "recommended", ranking.item_id),
+    )
+    return _view(f"Profile {profile_id}", ranking, beside)
+
+
+def similar_view(retriever: Retriever, item_id: str, ranking: Ranking) -> RenderableType:
+    """The titles that are similar to one."""
+    item = retriever.items[item_id]
+    year = "" if item.release_year is None else f" ({item.release_year})"
+    return _view(
+        f"Similar to {item.title}{year}",
+        ranking,
+        _titles(retriever, "", ranking.item_id, ranking.score.tolist()),
+    )
+
+
+def search_view(retriever: Retriever, text: str, ranking: Ranking) -> RenderableType:
+    """The titles that were found for a text."""
+    return _view(
+        f"Search for “{text}”", ranking, _titles(retriever, "", ranking.item_id, ranking.score.tolist())
+    )
+
+
+def _view(heading: str, ranking: Ranking, body: RenderableType) -> Group:
+    # Text, not markup: titles and searches may hold brackets, which are no styles.
+    lines: list[RenderableType] = [Text(heading, style="bold", overflow="ellipsis", no_wrap=True)]
+    if ranking.degraded is not None:
+        lines.append(Text(_WHY[ranking.degraded], style="yellow"))
+    return Group(*lines, body, Text(""))
+
+
+def _titles(
+    retriever: Retriever, caption: str, item_ids: Iterable[str], scores: Sequence[float] | None = None
+) -> Table:
+    shown = Table(
+        title=escape(caption) or None,
+        title_justify="left",
+        title_style="italic",
+        expand=True,
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+    )
+    shown.add_column("#", justify="right", style="dim", width=2)
+    shown.add_column("title", ratio=2, no_wrap=True, overflow="ellipsis")
+    shown.add_column("year", width=4)
+    shown.add_column("genres", ratio=1, no_wrap=True, overflow="ellipsis", style="cyan")
+    if scores is not None:
+        shown.add_column("score", justify="right", width=6)
+    for place, item_id in enumerate(item_ids):
+        item = retriever.items[item_id]
+        cells = [
+            Text(str(place + 1)),
+            Text(item.title),
+            Text("" if item.release_year is None else str(item.release_year)),
+            Text(", ".join(item.genres)),
+        ]
+        if scores is not None:
+            # Inner products and matches lie near 1; event counts, of popularity, have no decimals.
+            cells.append(Text(f"{scores[place]:.{3 if abs(scores[place]) < 100 else 0}f}"))
+        shown.add_row(*cells)
+    return shown

@@ -1,0 +1,23 @@
+"""Trained towers → a served release: embeds the catalogue, builds the index, checks it and publishes."""
+
+from pathlib import Path
+
+from conf.compose import run
+from conf.schema import PipelineSettings
+from retrieval.release.build import build_release
+
+
+def build_index(settings: PipelineSettings) -> None:
+    """Publishes artifacts/releases/<id> and makes it current; refused where a gate fails."""
+    folder = Path(settings.artifacts)
+    build_release(
+        model_dir=folder / "model",
+        tables_dir=folder / "tables",
+        releases_root=folder / "releases",
+        index_spec=settings.index,
+        gates=settings.gates,
+    )
+
+
+if __name__ == "__main__":
+    run(build_index, PipelineSettings, "build_index")

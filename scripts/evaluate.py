@@ -1,0 +1,45 @@
+"""Full-catalogue metrics of the served Retriever, beside the exact oracle and the simpler rungs."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from conf.compose import run
+from conf.schema import EvaluateSettings
+from retrieval.retriever import Retriever
+from towers.data.dataset import dataset_from_tables
+from towers.data.schema import read_tables
+from towers.data.split import split
+from towers.evaluation.evaluate import evaluate
+from towers.evaluation.report import Protocol, Report, render, to_json
+from towers.ladder.heuristics import fit_popular
+from towers.ladder.neighbours import fit_item_knn
+from towers.recommender import Recommender
+from towers.training.export import read_context, split_of
+
+
+def evaluate_release(settings: EvaluateSettings) -> None:
+    """Judges the current release on the test questions of its own split; writes artifacts/evaluation.json."""
+    folder = Path(settings.artifacts)
+    context = read_context(folder / "model")
+    dataset = dataset_from_tables(read_tables(folder / "tables"))
+    parts, num_items = split(dataset, split_of(context)), len(dataset.catalogue)
+    retriever = Retriever.open(folder / "releases")
+    rungs: dict[str, Recommender] = {
+        "popular": fit_popular(parts.train, num_items, settings.popular),
+        "item_knn": fit_item_knn(parts.train, num_items, settings.item_knn),
+        "exact": retriever.exact(),
+        "served": retriever,
+    }
+    judged = [
+        evaluate(rung, parts.test, num_items=num_items, ks=tuple(settings.ks), seen=parts.seen, name=name)
+        for name, rung in rungs.items()
+    ]
+    report = Report(Protocol(context["title"], context["split"]["kind"]), tuple(judged), reference="item_knn")
+    (folder / "evaluation.json").write_text(json.dumps(to_json(report), indent=2), encoding="utf-8")
+    Console().print(render(report))
+
+
+if __name__ == "__main__":
+    run(evaluate_release, EvaluateSettings, "evaluate")

@@ -1,0 +1,34 @@
+"""Recommendations beside history, similar titles and search, as terminal tables."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from conf.compose import run
+from conf.schema import RecommendSettings
+from retrieval.retriever import Retriever
+from retrieval.terminal import profile_view, sample, search_view, similar_view
+
+
+def recommend(settings: RecommendSettings) -> None:
+    """Prints what the current release answers: to what is asked, or to a sample of every kind of question."""
+    retriever = Retriever.open(Path(settings.artifacts) / "releases")
+    asked = any((settings.profile, settings.similar, settings.search))
+    profiles, similar, search = (
+        ([settings.profile] if settings.profile else [], settings.similar, settings.search)
+        if asked
+        else sample(retriever)
+    )
+    console = Console()
+    for profile in profiles:
+        ranking = retriever.recommend(profile, country=settings.country, k=settings.k)
+        console.print(profile_view(retriever, profile, ranking))
+    if similar:
+        console.print(similar_view(retriever, similar, retriever.similar(similar, settings.k)))
+    if search:
+        found = retriever.search(search, profile_id=settings.profile, country=settings.country, k=settings.k)
+        console.print(search_view(retriever, search, found))
+
+
+if __name__ == "__main__":
+    run(recommend, RecommendSettings, "recommend")

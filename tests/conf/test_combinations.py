@@ -1,0 +1,89 @@
+"""Every combination of options that conf/ offers composes into the settings of its script."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import hydra
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import conf.schema
+from conf.compose import CONF, compose_settings, typed
+from conf.schema import PipelineSettings, Stage
+
+ENTRIES = sorted(path.stem for path in CONF.glob("*.yaml"))
+SCRIPTS = sorted(path.stem for path in (CONF.parent / "scripts").glob("[!_]*.py"))
+
+
+def groups_of(entry: str) -> list[str]:
+    """The config groups in the defaults list of an entry config."""
+    read = OmegaConf.load(CONF / f"{entry}.yaml")
+    assert isinstance(read, DictConfig)
+    return [str(name) for each in read.defaults if isinstance(each, DictConfig) for name in each]
+
+
+def options_of(group: str) -> list[str]:
+    return [f"{group}={path.stem}" for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+def entries_that_differ() -> list[str]:
+    """One entry of those that say the same: train.py and build_index.py take the same settings."""
+    first_of = {
+        OmegaConf.to_yaml(OmegaConf.load(CONF / f"{entry}.yaml")): entry for entry in reversed(ENTRIES)
+    }
+    return sorted(first_of.values())
+
+
+def cases() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every distinct entry with each option of its last group: parts of equal size, to run side by side."""
+    for entry in entries_that_differ():
+        for option in options_of(groups_of(entry)[-1]) if groups_of(entry) else [""]:
+            yield entry, (option,) if option else ()
+
+
+def compose(entry: str, overrides: Sequence[str]) -> None:
+    """Composes inside `initialize_config_dir`; what only the user can say, such as data.root, is made up."""
+    cfg = hydra.compose(entry, overrides=list(overrides))
+    for key in OmegaConf.missing_keys(cfg):
+        OmegaConf.update(cfg, key, "given")
+    registered = OmegaConf.get_type(cfg)
+    assert registered is not None
+    settings_type: type = getattr(conf.schema, registered.__name__)
+    assert isinstance(typed(cfg, settings_type), settings_type), overrides
+
+
+def test_every_script_has_its_entry_config_and_every_entry_config_its_script() -> None:
+    assert ENTRIES == SCRIPTS
+    assert {"train", "build_index", "evaluate", "recommend"} <= set(ENTRIES)
+
+
+def test_every_group_in_conf_is_offered_by_an_entry() -> None:
+    folders = {path.name for path in CONF.iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
+    assert folders == {group for entry in ENTRIES for group in groups_of(entry)}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_option_composes(entry: str) -> None:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        compose(entry, ())
+        for option in (option for group in groups_of(entry) for option in options_of(group)):
+            compose(entry, (option,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("entry", "option"), list(cases()))
+def test_every_combination_composes(entry: str, option: tuple[str, ...]) -> None:
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        for others in product(*(options_of(group) for group in groups_of(entry)[:-1])):
+            compose(entry, (*others, *option))
+
+
+def test_an_option_on_the_command_line_wins_over_that_of_the_stage() -> None:
+    settings = compose_settings(PipelineSettings, "train", ("stage=global_scale", "index=flat"))
+    assert settings.stage is Stage.GLOBAL_SCALE
+    assert settings.index == compose_settings(PipelineSettings, "train", ("index=flat",)).index
+    assert settings.index != compose_settings(PipelineSettings, "train", ("stage=global_scale",)).index
+
+
+def test_a_config_file_names_no_code() -> None:
+    assert [path for path in CONF.rglob("*.yaml") if "_target_" in path.read_text()] == []

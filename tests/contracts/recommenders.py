@@ -1,0 +1,127 @@
+"""Every Recommender that the contract suite runs through, and the little world they are made in.
+
+To hold another recommender to the contract, append one Factory to FACTORIES.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from towers.data.dataset import Dataset, dataset_from_tables
+from towers.data.histories import Histories
+from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table
+from towers.evaluation.exact import ExactRecommender
+from towers.ladder.heuristics import PopularSettings, fit_popular
+from towers.ladder.neighbours import ItemKNNSettings, fit_item_knn
+from towers.recommender import Queries, Recommender
+
+NUM_ITEMS = 30
+NUM_PROFILES = 12
+START_SECONDS = 1_700_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A catalogue with behaviour, and questions that any recommender of it must be able to answer.
+
+    queries: some with a history of train profiles, one of a new profile, one that watched one item.
+    """
+
+    dataset: Dataset
+    queries: Queries
+
+
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """A name for the test's id, and what makes a Recommender of the world; the folder is an empty one."""
+
+    name: str
+    make: Callable[[World, Path], Recommender]
+
+
+def queries_of(histories: list[list[int]]) -> Queries:
+    """Questions with these item rows as histories, one watched an hour before the next."""
+    lengths = [len(history) for history in histories]
+    ages = [np.arange(length, 0, -1) for length in lengths]
+    now = START_SECONDS + 90 * 86_400
+    history = Histories(
+        offset=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]),
+        item_row=np.array([row for history in histories for row in history], dtype=np.int64),
+        time_seconds=now - 3600 * np.concatenate([np.zeros(0, np.int64), *ages]).astype(np.int64),
+        minutes=np.full(sum(lengths), 50.0, dtype=np.float32),
+    )
+    times = np.full(len(histories), now, dtype=np.int64)
+    return Queries(history, times, np.full(len(histories), "SE"))
+
+
+def make_world() -> World:
+    """A world of 30 titles in two tastes and 12 profiles; the last title was never watched."""
+    rng = np.random.default_rng(7)
+    watched: list[tuple[int, int, int]] = []
+    for profile in range(NUM_PROFILES):
+        weight = np.where(np.arange(NUM_ITEMS - 1) % 2 == profile % 2, 5.0, 1.0)
+        items = rng.choice(NUM_ITEMS - 1, size=4 + profile, replace=False, p=weight / weight.sum())
+        watched += [(profile, item, place) for place, item in enumerate(items.tolist())]
+    dataset = dataset_from_tables(_tables(watched))
+    histories = [dataset.history.items_of(profile).tolist() for profile in range(NUM_PROFILES)]
+    return World(dataset, queries_of([*histories, [], [3]]))
+
+
+def _tables(watched: list[tuple[int, int, int]]) -> Tables:
+    genres = [["Drama"] if row % 2 else ["Comedy", "Family"] for row in range(NUM_ITEMS)]
+    items: dict[str, object] = {
+        "item_id": [f"m{row:02d}" for row in range(NUM_ITEMS)],
+        "title": [f"Title {row:02d}" for row in range(NUM_ITEMS)],
+        "release_year": [1990 + row for row in range(NUM_ITEMS)],
+        "genres": genres,
+    }
+    events: dict[str, object] = {
+        "profile_id": [f"p{profile:02d}" for profile, _, _ in watched],
+        "item_id": [f"m{item:02d}" for _, item, _ in watched],
+        "start": [1000 * (START_SECONDS + 86_400 * place + 60 * profile) for profile, _, place in watched],
+        "minutes_watched": [float(20 + item) for _, item, _ in watched],
+    }
+    profiles: dict[str, object] = {
+        "profile_id": [f"p{profile:02d}" for profile in range(NUM_PROFILES)],
+        "country": ["SE"] * NUM_PROFILES,
+    }
+    return Tables(table(ITEMS, items), table(EVENTS, events), table(PROFILES, profiles), table(QUERIES, {}))
+
+
+def _popular(world: World, folder: Path) -> Recommender:
+    return fit_popular(world.dataset.history, NUM_ITEMS)
+
+
+def _popular_lately(world: World, folder: Path) -> Recommender:
+    return fit_popular(world.dataset.history, NUM_ITEMS, PopularSettings(days=3.0))
+
+
+def _item_knn(world: World, folder: Path) -> Recommender:
+    return fit_item_knn(world.dataset.history, NUM_ITEMS)
+
+
+def _plain_item_knn(world: World, folder: Path) -> Recommender:
+    settings = ItemKNNSettings(num_neighbours=3, shrinkage=0.0, recency=0.0)
+    return fit_item_knn(world.dataset.history, NUM_ITEMS, settings)
+
+
+def _exact(world: World, folder: Path) -> Recommender:
+    vectors = np.random.default_rng(11).normal(size=(NUM_ITEMS, 8)).astype(np.float32)
+
+    def encode(queries: Queries) -> np.ndarray:
+        sums = np.ones((len(queries), 8), dtype=np.float32)
+        np.add.at(sums, queries.history.profile_rows(), vectors[queries.history.item_row])
+        return sums
+
+    return ExactRecommender(encode, vectors)
+
+
+FACTORIES: tuple[Factory, ...] = (
+    Factory("popular", _popular),
+    Factory("popular_lately", _popular_lately),
+    Factory("item_knn", _item_knn),
+    Factory("plain_item_knn", _plain_item_knn),
+    Factory("exact", _exact),
+)

@@ -1,0 +1,38 @@
+"""An export of untrained towers over a block world: every file real, no training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.worlds import block_world
+from towers.data.dataset import dataset_from_tables
+from towers.data.features import fit_features
+from towers.data.schema import write_tables
+from towers.data.split import SplitSettings, split
+from towers.nets.two_tower import ModelSettings, TwoTower
+from towers.training.export import export
+
+CONTEXT = {"split": {"kind": "leave_one_out"}, "seed": 0}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where an export and its tables lie."""
+
+    model: Path
+    tables: Path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("artifacts")
+    tables = block_world(3, 20, 8, 6, seed=0, cold_items_per_block=2)
+    dataset = dataset_from_tables(tables)
+    parts = split(dataset, SplitSettings())
+    torch.manual_seed(0)
+    towers = TwoTower(ModelSettings(dim=16), fit_features(dataset.items, parts.seen, dataset.country))
+    write_tables(tables, folder / "tables")
+    export(towers, dataset, parts, folder / "model", context=CONTEXT)
+    return Exported(folder / "model", folder / "tables")

@@ -1,0 +1,210 @@
+"""An export becomes a release, and only a sound one does."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from retrieval.index.spec import IndexKind, IndexSpec
+from retrieval.release.build import build_release
+from retrieval.release.gates import GateSettings
+from retrieval.release.store import open_release
+from retrieval.retriever import Retriever
+from tests.retrieval.conftest import CONTEXT, Exported
+from towers.data.dataset import dataset_from_tables
+from towers.data.schema import read_tables
+from towers.errors import ConfigError, GateError, IntegrityError, MissingDataError, ReleaseError, SchemaError
+from towers.recommender import Degraded
+
+
+@pytest.fixture
+def copied(exported: Exported, tmp_path: Path) -> Exported:
+    """An export that a test may spoil."""
+    shutil.copytree(exported.model, tmp_path / "model")
+    shutil.copytree(exported.tables, tmp_path / "tables")
+    return Exported(tmp_path / "model", tmp_path / "tables")
+
+
+def _spoil(copied: Exported, vector: np.ndarray, num_events: np.ndarray) -> None:
+    save_file({"vector": vector, "num_events": num_events}, copied.model / "items.safetensors")
+
+
+def _vectors(copied: Exported) -> tuple[np.ndarray, np.ndarray]:
+    read = load_file(copied.model / "items.safetensors")
+    return read["vector"], read["num_events"]
+
+
+@pytest.mark.parametrize("kind", list(IndexKind))
+def test_an_export_is_published_and_served(exported: Exported, tmp_path: Path, kind: IndexKind) -> None:
+    info = build_release(exported.model, exported.tables, tmp_path, IndexSpec(kind), GateSettings(k=10))
+    about = open_release(tmp_path).manifest.description
+    assert about == info.manifest.description
+    assert (about.index.kind, about.dimension, about.num_items) == (kind, 16, 60)
+    assert (about.num_profiles, about.num_events) == (24, 144)
+    assert about.context == CONTEXT
+    assert {gate.name for gate in about.gates} == {
+        "finite_vectors",
+        "unique_ids",
+        "export_counts",
+        "embedding_parity",
+        "finite_queries",
+        "index_counts",
+        "recall",
+    }
+    assert all(gate.passed for gate in about.gates)
+
+    retriever = Retriever.open(str(tmp_path))
+    assert retriever.context == CONTEXT
+    dataset = dataset_from_tables(read_tables(exported.tables))
+    ids = np.array(dataset.catalogue.ids)
+    for profile in (0, 23):
+        profile_id = dataset.profiles.id(profile)
+        watched = ids[dataset.history.items_of(profile)].tolist()
+        assert list(retriever.history(profile_id)) == watched
+        ranking = retriever.recommend(profile_id, k=60)
+        assert set(ranking.item_id) == set(ids) - set(watched)
+        assert ranking.release_id == info.release_id
+    assert retriever.items["i4"].title == "Title 1 of block 1"
+    assert retriever.items["i4"].genres == ("genre 1",)
+
+
+def test_the_release_stands_alone(copied: Exported, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    build_release(copied.model, copied.tables, releases, IndexSpec(), GateSettings(k=10))
+    expected = Retriever.open(releases).recommend("p0", k=5)
+    shutil.rmtree(copied.model)
+    shutil.rmtree(copied.tables)
+    moved = tmp_path / "moved"
+    shutil.move(releases, moved)
+    assert Retriever.open(moved).recommend("p0", k=5).item_id == expected.item_id
+    assert Retriever.open(moved / "r000001").recommend("p0", k=5).item_id == expected.item_id
+
+
+def test_popularity_comes_from_the_train_events(exported: Exported, tmp_path: Path) -> None:
+    build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10))
+    ranking = Retriever.open(tmp_path).recommend("a stranger", k=60)
+    num_events = load_file(exported.model / "items.safetensors")["num_events"]
+    assert ranking.degraded is Degraded.UNKNOWN_PROFILE
+    assert ranking.score.tolist() == sorted(num_events.tolist(), reverse=True)
+
+
+def test_any_changed_file_is_named_before_it_is_parsed(exported: Exported, tmp_path: Path) -> None:
+    spec = IndexSpec(IndexKind.HNSW)
+    folder = build_release(exported.model, exported.tables, tmp_path, spec, GateSettings(k=10)).folder
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 9
+    for name in names:
+        content = (folder / name).read_bytes()
+        # Noise from end to end: a parser that were handed it would raise an error of its own, or crash.
+        (folder / name).write_bytes(np.random.default_rng(0).bytes(len(content)))
+        with pytest.raises(IntegrityError) as caught:
+            Retriever.open(tmp_path)
+        assert name in str(caught.value)
+        (folder / name).write_bytes(content)
+    Retriever.open(tmp_path)
+
+
+def _refused(copied: Exported, releases: Path, failed: str, spec: IndexSpec | None = None) -> str:
+    with pytest.raises(GateError) as caught:
+        build_release(copied.model, copied.tables, releases, spec or IndexSpec(), GateSettings(k=10))
+    assert f"FAILED {failed}" in str(caught.value)
+    assert not [path for path in releases.iterdir() if path.name != ".lock"]
+    return str(caught.value)
+
+
+def test_a_nan_vector_is_refused(copied: Exported, tmp_path: Path) -> None:
+    vector, num_events = _vectors(copied)
+    vector[7, 3] = np.nan
+    _spoil(copied, vector, num_events)
+    message = _refused(copied, tmp_path / "releases", "finite_vectors: 1, expected == 0")
+    assert "FAILED recall: not measured, expected >= 0.95" in message
+    assert "passed unique_ids: 0" in message
+
+
+@pytest.mark.parametrize("num_items", [59, 61])
+def test_counts_that_differ_are_refused(copied: Exported, tmp_path: Path, num_items: int) -> None:
+    vector, num_events = _vectors(copied)
+    _spoil(copied, np.resize(vector, (num_items, 16)), np.resize(num_events, num_items))
+    _refused(copied, tmp_path / "releases", "export_counts: 1, expected == 0")
+
+
+def test_event_counts_of_another_catalogue_are_refused(copied: Exported, tmp_path: Path) -> None:
+    vector, num_events = _vectors(copied)
+    _spoil(copied, vector, num_events[:-2])
+    _refused(copied, tmp_path / "releases", "export_counts: 2, expected == 0")
+
+
+def test_vectors_in_another_order_are_refused(copied: Exported, tmp_path: Path) -> None:
+    vector, num_events = _vectors(copied)
+    vector[[0, 1]] = vector[[1, 0]]
+    _spoil(copied, vector, num_events)
+    _refused(copied, tmp_path / "releases", "embedding_parity")
+
+
+def test_a_repeated_id_is_refused(copied: Exported, tmp_path: Path) -> None:
+    items = pq.read_table(copied.tables / "items.parquet")
+    ids = items["item_id"].to_pylist()
+    repeated = items.set_column(0, items.schema.field(0), [[ids[1], *ids[1:]]])
+    pq.write_table(repeated, copied.tables / "items.parquet")
+    with pytest.raises(SchemaError, match="'i1' stands in 2 rows"):
+        build_release(copied.model, copied.tables, tmp_path / "releases", IndexSpec(), GateSettings())
+    assert not (tmp_path / "releases").exists()
+
+
+def test_a_failed_gate_leaves_the_old_release_current(copied: Exported, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    build_release(copied.model, copied.tables, releases, IndexSpec(), GateSettings(k=10))
+    vector, num_events = _vectors(copied)
+    vector[0] = np.inf
+    _spoil(copied, vector, num_events)
+    with pytest.raises(GateError):
+        build_release(copied.model, copied.tables, releases, IndexSpec(), GateSettings(k=10))
+    assert Retriever.open(releases).release_id == "r000001"
+    assert {path.name for path in releases.iterdir()} == {".lock", "CURRENT", "r000001"}
+
+
+def test_missing_and_foreign_inputs_are_named(copied: Exported, tmp_path: Path) -> None:
+    def build() -> None:
+        build_release(copied.model, copied.tables, tmp_path / "releases", IndexSpec(), GateSettings())
+
+    training = (copied.model / "training.json").read_bytes()
+    for content, error, message in (
+        (b"{", ReleaseError, "expected JSON"),
+        (b"[]", ReleaseError, "holds a list"),
+        (None, MissingDataError, r"training\.json: no training settings"),
+    ):
+        (copied.model / "training.json").unlink()
+        if content is not None:
+            (copied.model / "training.json").write_bytes(content)
+        with pytest.raises(error, match=message):
+            build()
+    (copied.model / "training.json").write_bytes(training)
+    (copied.model / "items.safetensors").write_bytes(b"not one")
+    with pytest.raises(ReleaseError, match="expected a safetensors file"):
+        build()
+    _spoil(copied, np.zeros((60, 16), np.float64), np.zeros(60, np.int64))
+    with pytest.raises(ReleaseError, match=r"float64.*expected vector float32 \(N, D\)"):
+        build()
+    (copied.model / "items.safetensors").unlink()
+    with pytest.raises(MissingDataError, match=r"items\.safetensors: no exported item vectors"):
+        build()
+
+
+def test_settings_out_of_range_name_their_key(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gates\.min_recall: 1\.5"):
+        build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(min_recall=1.5))
+    with pytest.raises(ConfigError, match=r"index\.ef_search: 0"):
+        build_release(exported.model, exported.tables, tmp_path, IndexSpec(ef_search=0), GateSettings())
+
+
+def test_logs_name_no_profile(exported: Exported, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10))
+        Retriever.open(tmp_path).recommend("p17")
+    assert "release published id=r000001" in caplog.text
+    assert "gates passed num_gates=7 recall=1.0000" in caplog.text
+    assert "p17" not in caplog.text

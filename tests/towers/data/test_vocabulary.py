@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from towers.data.vocabulary import OOV, Vocabulary
+from towers.errors import SchemaError, UnknownIdError
+
+relaxed = settings(deadline=None, max_examples=100)
+ids = st.lists(st.text(max_size=4), unique=True, max_size=20)
+asked = st.lists(st.text(max_size=4), max_size=20)
+
+
+@relaxed
+@given(ids, asked)
+def test_rows_are_the_places_of_the_ids_and_oov_elsewhere(known: list[str], wanted: list[str]) -> None:
+    vocabulary = Vocabulary(known)
+    wanted = wanted + known
+    expected = [known.index(id_) if id_ in known else OOV for id_ in wanted]
+    assert vocabulary.rows(wanted).tolist() == expected
+    assert vocabulary.embedding_rows(wanted).tolist() == [row + 1 for row in expected]
+    assert [id_ in vocabulary for id_ in wanted] == [row != OOV for row in expected]
+
+
+@relaxed
+@given(ids)
+def test_id_and_row_undo_each_other(known: list[str]) -> None:
+    vocabulary = Vocabulary(known)
+    assert len(vocabulary) == len(known)
+    assert [vocabulary.id(vocabulary.row(id_)) for id_ in known] == known
+    assert vocabulary.ids == tuple(known)
+
+
+@relaxed
+@given(ids)
+def test_embedding_rows_fill_a_table_and_row_zero_is_for_the_unknown(known: list[str]) -> None:
+    vocabulary = Vocabulary(known)
+    rows = vocabulary.embedding_rows([*known, "an id longer than any that was drawn"])
+    assert rows.tolist() == [*range(1, vocabulary.table_size), 0]
+
+
+@relaxed
+@given(ids, asked)
+def test_growing_keeps_every_row_and_appends_new_ids_in_order(known: list[str], new: list[str]) -> None:
+    grown = Vocabulary(known).grown(new)
+    unseen = [id_ for place, id_ in enumerate(new) if id_ not in known and id_ not in new[:place]]
+    assert list(grown.ids) == known + unseen
+
+
+@relaxed
+@given(asked, st.randoms(use_true_random=False))
+def test_a_sorted_vocabulary_does_not_depend_on_the_order_of_its_source(
+    source: list[str], random: object
+) -> None:
+    shuffled = sorted(source, key=lambda _: random.random())  # type: ignore[attr-defined]
+    assert Vocabulary.sorted_unique(shuffled) == Vocabulary.sorted_unique(source)
+    assert list(Vocabulary.sorted_unique(source).ids) == sorted(set(source))
+
+
+def test_a_repeated_id_is_refused_by_name() -> None:
+    with pytest.raises(SchemaError, match="id 'b' appears more than once"):
+        Vocabulary(["a", "b", "c", "b"])
+
+
+def test_an_unknown_id_is_an_error_that_reads_as_a_sentence() -> None:
+    with pytest.raises(UnknownIdError) as error:
+        Vocabulary(["a", "b"]).row("c")
+    assert str(error.value) == "id 'c' is not in the vocabulary of 2 ids"
+    assert isinstance(error.value, KeyError)
+
+
+@pytest.mark.parametrize("row", [OOV, -2, 2])
+def test_a_row_out_of_range_has_no_id(row: int) -> None:
+    with pytest.raises(UnknownIdError, match=f"row {row} is not"):
+        Vocabulary(["a", "b"]).id(row)
+
+
+def test_vocabularies_are_equal_when_their_rows_are() -> None:
+    assert Vocabulary("ab") == Vocabulary(["a", "b"])
+    assert hash(Vocabulary("ab")) == hash(Vocabulary(["a", "b"]))
+    assert Vocabulary("ab") != Vocabulary("ba")
+    assert Vocabulary("ab") != ("a", "b")
+
+
+def test_an_empty_vocabulary_knows_nothing_and_still_has_its_unknown_row() -> None:
+    vocabulary = Vocabulary([])
+    assert vocabulary.table_size == 1
+    assert vocabulary.rows(["a"]).tolist() == [OOV]
+    assert vocabulary.rows([]).tolist() == []

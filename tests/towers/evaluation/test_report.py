@@ -1,0 +1,153 @@
+"""The report says what a reader must know and compares only what can be compared."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.towers.evaluation.questions import Scripted, questions
+from towers.errors import QueryError
+from towers.evaluation.evaluate import Evaluation, Slice, evaluate
+from towers.evaluation.report import Protocol, Report, best_of, difference, markdown, render, to_json
+from towers.recommender import Degraded
+
+NUM_ITEMS = 20
+NUM_QUERIES = 12
+PROTOCOL = Protocol(data="planted", split="leave one out")
+KNOWN = [list(range(length)) for length in range(NUM_QUERIES)]
+TARGET = 15
+
+
+def evaluation_of(name: str, num_hits: int, *, rank: int = 1, reason: Degraded | None = None) -> Evaluation:
+    """An evaluation in which the first `num_hits` of 12 questions hit their target at `rank`."""
+    line = [16, 17, 18]
+    hit = [*line[: rank - 1], TARGET, *line[rank - 1 :]]
+    rows = [hit if query < num_hits else [16, 17, 18, 19] for query in range(NUM_QUERIES)]
+    held_out = questions(KNOWN, [[TARGET]] * NUM_QUERIES)
+    seen = np.ones(NUM_ITEMS, dtype=bool)
+    recommender = Scripted(rows, (reason,) * NUM_QUERIES if reason else ())
+    return evaluate(recommender, held_out, num_items=NUM_ITEMS, ks=(1, 3), seen=seen, name=name)
+
+
+@pytest.fixture
+def report() -> Report:
+    rows = (evaluation_of("popular", 3), evaluation_of("item-kNN", 6), evaluation_of("towers", 12, rank=2))
+    return Report(PROTOCOL, rows, reference="item-kNN", k=3)
+
+
+def printed(report: Report) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(report))
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", [printed, markdown])
+def test_every_form_states_the_protocol(report: Report, form: object) -> None:
+    assert callable(form)
+    text = form(report)
+    for stated in ("planted", "leave one out", "own history is left out", "all items of the catalogue (20)"):
+        assert stated in text
+    assert "queries: 12 with 12 targets; k = 1, 3" in text
+    assert "ΔN@3: against item-kNN, with the 95 % interval" in text
+    assert "2,000 resamples, seed 0" in text
+
+
+def test_a_row_holds_what_was_measured(report: Report) -> None:
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown(report).splitlines()]
+    columns = ["recommender", "R@1", "R@3", "N@1", "N@3", "MRR@3", "coverage@3", "ΔN@3 [95 % interval]"]
+    assert columns in lines
+    rows = {line[0]: line for line in lines if len(line) == len(columns)}
+    # 3 of 12 at rank 1; 6 of 12 at rank 1, the reference; 12 of 12 at rank 2.
+    assert rows["popular"][1:7] == ["0.2500", "0.2500", "0.2500", "0.2500", "0.2500", "20.0%"]
+    assert rows["item-kNN"][1:] == ["0.5000", "0.5000", "0.5000", "0.5000", "0.5000", "20.0%", "–"]
+    assert rows["towers"][1:7] == ["0.0000", "1.0000", "0.0000", "0.6309", "0.5000", "15.0%"]
+    assert rows["popular"][7].startswith("-0.2500 [")
+    assert rows["towers"][7].startswith("+0.1309 [")
+
+
+def test_the_difference_is_against_the_reference_over_the_same_questions(report: Report) -> None:
+    differences = report.differences()
+    assert set(differences) == {"popular", "towers"}
+    # Queries 3 to 5 are the only ones on which the two differ: by 1 each of 12.
+    assert differences["popular"].difference == pytest.approx(-0.25)
+    assert not differences["towers"].excludes_zero
+    assert -0.5 <= differences["popular"].low <= -0.25 <= differences["popular"].high <= 0.0
+
+
+def test_two_evaluations_can_be_compared_on_one_slice() -> None:
+    exact, served = evaluation_of("exact", 6), evaluation_of("served", 5)
+    interval = difference(served, exact, "recall@3", Slice.KNOWN_PROFILES)
+    assert interval.difference == pytest.approx(-1 / 11)
+
+
+def test_slices_are_shown_apart_with_their_counts_even_when_empty(report: Report) -> None:
+    text = markdown(report)
+    # Question 0 has no history, and every rung hits it; no target is cold.
+    assert "| new profiles | popular | 1 | 1 | 1.0000 | 1.0000 |" in text
+    assert "| known profiles | item-kNN | 11 | 11 | 0.4545 | 0.4545 |" in text
+    assert "| cold items | towers | 0 | 0 | – | – |" in text
+
+
+def test_degraded_answers_are_told() -> None:
+    rows = (evaluation_of("served", 5, reason=Degraded.EMPTY_HISTORY),)
+    text = markdown(Report(PROTOCOL, rows, reference="served", k=3))
+    assert "served: 12 of 12 answers degraded (empty_history)" in text
+
+
+def test_json_carries_protocol_numbers_and_differences(report: Report) -> None:
+    read = json.loads(json.dumps(to_json(report), allow_nan=False))
+    assert read["protocol"] == {
+        "data": "planted",
+        "split": "leave one out",
+        "seen_filter": "the profile's own history is left out",
+        "candidates": "all items of the catalogue",
+        "num_queries": 12,
+        "num_items": 20,
+    }
+    assert read["recommenders"]["towers"]["ndcg@3"] == pytest.approx(0.63093, abs=1e-5)
+    assert read["differences"]["reference"] == "item-kNN"
+    assert read["differences"]["rows"]["popular"]["difference"] == pytest.approx(-0.25)
+
+
+def test_a_name_with_a_bar_or_a_bracket_breaks_neither_form() -> None:
+    rows = (evaluation_of("a|b [bold]", 5),)
+    report = Report(PROTOCOL, rows, reference="a|b [bold]", k=3)
+    assert "| a\\|b [bold] |" in markdown(report)
+    assert "a|b [bold]" in printed(report)
+
+
+def test_the_best_simple_rung_is_found() -> None:
+    rungs = (evaluation_of("one", 3), evaluation_of("two", 7), evaluation_of("three", 7))
+    assert best_of(rungs, "ndcg@3") == "two"
+    with pytest.raises(QueryError, match="no evaluations"):
+        best_of((), "ndcg@3")
+
+
+def test_evaluations_of_other_questions_are_not_compared() -> None:
+    one, other = evaluation_of("one", 3), evaluation_of("two", 4)
+    moved = replace(other, profile_row=other.profile_row + 1)
+    with pytest.raises(QueryError, match="one and two were not evaluated on the same questions"):
+        Report(PROTOCOL, (one, moved), reference="one", k=3)
+    with pytest.raises(QueryError, match="not evaluated on the same questions"):
+        difference(one, replace(other, ks=(1,)), "ndcg@1")
+
+
+@pytest.mark.parametrize(
+    ("names", "reference", "k", "message"),
+    [
+        (("a", "a"), "a", 3, "unique names"),
+        (("a", "b"), "c", 3, "reference 'c'"),
+        ((), "a", 3, "reference 'a'"),
+        (("a", "b"), "a", 10, "k = 10 was not evaluated"),
+    ],
+)
+def test_a_report_that_would_mislead_is_refused(
+    names: tuple[str, ...], reference: str, k: int, message: str
+) -> None:
+    with pytest.raises(QueryError, match=message):
+        Report(PROTOCOL, tuple(evaluation_of(name, 3) for name in names), reference=reference, k=k)

@@ -1,0 +1,137 @@
+"""Exact top-k against sorting in plain Python; integer vectors, so that scores are exact and often equal."""
+
+import math
+from collections.abc import Collection
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from towers import topk as topk_module
+from towers.errors import QueryError
+from towers.topk import ordered_topk, topk
+
+Vectors = list[list[int]]
+
+
+def by_sorting(
+    query: list[int], items: Vectors, k: int, hidden: Collection[int]
+) -> tuple[list[float], list[int]]:
+    """Scores and rows of the best k, padded: the definition, one pair at a time."""
+    scores = [sum(a * b for a, b in zip(query, item, strict=True)) for item in items]
+    best = sorted((-score, row) for row, score in enumerate(scores) if row not in hidden)[:k]
+    padding = k - len(best)
+    return [float(-score) for score, _ in best] + [-math.inf] * padding, [row for _, row in best] + [
+        -1
+    ] * padding
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Vectors, Vectors, int, list[list[int]], list[bool]]:
+    num_queries, num_items = draw(st.integers(0, 4)), draw(st.integers(0, 12))
+    size = draw(st.integers(1, 3))
+    vector = st.lists(st.integers(-2, 2), min_size=size, max_size=size)
+    queries = draw(st.lists(vector, min_size=num_queries, max_size=num_queries))
+    items = draw(st.lists(vector, min_size=num_items, max_size=num_items))
+    width = draw(st.integers(0, 4))
+    row = st.integers(-2, num_items - 1)
+    exclude = st.lists(
+        st.lists(row, min_size=width, max_size=width), min_size=num_queries, max_size=num_queries
+    )
+    allowed = st.lists(st.booleans(), min_size=num_items, max_size=num_items)
+    return queries, items, draw(st.integers(0, 15)), draw(exclude), draw(allowed)
+
+
+@settings(deadline=None, max_examples=200)
+@given(problems())
+def test_topk_is_what_sorting_every_pair_gives(
+    problem: tuple[Vectors, Vectors, int, list[list[int]], list[bool]],
+) -> None:
+    queries, items, k, excluded, allowed = problem
+    size = len((queries + items + [[0]])[0])
+    score, row = topk(
+        torch.tensor(queries, dtype=torch.float32).reshape(len(queries), size),
+        torch.tensor(items, dtype=torch.float32).reshape(len(items), size),
+        k,
+        excluded=torch.tensor(excluded, dtype=torch.int64).reshape(len(queries), -1 if queries else 0),
+        allowed=torch.tensor(allowed, dtype=torch.bool),
+    )
+    forbidden = {item for item, may in enumerate(allowed) if not may}
+    expected = [
+        by_sorting(query, items, k, forbidden | set(own))
+        for query, own in zip(queries, excluded, strict=True)
+    ]
+    assert score.tolist() == [scores for scores, _ in expected]
+    assert row.tolist() == [rows for _, rows in expected]
+
+
+def test_equal_scores_are_ordered_by_row_even_where_the_last_place_cuts_through_them() -> None:
+    items = torch.ones(1000, 1)
+    items[700] = 2.0
+    _, row = topk(torch.ones(3, 1), items, 5)
+    assert row.tolist() == [[700, 0, 1, 2, 3]] * 3
+
+
+def test_infinite_scores_are_ordered_by_row_too() -> None:
+    score, column = ordered_topk(torch.full((1, 500), torch.inf), 3)
+    assert column.tolist() == [[0, 1, 2]]
+    assert score.tolist() == [[math.inf] * 3]
+
+
+def test_a_nan_score_never_ranks() -> None:
+    items = torch.tensor([[math.nan], [1.0], [math.nan], [-5.0]])
+    score, row = topk(torch.ones(1, 1), items, 4)
+    assert row.tolist() == [[1, 3, -1, -1]]
+    assert score.tolist() == [[1.0, -5.0, -math.inf, -math.inf]]
+
+
+def test_a_nan_query_gets_no_item() -> None:
+    _, row = topk(torch.full((1, 2), math.nan), torch.ones(3, 2), 2)
+    assert row.tolist() == [[-1, -1]]
+
+
+def test_no_places_are_an_empty_answer_per_query() -> None:
+    score, row = topk(torch.ones(2, 3), torch.ones(4, 3), 0)
+    assert score.shape == row.shape == (2, 0)
+
+
+def test_more_places_than_items_are_padded() -> None:
+    score, row = topk(torch.ones(1, 1), torch.tensor([[1.0], [2.0]]), 4)
+    assert row.tolist() == [[1, 0, -1, -1]]
+    assert score.tolist() == [[2.0, 1.0, -math.inf, -math.inf]]
+
+
+def test_an_excluded_item_is_replaced_by_the_next_best_not_by_padding() -> None:
+    items = torch.tensor([[3.0], [2.0], [1.0]])
+    _, row = topk(torch.ones(2, 1), items, 2, excluded=torch.tensor([[0, -1], [1, 1]]))
+    assert row.tolist() == [[1, 2], [0, 2]]
+
+
+def test_the_answer_does_not_depend_on_how_queries_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randint(-3, 4, (17, 4), generator=generator).float()
+    item = torch.randint(-3, 4, (50, 4), generator=generator).float()
+    excluded = torch.randint(-1, 50, (17, 6), generator=generator)
+    whole = topk(query, item, 10, excluded=excluded)
+    monkeypatch.setattr(topk_module, "_MAX_SCORES", 120)
+    score, row = topk(query, item, 10, excluded=excluded)
+    assert torch.equal(score, whole[0])
+    assert torch.equal(row, whole[1])
+
+
+def test_a_negative_number_of_places_is_refused() -> None:
+    with pytest.raises(QueryError, match="k = -2"):
+        topk(torch.ones(1, 1), torch.ones(1, 1), -2)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_queries_and_items_of_different_dimension_are_refused() -> None:
+    with pytest.raises(QueryError, match=r"\(1, 2\) and items \(1, 3\)"):
+        topk(torch.ones(1, 2), torch.ones(1, 3), 1)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_exclusions_of_another_number_of_queries_are_refused() -> None:
+    with pytest.raises(QueryError, match="excluded rows of 1 queries for 2 queries"):
+        topk(torch.ones(2, 1), torch.ones(3, 1), 1, excluded=torch.tensor([[0]]))

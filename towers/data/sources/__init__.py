@@ -1,0 +1,1 @@
+"""One file per public data set: folders as their publishers ship them → Tables."""

@@ -1,0 +1,74 @@
+"""How sure a difference between two recommenders is: the paired bootstrap over queries."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from towers.errors import QueryError
+
+# Draws held at once, so that memory does not grow with the number of queries.
+_MAX_DRAWS = 1 << 21
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A difference of means and the interval that holds it at `level`, both in the metric's own unit."""
+
+    difference: float
+    low: float
+    high: float
+    level: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the sign of the difference is sure at `level`."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+def paired_bootstrap(
+    value: Float64[np.ndarray, " Q"],
+    reference: Float64[np.ndarray, " Q"],
+    *,
+    num_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """mean(value) - mean(reference) with its percentile interval, over the same Q queries.
+
+    Queries are drawn with replacement, each with both of its values, so that what makes a query hard for
+    both cancels. Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13. Raises
+    QueryError on unequal lengths, no queries, values that are not finite, or settings out of range.
+    """
+    if len(value) != len(reference):
+        raise QueryError(f"{len(value)} values against {len(reference)}; expected the same queries")
+    if len(value) == 0:
+        raise QueryError("a difference over no queries; expected at least one")
+    if num_resamples < 1 or not 0.0 < level < 1.0:
+        raise QueryError(
+            f"num_resamples = {num_resamples}, level = {level}; expected >= 1 and between 0 and 1"
+        )
+    difference = value - reference
+    if not np.all(np.isfinite(difference)):
+        raise QueryError("values that are not finite; expected one finite value per query")
+    means = _resampled_means(difference, num_resamples, np.random.default_rng(seed))
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return Interval(float(difference.mean()), float(low), float(high), level)
+
+
+def _resampled_means(difference: np.ndarray, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    num_queries = len(difference)
+    # Queries on which both agree add nothing but their count: most are zero in a hit-or-miss metric, so a
+    # resample draws how many others it holds (binomial) and then only those.
+    others = difference[difference != 0.0]
+    counts = rng.binomial(num_queries, len(others) / num_queries, size=num_resamples)
+    sums = np.zeros(num_resamples)
+    step = max(1, _MAX_DRAWS // max(1, len(others)))
+    for start in range(0, num_resamples, step):
+        part = counts[start : start + step]
+        owner = np.repeat(np.arange(len(part)), part)
+        drawn = rng.integers(0, max(1, len(others)), size=len(owner))
+        if len(drawn):
+            sums[start : start + len(part)] = np.bincount(owner, others[drawn], minlength=len(part))
+    return sums / num_queries

@@ -1,0 +1,234 @@
+"""Evaluations side by side: a terminal table, the same in Markdown for the docs, and JSON."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from towers.errors import QueryError
+from towers.evaluation.bootstrap import Interval, paired_bootstrap
+from towers.evaluation.evaluate import Evaluation, Metric, Slice
+
+_FORMULAE = (
+    "R@k = hits / targets; N@k = Σ 1/log2(rank+1) over its ideal; MRR@k = mean of 1/rank of the first hit; "
+    "ranks from 1, 0 outside the top k"
+)
+_NOTHING = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What a reader must know before comparing a number: stated above every table."""
+
+    data: str
+    split: str
+    seen_filter: str = "the profile's own history is left out"
+    candidates: str = "all items of the catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Evaluations of the same questions, one row each, against one of them.
+
+    reference: name of the evaluation that the others are compared with.
+    k: places of the MRR, coverage and difference columns; one of the evaluations' own.
+    num_resamples, seed: of the paired bootstrap; its interval is at 95 %.
+    """
+
+    protocol: Protocol
+    evaluations: tuple[Evaluation, ...]
+    reference: str
+    k: int = 10
+    num_resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [evaluation.recommender for evaluation in self.evaluations]
+        if len(set(names)) != len(names) or self.reference not in names:
+            raise QueryError(f"report: rows {names}, reference {self.reference!r}; expected unique names")
+        first = self.evaluations[0]
+        for other in self.evaluations[1:]:
+            _check_comparable(first, other)
+        if self.k not in first.ks:
+            raise QueryError(f"report: k = {self.k} was not evaluated; have {list(first.ks)}")
+
+    def differences(self) -> dict[str, Interval]:
+        """N@k of every other row less that of the reference, by name."""
+        metric = Metric.NDCG.at(self.k)
+        by_name = {evaluation.recommender: evaluation for evaluation in self.evaluations}
+        reference = by_name.pop(self.reference)
+        return {
+            name: difference(evaluation, reference, metric, num_resamples=self.num_resamples, seed=self.seed)
+            for name, evaluation in by_name.items()
+        }
+
+
+def difference(
+    evaluation: Evaluation,
+    reference: Evaluation,
+    metric: str,
+    part: Slice = Slice.ALL,
+    *,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The mean of one metric less that of the reference over the same questions, with its 95 % interval."""
+    _check_comparable(evaluation, reference)
+    return paired_bootstrap(
+        evaluation.per_query(metric, part),
+        reference.per_query(metric, part),
+        num_resamples=num_resamples,
+        seed=seed,
+    )
+
+
+def best_of(evaluations: tuple[Evaluation, ...], metric: str) -> str:
+    """The name of the evaluation with the highest mean of the metric; the first among equals."""
+    if not evaluations:
+        raise QueryError("best_of no evaluations; expected at least one")
+    return max(evaluations, key=lambda evaluation: evaluation.per_query(metric).mean()).recommender
+
+
+def render(report: Report) -> Group:
+    """The report for a terminal: what was measured, every row, and the slices that hold any question."""
+    parts: list[Text | Table] = [Text(line, style="dim") for line in _header(report)]
+    parts.append(_table(*_main_cells(report)))
+    slices = _slice_cells(report)
+    if slices[1]:
+        parts.append(_table(*slices))
+    parts.extend(Text(line, style="dim") for line in _footer(report))
+    return Group(*parts)
+
+
+def markdown(report: Report) -> str:
+    """The same report for a document."""
+    header = [f"- {line}" for line in _header(report)]
+    blocks = ["\n".join(header), _markdown_table(*_main_cells(report))]
+    slices = _slice_cells(report)
+    if slices[1]:
+        blocks.append(_markdown_table(*slices))
+    footer = _footer(report)
+    if footer:
+        blocks.append("\n".join(f"- {line}" for line in footer))
+    return "\n\n".join(blocks) + "\n"
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The same report as JSON-ready values; nothing per profile."""
+    protocol = report.protocol
+    return {
+        "protocol": {
+            "data": protocol.data,
+            "split": protocol.split,
+            "seen_filter": protocol.seen_filter,
+            "candidates": protocol.candidates,
+            "num_queries": report.evaluations[0].num_queries,
+            "num_items": report.evaluations[0].num_items,
+        },
+        "recommenders": {each.recommender: each.to_json() for each in report.evaluations},
+        "differences": {
+            "metric": Metric.NDCG.at(report.k),
+            "reference": report.reference,
+            "num_resamples": report.num_resamples,
+            "seed": report.seed,
+            "rows": {
+                name: {
+                    "difference": interval.difference,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "level": interval.level,
+                }
+                for name, interval in report.differences().items()
+            },
+        },
+    }
+
+
+def _header(report: Report) -> list[str]:
+    protocol, first = report.protocol, report.evaluations[0]
+    return [
+        f"data: {protocol.data}; split: {protocol.split}",
+        f"seen filter: {protocol.seen_filter}; candidates: {protocol.candidates} ({first.num_items:,})",
+        f"queries: {first.num_queries:,} with {first.slices[Slice.ALL].num_targets:,} targets; "
+        f"k = {', '.join(map(str, first.ks))}; {_FORMULAE}",
+        f"ΔN@{report.k}: against {report.reference}, with the 95 % interval of a paired bootstrap over "
+        f"queries ({report.num_resamples:,} resamples, seed {report.seed})",
+    ]
+
+
+def _footer(report: Report) -> list[str]:
+    return [
+        f"{evaluation.recommender}: {count:,} of {evaluation.num_queries:,} answers degraded ({reason})"
+        for evaluation in report.evaluations
+        for reason, count in evaluation.degraded.items()
+    ]
+
+
+def _main_cells(report: Report) -> tuple[list[str], list[list[str]]]:
+    ks, k = report.evaluations[0].ks, report.k
+    columns = ["recommender", *(f"R@{n}" for n in ks), *(f"N@{n}" for n in ks)]
+    columns += [f"MRR@{k}", f"coverage@{k}", f"ΔN@{k} [95 % interval]"]
+    differences = report.differences()
+    rows = []
+    for evaluation in report.evaluations:
+        means = evaluation.means
+        cells = [evaluation.recommender]
+        cells += [_number(means[Metric.RECALL.at(n)]) for n in ks]
+        cells += [_number(means[Metric.NDCG.at(n)]) for n in ks]
+        cells += [_number(means[Metric.RECIPROCAL_RANK.at(k)]), f"{evaluation.coverage[k]:.1%}"]
+        rows.append([*cells, _interval(differences.get(evaluation.recommender))])
+    return columns, rows
+
+
+def _slice_cells(report: Report) -> tuple[list[str], list[list[str]]]:
+    """One row per slice and recommender, empty slices too: that a log has none is worth knowing."""
+    k = report.k
+    columns = ["slice", "recommender", "queries", "targets", f"R@{k}", f"N@{k}"]
+    rows = []
+    for part in report.evaluations[0].slices:
+        for evaluation in report.evaluations:
+            values = evaluation.slices[part]
+            if part is not Slice.ALL:
+                means = values.means
+                counts = [f"{len(values.query):,}", f"{values.num_targets:,}"]
+                quality = [_number(means[metric.at(k)]) for metric in (Metric.RECALL, Metric.NDCG)]
+                rows.append([part.value.replace("_", " "), evaluation.recommender, *counts, *quality])
+    return columns, rows
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> Table:
+    table = Table()
+    for place, column in enumerate(columns):
+        numeric = place > 0 and column != "recommender"
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=not numeric)
+    for row in rows:
+        table.add_row(*map(Text, row))  # a name is text, never markup
+    return table
+
+
+def _markdown_table(columns: list[str], rows: list[list[str]]) -> str:
+    rule = ["---:" if place and column != "recommender" else "---" for place, column in enumerate(columns)]
+    lines = [columns, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.4f}"
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return _NOTHING
+    return f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _check_comparable(one: Evaluation, other: Evaluation) -> None:
+    same_questions = np.array_equal(one.profile_row, other.profile_row)
+    if not same_questions or (one.ks, one.num_items) != (other.ks, other.num_items):
+        raise QueryError(
+            f"{one.recommender} and {other.recommender} were not evaluated on the same questions, "
+            "catalogue and ks; evaluate both on the same split"
+        )
