@@ -31,13 +31,13 @@ demo: $(RUNTIME) ## train, publish, evaluate and recommend on a simulated stream
 	$(BIN)/python scripts/recommend.py artifacts=$(DEMO)
 
 test: $(DEV) ## run the whole test suite
-	$(PYTEST) --numprocesses auto
+	$(PYTEST) --numprocesses auto --maxprocesses 8
 
 check: $(DEV) ## lint, format, types, architecture and configuration
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(PYTEST) -m "not slow" tests/test_architecture.py tests/test_locks.py tests/conf
 
 bench: $(RUNTIME) ## list the claims, or measure one: make bench CLAIM=demo

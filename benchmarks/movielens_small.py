@@ -1,11 +1,12 @@
 """Claim `movielens-small`: the served Retriever over popularity and item-kNN on ml-latest-small."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.measurement import Measurement
-from benchmarks.stages import median_if_all, n10_ratio, run_script
+from benchmarks.stages import median_if_all, read_n10, run_script, served_over
 from towers.errors import MissingDataError
 
 SEEDS = (0, 1, 2)
@@ -16,24 +17,25 @@ FOLDERS = {"root": "ml-latest-small", "tmdb": "tmdb-movies", "people": "dbpedia-
 def measure() -> Measurement:
     """Medians over three seeds of N@10 ratios; leave-one-out, full catalogue, cast and director joined."""
     data = _data_overrides()
-    over_popularity, over_item_knn = [], []
-    for seed in SEEDS:
-        with TemporaryDirectory() as folder:
-            artifacts = Path(folder, "movielens")
-            run_script("train", *data, f"seed={seed}", f"artifacts={artifacts}")
-            run_script("build_index", f"artifacts={artifacts}")
-            run_script("evaluate", f"artifacts={artifacts}")
-            over_popularity.append(n10_ratio(artifacts, over="popular"))
-            over_item_knn.append(n10_ratio(artifacts, over="item_knn"))
+    n10_of_seed = [_n10(seed, data) for seed in SEEDS]
     return Measurement(
         figures={
-            "n10_over_popularity": median_if_all(over_popularity),
-            "n10_over_item_knn": median_if_all(over_item_knn),
+            "n10_over_popularity": median_if_all([served_over(n10, "popular") for n10 in n10_of_seed]),
+            "n10_over_item_knn": median_if_all([served_over(n10, "item_knn") for n10 in n10_of_seed]),
         },
         data=" + ".join(FOLDERS.values()) + ", leave-one-out",
         seeds=SEEDS,
-        details={"n10_over_popularity": over_popularity, "n10_over_item_knn": over_item_knn},
+        details={"n10": n10_of_seed},
     )
+
+
+def _n10(seed: int, data: Sequence[str]) -> dict[str, float]:
+    with TemporaryDirectory() as folder:
+        artifacts = Path(folder, "movielens")
+        run_script("train", *data, f"seed={seed}", f"artifacts={artifacts}")
+        run_script("build_index", f"artifacts={artifacts}")
+        run_script("evaluate", f"artifacts={artifacts}")
+        return read_n10(artifacts)
 
 
 def _data_overrides() -> list[str]:

@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 from benchmarks.claims import BenchmarkError
+from towers.evaluation.evaluate import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,17 +28,24 @@ def run_script(name: str, *overrides: str) -> float:
     return seconds
 
 
-def n10_ratio(artifacts: Path, over: str) -> float | None:
-    """N@10 of what is served over that of another recommender; None where the other finds nothing at all."""
-    path = artifacts / "evaluation.json"
+def read_n10(artifacts: Path) -> dict[str, float]:
+    """N@10 of every recommender, from the evaluation that scripts/evaluate.py wrote."""
+    path, n10 = artifacts / "evaluation.json", Metric.NDCG.at(10)
     try:
         recommenders = json.loads(path.read_text())["recommenders"]
-        served, other = float(recommenders["served"]["n@10"]), float(recommenders[over]["n@10"])
+        return {name: float(figures[n10]) for name, figures in recommenders.items()}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BenchmarkError(
-            f"{path}: {error!r}; expected n@10 of served and {over} as scripts/evaluate.py writes it"
+            f"{path}: {error!r}; expected {n10} of each recommender, as scripts/evaluate.py writes it"
         ) from error
-    return served / other if other > 0 else None
+
+
+def served_over(n10: Mapping[str, float], other: str) -> float | None:
+    """N@10 of what is served over that of another recommender; None where the other finds nothing at all."""
+    missing = {"served", other} - set(n10)
+    if missing:
+        raise BenchmarkError(f"evaluation has {sorted(n10)}; expected {sorted(missing)} too")
+    return n10["served"] / n10[other] if n10[other] > 0 else None
 
 
 @contextmanager

@@ -12,8 +12,7 @@ from towers.data.batches import LoaderSettings
 from towers.data.sources.movielens import MovieLensSettings
 from towers.data.sources.simulated import SimulatedSettings
 from towers.data.split import SplitSettings
-from towers.ladder.heuristics import PopularSettings
-from towers.ladder.neighbours import ItemKNNSettings
+from towers.ladder.simple import SimpleSettings
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
 from towers.settings import bounded
@@ -62,13 +61,12 @@ class PipelineSettings:
 class EvaluateSettings:
     """What evaluate.py judges: the current release of `artifacts`, beside the simpler rungs.
 
-    ks: places at which the metrics are taken.
+    ks: places at which the metrics are taken; 10 is among them.
     """
 
     artifacts: str = "artifacts"
     ks: list[int] = field(default_factory=lambda: [10, 100])
-    popular: PopularSettings = field(default_factory=PopularSettings)
-    item_knn: ItemKNNSettings = field(default_factory=ItemKNNSettings)
+    simple: SimpleSettings = field(default_factory=SimpleSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,8 @@ from towers.data.dataset import dataset_from_tables
 from towers.data.schema import read_tables
 from towers.data.split import split
 from towers.evaluation.evaluate import evaluate
-from towers.evaluation.report import Protocol, Report, render, to_json
-from towers.ladder.heuristics import fit_popular
-from towers.ladder.neighbours import fit_item_knn
-from towers.recommender import Recommender
+from towers.evaluation.report import Protocol, Report, best_of, render, to_json
+from towers.ladder.simple import fit_simple_rungs
 from towers.training.export import read_context, split_of
 
 
@@ -25,18 +23,18 @@ def evaluate_release(settings: EvaluateSettings) -> None:
     context = read_context(folder / "model")
     dataset = dataset_from_tables(read_tables(folder / "tables"))
     parts, num_items = split(dataset, split_of(context)), len(dataset.catalogue)
+    simple = fit_simple_rungs(parts.train, num_items, settings.simple)
     retriever = Retriever.open(folder / "releases")
-    rungs: dict[str, Recommender] = {
-        "popular": fit_popular(parts.train, num_items, settings.popular),
-        "item_knn": fit_item_knn(parts.train, num_items, settings.item_knn),
-        "exact": retriever.exact(),
-        "served": retriever,
+    judged = {
+        name: evaluate(
+            rung, parts.test, num_items=num_items, ks=tuple(settings.ks), seen=parts.seen, name=name
+        )
+        for name, rung in {**simple, "exact": retriever.exact(), "served": retriever}.items()
     }
-    judged = [
-        evaluate(rung, parts.test, num_items=num_items, ks=tuple(settings.ks), seen=parts.seen, name=name)
-        for name, rung in rungs.items()
-    ]
-    report = Report(Protocol(context["title"], context["split"]["kind"]), tuple(judged), reference="item_knn")
+    best = best_of(tuple(judged[name] for name in simple), "ndcg@10")
+    report = Report(
+        Protocol(context["title"], context["split"]["kind"]), tuple(judged.values()), reference=best
+    )
     (folder / "evaluation.json").write_text(json.dumps(to_json(report), indent=2), encoding="utf-8")
     Console().print(render(report))
 

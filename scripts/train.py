@@ -8,7 +8,7 @@ from towers.data.dataset import dataset_from_tables
 from towers.data.schema import write_tables
 from towers.data.sources.read import read_source
 from towers.data.split import split
-from towers.training.export import export
+from towers.training.export import export, first_process_only
 from towers.training.fit import fit_towers
 
 
@@ -18,8 +18,8 @@ def train(settings: PipelineSettings) -> None:
     tables = read_source(settings.data)
     dataset = dataset_from_tables(tables)
     parts = split(dataset, settings.split)
-    write_tables(tables, folder / "tables")
     towers = fit_towers(dataset, parts, settings.fit(), folder / "checkpoints")
+    first_process_only(write_tables)(tables, folder / "tables")
     export(towers, dataset, parts, folder / "model", context=settings.context())
 
 

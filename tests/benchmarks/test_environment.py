@@ -55,7 +55,7 @@ def test_an_installation_that_failed_is_not_taken_for_made(tmp_path: Path) -> No
             peer_python("peer", [missing], tmp_path / "bench")
 
 
-@pytest.mark.parametrize("requirement", ["torch", "torch>=2", "torch==2.*", "--index-url=x", "git+x"])
+@pytest.mark.parametrize("requirement", ["torch", "torch>=2", "torch==2.*", "--upgrade", "git+x"])
 def test_a_peer_that_is_not_pinned_is_refused(requirement: str, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="is not pinned; expected name==version"):
         peer_python("peer", [requirement], tmp_path)

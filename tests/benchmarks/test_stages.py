@@ -7,30 +7,37 @@ from pathlib import Path
 import pytest
 
 from benchmarks.claims import BenchmarkError
-from benchmarks.stages import median_if_all, n10_ratio, on_cores, run_script
+from benchmarks.stages import median_if_all, on_cores, read_n10, run_script, served_over
 
 
 def evaluated(folder: Path, **n10: float) -> Path:
-    recommenders = {name: {"n@10": figure, "r@10": 0.5, "mrr": 0.1} for name, figure in n10.items()}
+    recommenders = {name: {"ndcg@10": figure, "recall@10": 0.5} for name, figure in n10.items()}
     (folder / "evaluation.json").write_text(json.dumps({"recommenders": recommenders}))
     return folder
 
 
-def test_a_ratio_is_what_is_served_over_the_other(tmp_path: Path) -> None:
-    folder = evaluated(tmp_path, served=0.3, popular=0.2, item_knn=0.25)
-    assert n10_ratio(folder, over="popular") == pytest.approx(1.5)
-    assert n10_ratio(folder, over="item_knn") == pytest.approx(1.2)
+def test_the_figures_are_those_of_the_evaluation(tmp_path: Path) -> None:
+    assert read_n10(evaluated(tmp_path, served=0.3, popular=0.2)) == {"served": 0.3, "popular": 0.2}
 
 
-def test_nothing_is_said_over_a_recommender_that_finds_nothing(tmp_path: Path) -> None:
-    assert n10_ratio(evaluated(tmp_path, served=0.3, popular=0.0), over="popular") is None
+def test_a_ratio_is_what_is_served_over_the_other() -> None:
+    n10 = {"served": 0.3, "popular": 0.2, "item_knn": 0.25}
+    assert served_over(n10, "popular") == pytest.approx(1.5)
+    assert served_over(n10, "item_knn") == pytest.approx(1.2)
+
+
+def test_nothing_is_said_over_a_recommender_that_finds_nothing() -> None:
+    assert served_over({"served": 0.3, "popular": 0.0}, "popular") is None
 
 
 def test_an_evaluation_that_is_missing_or_other_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"evaluation\.json: .*expected n@10 of served and popular"):
-        n10_ratio(tmp_path, over="popular")
-    with pytest.raises(BenchmarkError, match="expected n@10 of served and item_knn"):
-        n10_ratio(evaluated(tmp_path, served=0.3), over="item_knn")
+    with pytest.raises(BenchmarkError, match=r"evaluation\.json: .*expected ndcg@10 of each recommender"):
+        read_n10(tmp_path)
+    (tmp_path / "evaluation.json").write_text('{"recommenders": {"served": {"recall@10": 0.1}}}')
+    with pytest.raises(BenchmarkError, match="expected ndcg@10 of each recommender"):
+        read_n10(tmp_path)
+    with pytest.raises(BenchmarkError, match=r"evaluation has \['served'\]; expected \['item_knn'\] too"):
+        served_over({"served": 0.3}, "item_knn")
 
 
 def test_a_script_that_fails_ends_the_measurement() -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -191,6 +191,7 @@ def test_code_is_refused_where_no_schema_stands_in_its_way() -> None:
         typed(cfg, Job)
 
 
+@settings(deadline=None)
 @given(
     dim=st.integers(1, 1024),
     dropout=st.floats(0, 1, exclude_max=True),

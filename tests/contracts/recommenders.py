@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from retrieval.index.spec import IndexKind, IndexSpec
+from retrieval.release.build import build_release
+from retrieval.release.gates import GateSettings
+from retrieval.retriever import Retriever
 from towers.data.dataset import Dataset, dataset_from_tables
+from towers.data.features import fit_features
 from towers.data.histories import Histories
-from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table
+from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table, write_tables
+from towers.data.split import SplitSettings, split
 from towers.evaluation.exact import ExactRecommender
 from towers.ladder.heuristics import PopularSettings, fit_popular
 from towers.ladder.neighbours import ItemKNNSettings, fit_item_knn
+from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.recommender import Queries, Recommender
+from towers.training.export import export
 
 NUM_ITEMS = 30
 NUM_PROFILES = 12
@@ -29,6 +38,7 @@ class World:
     queries: some with a history of train profiles, one of a new profile, one that watched one item.
     """
 
+    tables: Tables
     dataset: Dataset
     queries: Queries
 
@@ -64,9 +74,10 @@ def make_world() -> World:
         weight = np.where(np.arange(NUM_ITEMS - 1) % 2 == profile % 2, 5.0, 1.0)
         items = rng.choice(NUM_ITEMS - 1, size=4 + profile, replace=False, p=weight / weight.sum())
         watched += [(profile, item, place) for place, item in enumerate(items.tolist())]
-    dataset = dataset_from_tables(_tables(watched))
+    tables = _tables(watched)
+    dataset = dataset_from_tables(tables)
     histories = [dataset.history.items_of(profile).tolist() for profile in range(NUM_PROFILES)]
-    return World(dataset, queries_of([*histories, [], [3]]))
+    return World(tables, dataset, queries_of([*histories, [], [3]]))
 
 
 def _tables(watched: list[tuple[int, int, int]]) -> Tables:
@@ -118,10 +129,41 @@ def _exact(world: World, folder: Path) -> Recommender:
     return ExactRecommender(encode, vectors)
 
 
+def _towers(world: World, folder: Path) -> Recommender:
+    """Towers as they are before training: the contract holds for any weights."""
+    towers = _new_towers(world)
+    vectors = towers.embed(towers.encoder.encode(world.dataset.items))
+    item = torch.from_numpy(vectors)
+    return ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
+
+
+def _served(kind: IndexKind) -> Callable[[World, Path], Recommender]:
+    def make(world: World, folder: Path) -> Recommender:
+        write_tables(world.tables, folder / "tables")
+        parts = split(world.dataset, SplitSettings())
+        export(_new_towers(world), world.dataset, parts, folder / "model", context={"title": "contract"})
+        build_release(
+            folder / "model", folder / "tables", folder / "releases", IndexSpec(kind), GateSettings(k=10)
+        )
+        return Retriever.open(folder / "releases")
+
+    return make
+
+
+def _new_towers(world: World) -> TwoTower:
+    torch.manual_seed(0)
+    seen = np.ones(NUM_ITEMS, dtype=bool)
+    encoder = fit_features(world.dataset.items, seen, world.dataset.country)
+    return TwoTower(ModelSettings(dim=16, num_layers=1), encoder).eval()
+
+
 FACTORIES: tuple[Factory, ...] = (
     Factory("popular", _popular),
     Factory("popular_lately", _popular_lately),
     Factory("item_knn", _item_knn),
     Factory("plain_item_knn", _plain_item_knn),
     Factory("exact", _exact),
+    Factory("towers", _towers),
+    Factory("served_flat", _served(IndexKind.FLAT)),
+    Factory("served_hnsw", _served(IndexKind.HNSW)),
 )

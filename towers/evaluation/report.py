@@ -93,7 +93,7 @@ def best_of(evaluations: tuple[Evaluation, ...], metric: str) -> str:
 
 
 def render(report: Report) -> Group:
-    """The report for a terminal: what was measured, every row, and the slices that hold any question."""
+    """The report for a terminal: how it was measured, a row per recommender, and their slices."""
     parts: list[Text | Table] = [Text(line, style="dim") for line in _header(report)]
     parts.append(_table(*_main_cells(report)))
     slices = _slice_cells(report)
@@ -160,11 +160,14 @@ def _header(report: Report) -> list[str]:
 
 
 def _footer(report: Report) -> list[str]:
-    return [
+    slices = report.evaluations[0].slices
+    empty = [f"{_words(part)}: none in this split" for part in slices if not slices[part].num_targets]
+    degraded = [
         f"{evaluation.recommender}: {count:,} of {evaluation.num_queries:,} answers degraded ({reason})"
         for evaluation in report.evaluations
         for reason, count in evaluation.degraded.items()
     ]
+    return empty + degraded
 
 
 def _main_cells(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -184,19 +187,23 @@ def _main_cells(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def _slice_cells(report: Report) -> tuple[list[str], list[list[str]]]:
-    """One row per slice and recommender, empty slices too: that a log has none is worth knowing."""
+    """One row per slice and recommender, for slices that hold some of the targets but not all."""
     k = report.k
     columns = ["slice", "recommender", "queries", "targets", f"R@{k}", f"N@{k}"]
+    first = report.evaluations[0].slices
     rows = []
-    for part in report.evaluations[0].slices:
-        for evaluation in report.evaluations:
-            values = evaluation.slices[part]
-            if part is not Slice.ALL:
-                means = values.means
+    for part in first:
+        if 0 < first[part].num_targets < first[Slice.ALL].num_targets:
+            for evaluation in report.evaluations:
+                values = evaluation.slices[part]
                 counts = [f"{len(values.query):,}", f"{values.num_targets:,}"]
-                quality = [_number(means[metric.at(k)]) for metric in (Metric.RECALL, Metric.NDCG)]
-                rows.append([part.value.replace("_", " "), evaluation.recommender, *counts, *quality])
+                quality = [_number(values.means[metric.at(k)]) for metric in (Metric.RECALL, Metric.NDCG)]
+                rows.append([_words(part), evaluation.recommender, *counts, *quality])
     return columns, rows
+
+
+def _words(part: Slice) -> str:
+    return part.value.replace("_", " ")
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> Table:

@@ -75,7 +75,7 @@ class Popular:
         recent, count = np.unique(self.item_row[start:stop], return_counts=True)
         by_count = np.lexsort((recent, -self.num_watches[recent], -count))
         recent, count = recent[by_count], count[by_count]
-        rest = self.order[: num_places + len(recent)]
+        rest = self.order[:num_places]
         rest = rest[~np.isin(rest, recent)]
         # The share is below 1, the least step of a count, so it only places equals.
         num_events = len(self.item_row) + 1

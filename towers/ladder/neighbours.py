@@ -16,9 +16,9 @@ from towers.settings import bounded, check_ranges
 log = logging.getLogger(__name__)
 
 # Scores (query × item) and votes (history item × neighbour) held at once.
-_MAX_SCORES = 1 << 24
+_MAX_SCORES = 1 << 23
 # Co-watched pairs counted at once: bounds the memory of fitting an item that very many profiles watched.
-_MAX_PAIRS = 1 << 24
+_MAX_PAIRS = 1 << 22
 # Weight of an event too old to matter: still above nothing, so that it orders what no newer one reaches.
 _LEAST_WEIGHT = 1e-6
 
@@ -28,7 +28,10 @@ class ItemKNNSettings:
     """num_neighbours: most similar items kept per item.
 
     shrinkage: added to the cosine's denominator, so that few co-watches weigh less.
-    recency: decay per place of the history; the a-th newest event weighs exp(-recency · a). 0 is plain.
+    recency: decay per place of the history: an event weighs exp(-recency · age), the newest having age 0;
+    with 0 all weigh the same.
+    The defaults were chosen together on the validation items of MovieLens latest-small, MovieTweetings 100K
+    and Amazon Beauty and Video Games (leave-one-out), and for none of them alone.
     """
 
     num_neighbours: int = bounded(100, ge=1)

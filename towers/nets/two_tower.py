@@ -64,6 +64,7 @@ class TwoTower(nn.Module):
             settings.dim,
             num_layers=settings.num_layers,
             num_heads=settings.num_heads,
+            max_history=settings.max_history,
             dropout=settings.dropout,
         )
 

@@ -20,7 +20,14 @@ class UserTower(nn.Module):
     """
 
     def __init__(
-        self, num_countries: int, dim: int, *, num_layers: int, num_heads: int, dropout: float
+        self,
+        num_countries: int,
+        dim: int,
+        *,
+        num_layers: int,
+        num_heads: int,
+        max_history: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.item = nn.Linear(dim, dim, bias=False)
@@ -31,7 +38,9 @@ class UserTower(nn.Module):
         for table in (self.gap, self.country):
             nn.init.normal_(table.weight, std=0.02)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, dropout, max_history + 1) for _ in range(num_layers)
+        )
         self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
 
     def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "B L1 D"]:
@@ -49,17 +58,21 @@ class UserTower(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm causal attention with rotary positions, then a gated feed-forward; each gated by its input.
+    """Pre-norm causal attention with a bias by distance, then a gated feed-forward; each gated by its input.
 
-    Source: the gates of LiGR, Borisyuk et al. 2025, arXiv:2502.03417; rotary positions, Su et al. 2021,
-    arXiv:2104.09864.
+    The bias of an event `d` places back starts at -slope · d, a slope per head from steep to flat, and is
+    learned from there: recent events count most before anything is learned.
+    Source: the gates of LiGR, Borisyuk et al. 2025, arXiv:2502.03417; the bias' start, ALiBi, Press et al.
+    2022, arXiv:2108.12409.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, dropout: float, num_positions: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        slope = 0.5 ** torch.linspace(1.0, 6.0, num_heads)
+        self.distance_bias = nn.Parameter(-slope[:, None] * torch.arange(num_positions))
         self.attended = nn.Linear(dim, dim, bias=False)
         self.attention_gate = nn.Linear(dim, dim)
         self.feed_norm = nn.LayerNorm(dim)
@@ -72,7 +85,7 @@ class Block(nn.Module):
         """The next hidden states; position t reads none after it."""
         normed = self.attention_norm(hidden)
         q, k, v = self.qkv(normed).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(_rotated(q), _rotated(k), v, is_causal=True)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self._bias(hidden.shape[1]).to(q.dtype))
         attended = self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
         hidden = hidden + attended * torch.sigmoid(self.attention_gate(normed))
         normed = self.feed_norm(hidden)
@@ -81,14 +94,12 @@ class Block(nn.Module):
         gated: Tensor = hidden + fed * torch.sigmoid(self.feed_gate(normed))
         return gated
 
-
-def _rotated(x: Float[Tensor, "B H T E"]) -> Float[Tensor, "B H T E"]:
-    num_positions, width = x.shape[-2], x.shape[-1]
-    frequency = 10_000.0 ** (-torch.arange(0, width, 2, device=x.device) / width)
-    angle = torch.arange(num_positions, device=x.device)[:, None] * frequency
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+    def _bias(self, num_positions: int) -> Float[Tensor, "H T T"]:
+        """Added to the attention scores: by distance, and -inf after the reading position."""
+        place = torch.arange(num_positions, device=self.distance_bias.device)
+        back = place[:, None] - place
+        bias: Tensor = self.distance_bias[:, back.clamp(min=0)].masked_fill(back < 0, -torch.inf)
+        return bias
 
 
 def _gap_row(gap_seconds: Float[Tensor, "B L"]) -> Int64[Tensor, "B L"]:

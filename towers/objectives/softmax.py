@@ -32,9 +32,14 @@ def full_softmax(
 
     loss = -mean_p log( exp(s_pt) / sum_j exp(s_pj) ),  s_pj = <q_p, v_j> / temperature, t = target_row[p].
     Both gradients are made in the forward pass, a chunk of positions at a time, so memory is
-    O(P·D + N·D) and each product is computed once. An empty batch has loss 0.
+    O(P·D + N·D) and each product is computed once. An empty batch has loss 0. The arithmetic is that of the
+    wider of both types, whatever autocast says: gradients are summed over the whole catalogue.
     """
-    loss: Tensor = _FullSoftmax.apply(query, item, target_row, temperature)  # type: ignore[no-untyped-call]
+    wider = torch.promote_types(query.dtype, item.dtype)
+    with torch.autocast(query.device.type, enabled=False):
+        loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
+            query.to(wider), item.to(wider), target_row, temperature
+        )
     return loss
 
 

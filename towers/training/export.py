@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pytorch_lightning.utilities import rank_zero_only
 from safetensors.numpy import save_file
 
 from towers.data.dataset import Dataset
@@ -22,12 +23,18 @@ ITEMS_FILE = "items.safetensors"
 TRAINING_FILE = "training.json"
 
 
+first_process_only = rank_zero_only
+"""Makes a function do nothing in all but the first of the processes that train together."""
+
+
+@first_process_only
 def export(
     towers: TwoTower, dataset: Dataset, split: Split, folder: Path, *, context: Mapping[str, Any]
 ) -> None:
     """Writes the towers, the item vectors and how they came about, replacing an older export as a whole.
 
-    training.json holds `context`, the settings the towers were trained under, as plain values.
+    training.json holds `context`, the settings the towers were trained under, as plain values. Where several
+    processes train together, the first writes and the others do nothing.
 
     items.safetensors holds `vector` float32 (N, D) and `num_events` int64 (N,), the train events of each
     item, both in the order of the items table.

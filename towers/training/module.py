@@ -122,7 +122,9 @@ class TwoTowerModule(pl.LightningModule):
                 "number: lower trainer.learning_rate, or look for extreme values in the numeric features"
             )
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=int(asked.sum()))
+        self.log(
+            "train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=int(asked.sum())
+        )
         return loss * self._share(asked)
 
     def on_train_epoch_end(self) -> None:
@@ -132,10 +134,13 @@ class TwoTowerModule(pl.LightningModule):
         vectors = self.towers.embed(self.encoded)
         item = torch.from_numpy(vectors).to(self.device)
         exact = ExactRecommender(lambda queries: self.towers.encode(queries, item), vectors)
-        judged = evaluate(exact, self.validation, num_items=len(vectors), ks=(10,), name="validation")
+        judged = evaluate(
+            exact, self.validation, num_items=len(vectors), ks=(10,), name="validation", show_progress=False
+        )
         self.towers.train()
-        self.log(SELECTION_METRIC, float(judged.per_query("ndcg@10").mean()), prog_bar=True)
-        self.log("validation/recall@10", float(judged.per_query("recall@10").mean()))
+        # Every rank has the same value; their mean is that value.
+        self.log(SELECTION_METRIC, float(judged.per_query("ndcg@10").mean()), prog_bar=True, sync_dist=True)
+        self.log("validation/recall@10", float(judged.per_query("recall@10").mean()), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW, decay on matrices only; linear warm-up, then a cosine to zero."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.errors import QueryError
@@ -93,6 +93,7 @@ def answers(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], int]:
     return rows, targets, draw(st.integers(1, width))
 
 
+@settings(deadline=None)
 @given(answers())
 def test_every_metric_equals_the_plain_loop(case: tuple[list[list[int]], list[list[int]], int]) -> None:
     rows, targets, k = case
@@ -108,6 +109,7 @@ def test_every_metric_equals_the_plain_loop(case: tuple[list[list[int]], list[li
     assert coverage(np.array(rows), k, num_items=NUM_ITEMS) == pytest.approx(len(shown) / NUM_ITEMS)
 
 
+@settings(deadline=None)
 @given(answers())
 def test_every_metric_lies_between_zero_and_one(case: tuple[list[list[int]], list[list[int]], int]) -> None:
     rows, targets, k = case

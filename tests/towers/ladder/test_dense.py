@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.towers.ladder.logs import watched
@@ -11,6 +11,7 @@ from towers.ladder.dense import rank_scores
 from towers.recommender import PAD
 
 
+@settings(deadline=None)
 @given(
     scores=st.lists(st.lists(st.integers(-3, 3), min_size=7, max_size=7), min_size=1, max_size=4),
     known=st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=4, max_size=4),

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.towers.ladder.logs import DAY, asked, histories, watched
@@ -27,6 +27,7 @@ def test_what_was_watched_is_left_out_for_that_profile_alone() -> None:
     assert rankings.item_row.tolist() == [[2, 1, 0], [4, 1, 5], [5, PAD, PAD]]
 
 
+@settings(deadline=None)
 @given(
     train=st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=5), min_size=1, max_size=6),
     known=st.lists(st.integers(0, NUM_ITEMS - 1), max_size=4),
@@ -82,8 +83,8 @@ def test_a_window_without_events_gives_popularity_over_all_of_train() -> None:
 
 
 def test_with_nothing_to_count_items_stand_in_catalogue_order() -> None:
-    for settings in (PopularSettings(), PopularSettings(days=3.0)):
-        popular = fit_popular(watched([[], []]), 3, settings)
+    for choice in (PopularSettings(), PopularSettings(days=3.0)):
+        popular = fit_popular(watched([[], []]), 3, choice)
         assert popular.rank(asked([[1]]), 3).item_row.tolist() == [[0, 2, PAD]]
 
 

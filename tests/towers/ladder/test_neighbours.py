@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.towers.ladder.logs import asked, watched
@@ -89,6 +90,7 @@ def test_a_profile_that_watched_an_item_twice_counts_once() -> None:
     np.testing.assert_array_equal(once.similarity, twice.similarity)
 
 
+@hypothesis_settings(deadline=None)
 @given(
     train=st.lists(st.lists(st.integers(0, 8), max_size=6, unique=True), min_size=1, max_size=8),
     known=st.lists(st.lists(st.integers(0, 8), max_size=5, unique=True), min_size=1, max_size=4),

@@ -70,3 +70,17 @@ def test_large_scores_do_not_overflow() -> None:
     loss = full_softmax(query, item, torch.tensor([0, 1]), temperature=0.01)
     assert torch.isfinite(loss)
     assert loss.item() == pytest.approx(5400.0 / 0.01 / 2)
+
+
+def test_under_autocast_the_wider_type_decides() -> None:
+    query = torch.randn(6, 4).to(torch.bfloat16).requires_grad_()
+    item = torch.randn(5, 4, requires_grad=True)
+    target = torch.tensor([0, 4, 2, 1, 3, 3])
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = full_softmax(query, item, target, temperature=0.5)
+        of_query, of_item = torch.autograd.grad(loss, (query, item))
+    whole = torch.nn.functional.cross_entropy(query.float() @ item.T / 0.5, target)
+    (of_whole,) = torch.autograd.grad(whole, item)
+    assert (loss.dtype, of_query.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(of_item, of_whole)
