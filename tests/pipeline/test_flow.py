@@ -18,6 +18,7 @@ from towers.data.split import Split, SplitSettings, split
 from towers.errors import UnknownIdError
 from towers.evaluation.evaluate import evaluate
 from towers.nets.two_tower import ModelSettings
+from towers.objectives.softmax import ObjectiveSettings
 from towers.recommender import Degraded
 from towers.training.export import export, read_context, split_of
 from towers.training.fit import FitSettings, fit_towers
@@ -26,6 +27,7 @@ from towers.training.module import Accelerator, TrainerSettings
 NUM_BLOCKS, ITEMS_PER_BLOCK, COLD = 4, 14, 3
 SETTINGS = FitSettings(
     model=ModelSettings(dim=16, num_layers=1, num_heads=2, max_history=10, dropout=0.1, item_dropout=0.1),
+    objective=ObjectiveSettings(temperature=0.1, num_targets=2),
     loader=LoaderSettings(batch_positions=64),
     trainer=TrainerSettings(max_epochs=30, learning_rate=1e-2, accelerator=Accelerator.CPU),
 )

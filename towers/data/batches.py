@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from towers.data.histories import Histories
-from towers.data.vocabulary import Vocabulary
 from towers.errors import TrainingError
 from towers.settings import bounded
 
@@ -24,7 +23,7 @@ class LoaderSettings:
     num_workers: loader processes; 0 loads in the training process.
     """
 
-    batch_positions: int = bounded(4096, ge=1)
+    batch_positions: int = bounded(1024, ge=1)
     num_workers: int = bounded(0, ge=0)
 
 
@@ -33,17 +32,19 @@ class Batch:
     """B histories, left-aligned, oldest event first, L the longest of them.
 
     item_row: int64 (B, L), 0 at padding. valid: bool (B, L), False at padding.
-    minutes: float32 (B, L), NaN where unknown. gap_seconds: float32 (B, L), since the event before, NaN at
-    the first of a history. country_row: int64 (B,), embedding row, 0 unknown.
-    target_row: int64 (B, L + 1), the item watched after the first l events; NO_TARGET where nothing is asked.
+    minutes: float32 (B, L), NaN where unknown. country_row: int64 (B,), embedding row, 0 unknown.
+    gap_seconds: float32 (B, L + 1), from the l-th event to the next moment: that of the next event or, after
+    the last, of the request; NaN at l = 0 and past the end.
+    target_row: int64 (B, L + 1, T), the T items watched after the first l events, the next one first;
+    NO_TARGET where the history ends, and in all T places where nothing is asked.
     """
 
     item_row: Int64[Tensor, "B L"]
     valid: Bool[Tensor, "B L"]
     minutes: Float32[Tensor, "B L"]
-    gap_seconds: Float32[Tensor, "B L"]
+    gap_seconds: Float32[Tensor, "B L1"]
     country_row: Int64[Tensor, " B"]
-    target_row: Int64[Tensor, "B L1"]
+    target_row: Int64[Tensor, "B L1 T"]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -57,26 +58,37 @@ class Batch:
         )
 
 
-def query_batch(history: Histories, country: np.ndarray, countries: Vocabulary, max_history: int) -> Batch:
+def query_batch(
+    history: Histories,
+    time_seconds: Int64[np.ndarray, " Q"],
+    country_row: Int64[np.ndarray, " Q"],
+    max_history: int,
+) -> Batch:
     """The batch of Q queries, each history cut to its last `max_history` events; targets are NO_TARGET."""
     stop = history.offset[1:]
     start = np.maximum(history.offset[:-1], stop - max_history)
-    return _padded(
-        history, start, stop, start == history.offset[:-1], countries.embedding_rows(country), False
-    )
+    whole = start == history.offset[:-1]
+    return _padded(history, start, stop, whole, country_row, num_targets=0, asked_seconds=time_seconds)
 
 
 class TrainingWindows(torch.utils.data.Dataset[Batch]):
     """Cuts histories into windows and lays them out as batches; item w is the batch of windows w.
 
     A window of n events asks n questions: what came first (of the whole history only), and what came after
-    each event but the last.
+    each event but the last. The answer is the next `num_targets` events, beyond the window too.
     """
 
-    def __init__(self, history: Histories, country_row: Int64[np.ndarray, " P"], max_history: int) -> None:
+    def __init__(
+        self,
+        history: Histories,
+        country_row: Int64[np.ndarray, " P"],
+        max_history: int,
+        num_targets: int = 1,
+    ) -> None:
         self.history = history
         self.country_row = country_row
         self.max_history = max_history
+        self.num_targets = num_targets
 
     def cut(self, rng: np.random.Generator) -> Int64[np.ndarray, "W 3"]:
         """(profile, start, stop) of every window; each event with a question is in exactly one.
@@ -101,7 +113,16 @@ class TrainingWindows(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, windows: Int64[np.ndarray, "B 3"]) -> Batch:
         profile, start, stop = windows.T
         whole = start == self.history.offset[profile]
-        return _padded(self.history, start, stop, whole, self.country_row[profile], True)
+        # The last event of a window is asked for, so the moment of every question is that of an event.
+        return _padded(
+            self.history,
+            start,
+            stop,
+            whole,
+            self.country_row[profile],
+            num_targets=self.num_targets,
+            asked_seconds=self.history.time_seconds[stop - 1],
+        )
 
 
 class WindowSampler(torch.utils.data.Sampler[Int64[np.ndarray, "B 3"]]):
@@ -162,30 +183,45 @@ def _padded(
     stop: np.ndarray,
     from_first: np.ndarray,
     country_row: np.ndarray,
-    with_targets: bool,
+    *,
+    num_targets: int,
+    asked_seconds: np.ndarray,
 ) -> Batch:
     """Events start:stop of each line; with targets, the last of them is only asked for, not shown."""
-    num_shown = stop - start - int(with_targets)
+    num_shown = stop - start - int(num_targets > 0)
     place = start[:, None] + np.arange(max(int(num_shown.max(initial=0)), 0))
     valid = place < (start + num_shown)[:, None]
     if history.num_events == 0:
         history = _ONE_EVENT  # every place is padding, but must be somewhere
-    last = history.num_events - 1
     event = np.where(valid, place, 0)
-    gap = history.time_seconds[event] - history.time_seconds[np.maximum(event - 1, 0)]
-    has_before = valid & ((place > start[:, None]) | ~from_first[:, None])
-    target = np.full((len(start), place.shape[1] + 1), NO_TARGET)
-    if with_targets:
-        target[:, 0] = np.where(from_first, history.item_row[np.minimum(start, last)], NO_TARGET)
-        target[:, 1:] = np.where(valid, history.item_row[np.minimum(place + 1, last)], NO_TARGET)
+    asked = np.concatenate([from_first[:, None], valid], axis=1)
     return Batch(
         item_row=torch.from_numpy(np.where(valid, history.item_row[event], 0)),
         valid=torch.from_numpy(valid),
         minutes=torch.from_numpy(np.where(valid, history.minutes[event], np.nan).astype(np.float32)),
-        gap_seconds=torch.from_numpy(np.where(has_before, gap, np.nan).astype(np.float32)),
+        gap_seconds=torch.from_numpy(_gaps(history.time_seconds[event], valid, asked_seconds)),
         country_row=torch.from_numpy(country_row),
-        target_row=torch.from_numpy(target),
+        target_row=torch.from_numpy(_targets(history, start, asked, num_targets)),
     )
+
+
+def _gaps(shown_seconds: np.ndarray, valid: np.ndarray, asked_seconds: np.ndarray) -> np.ndarray:
+    """float32 (B, L + 1): from each event shown to the next one shown, and from the last to the request."""
+    gaps = np.full((len(valid), valid.shape[1] + 1), np.nan, np.float32)
+    moment = np.broadcast_to(asked_seconds[:, None], valid.shape).copy()
+    moment[:, :-1] = np.where(valid[:, 1:], shown_seconds[:, 1:], moment[:, :-1])
+    gaps[:, 1:] = np.where(valid, moment - shown_seconds, np.nan)
+    return gaps
+
+
+def _targets(history: Histories, start: np.ndarray, asked: np.ndarray, num_targets: int) -> np.ndarray:
+    """int64 (B, L + 1, T): the events start + l, start + l + 1, … of the same profile, where asked."""
+    if num_targets == 0:
+        return np.full((*asked.shape, 1), NO_TARGET)
+    end = history.offset[np.searchsorted(history.offset, start, side="right")]
+    event = start[:, None, None] + np.arange(asked.shape[1])[:, None] + np.arange(num_targets)
+    there = asked[:, :, None] & (event < end[:, None, None])
+    return np.where(there, history.item_row[np.minimum(event, history.num_events - 1)], NO_TARGET)
 
 
 _ONE_EVENT = Histories(

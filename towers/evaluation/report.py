@@ -1,9 +1,11 @@
 """Evaluations side by side: a terminal table, the same in Markdown for the docs, and JSON."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -173,7 +175,7 @@ def _footer(report: Report) -> list[str]:
 def _main_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     ks, k = report.evaluations[0].ks, report.k
     columns = ["recommender", *(f"R@{n}" for n in ks), *(f"N@{n}" for n in ks)]
-    columns += [f"MRR@{k}", f"coverage@{k}", f"ΔN@{k} [95 % interval]"]
+    columns += [f"MRR@{k}", f"cov@{k}", f"ΔN@{k} [95 %]"]
     differences = report.differences()
     rows = []
     for evaluation in report.evaluations:
@@ -207,10 +209,11 @@ def _words(part: Slice) -> str:
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table()
+    # Narrow enough for two values of k to stand in 80 columns.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, column in enumerate(columns):
         numeric = place > 0 and column != "recommender"
-        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=not numeric)
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))  # a name is text, never markup
     return table
@@ -223,13 +226,20 @@ def _markdown_table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.4f}"
+    return _NOTHING if value is None else _short(f"{value:.4f}")
 
 
 def _interval(interval: Interval | None) -> str:
     if interval is None:
         return _NOTHING
-    return f"{interval.difference:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+    values = (interval.difference, interval.low, interval.high)
+    difference, low, high = (_short(f"{value:+.4f}") for value in values)
+    return f"{difference} [{low}, {high}]"
+
+
+def _short(number: str) -> str:
+    """The number as tables of the field print it: .0571 for 0.0571."""
+    return re.sub(r"^([+-]?)0\.", r"\1.", number)
 
 
 def _check_comparable(one: Evaluation, other: Evaluation) -> None:

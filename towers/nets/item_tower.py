@@ -49,6 +49,9 @@ class ItemTower(nn.Module):
         for name, vocabulary in encoder.vocabularies.items():
             table = nn.Embedding(vocabulary.table_size, dim)
             nn.init.normal_(table.weight, std=dim**-0.5)
+            # Row 0 starts as "nothing known"; what a missing value means is learned where training has some.
+            with torch.no_grad():
+                table.weight[0] = 0.0
             self.table[name] = table
         self.numeric = nn.Linear(2 * len(encoder.scales), dim)
         self.dropout = nn.Dropout(dropout)

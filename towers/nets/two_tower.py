@@ -31,6 +31,7 @@ class ModelSettings:
     """Width and depth of the towers.
 
     dim: width of item and query vectors. max_history: the last so many events are read.
+    request_time: whether a query's vector depends on the time since its last event.
     dropout, item_dropout: shares of activations dropped in user and item tower. id_dropout: share of items
     that lose their id in a training step.
     """
@@ -38,10 +39,11 @@ class ModelSettings:
     dim: int = bounded(64, ge=4)
     num_layers: int = bounded(2, ge=1)
     num_heads: int = bounded(2, ge=1)
-    max_history: int = bounded(100, ge=2)
-    dropout: float = bounded(0.3, ge=0.0, lt=1.0)
-    item_dropout: float = bounded(0.3, ge=0.0, lt=1.0)
-    id_dropout: float = bounded(0.1, ge=0.0, le=1.0)
+    max_history: int = bounded(50, ge=2)
+    request_time: bool = True
+    dropout: float = bounded(0.1, ge=0.0, lt=1.0)
+    item_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
+    id_dropout: float = bounded(0.05, ge=0.0, le=1.0)
 
 
 class TwoTower(nn.Module):
@@ -65,6 +67,7 @@ class TwoTower(nn.Module):
             num_layers=settings.num_layers,
             num_heads=settings.num_heads,
             max_history=settings.max_history,
+            request_time=settings.request_time,
             dropout=settings.dropout,
         )
 
@@ -91,7 +94,8 @@ class TwoTower(nn.Module):
         step = max(1, _MAX_POSITIONS // (self.settings.max_history + 1))
         for start in range(0, len(queries), step):
             part = queries.select(np.arange(start, min(start + step, len(queries))))
-            batch = query_batch(part.history, part.country, self.encoder.country, self.settings.max_history)
+            country_row = self.encoder.country.embedding_rows(part.country)
+            batch = query_batch(part.history, part.time_seconds, country_row, self.settings.max_history)
             every = self.users(batch.to(item.device), item)
             last = batch.valid.sum(1).to(item.device)
             vectors[start : start + len(part)] = every[torch.arange(len(part)), last].float().cpu().numpy()

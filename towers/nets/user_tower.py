@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from towers.data.batches import Batch
 
-# Gaps between events, in buckets of powers of two: row 0 is "no event before", the last is 2^30 s, 34 years.
+# Gaps in buckets of powers of two of a second: row 0 is "no event before", the last is 2^30 s, 34 years.
 _NUM_GAPS = 32
 
 
@@ -15,8 +15,10 @@ class UserTower(nn.Module):
     """Causal encoder of the watch history → unit vectors, (B, L + 1, D).
 
     Position 0 is a start token with the country: its vector is the learned prior of a profile that has
-    watched nothing. Position l has seen the first l events: their item vectors, minutes watched and time
-    gaps. Every position is trained; the last one serves.
+    watched nothing. Position l has seen the first l events: their item vectors, minutes watched and the time
+    between them. With `request_time` it also knows how long after the last of them it is asked: whoever
+    comes back after a month wants something else than whoever goes on. Every position is trained; the last
+    one serves.
     """
 
     def __init__(
@@ -27,9 +29,11 @@ class UserTower(nn.Module):
         num_layers: int,
         num_heads: int,
         max_history: int,
+        request_time: bool,
         dropout: float,
     ) -> None:
         super().__init__()
+        self.request_time = request_time
         self.item = nn.Linear(dim, dim, bias=False)
         self.minutes = nn.Linear(2, dim)
         self.gap = nn.Embedding(_NUM_GAPS, dim)
@@ -49,12 +53,19 @@ class UserTower(nn.Module):
         watched = self.item(item[batch.item_row] * item.shape[1] ** 0.5)
         known = torch.isfinite(batch.minutes)
         minutes = torch.stack([torch.log1p(batch.minutes.masked_fill(~known, 0.0)), known.float()], dim=-1)
-        events = watched + self.minutes(minutes) + self.gap(_gap_row(batch.gap_seconds))
         start = self.start + self.country(batch.country_row)
-        hidden = self.dropout(torch.cat([start[:, None], events], dim=1))
+        events = torch.cat([start[:, None], watched + self.minutes(minutes)], dim=1)
+        hidden = self.dropout(events + self.gap(self._gap_row(batch.gap_seconds)))
         for block in self.blocks:
             hidden = block(hidden)
         return F.normalize(self.out(hidden), dim=-1)
+
+    def _gap_row(self, gap_seconds: Float[Tensor, "B L1"]) -> Int64[Tensor, "B L1"]:
+        """Bucket of the gap that each position may know: to the moment of its question, or else before it."""
+        if not self.request_time:
+            gap_seconds = F.pad(gap_seconds[:, :-1], (1, 0), value=torch.nan)
+        bucket = torch.log2(gap_seconds.clamp(min=1.0)).floor().clamp(max=_NUM_GAPS - 2) + 1
+        return torch.nan_to_num(bucket, nan=0.0).long()
 
 
 class Block(nn.Module):
@@ -100,8 +111,3 @@ class Block(nn.Module):
         back = place[:, None] - place
         bias: Tensor = self.distance_bias[:, back.clamp(min=0)].masked_fill(back < 0, -torch.inf)
         return bias
-
-
-def _gap_row(gap_seconds: Float[Tensor, "B L"]) -> Int64[Tensor, "B L"]:
-    bucket = torch.log2(gap_seconds.clamp(min=1.0)).floor().clamp(max=_NUM_GAPS - 2) + 1
-    return torch.nan_to_num(bucket, nan=0.0).long()

@@ -22,11 +22,12 @@ class WindowDataModule(pl.LightningDataModule):
         train: Histories,
         country_row: Int64[np.ndarray, " P"],
         max_history: int,
+        num_targets: int,
         settings: LoaderSettings,
         seed: int,
     ) -> None:
         super().__init__()
-        self.windows = TrainingWindows(train, country_row, max_history)
+        self.windows = TrainingWindows(train, country_row, max_history, num_targets)
         self.settings = settings
         self.seed = seed
 

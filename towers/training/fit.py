@@ -62,6 +62,7 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         split.train,
         encoder.country.embedding_rows(dataset.country),
         settings.model.max_history,
+        settings.objective.num_targets,
         settings.loader,
         settings.seed,
     )
@@ -71,11 +72,12 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         # weights_only: a checkpoint is data, and nothing in it may run.
         trainer.fit(module, data, ckpt_path=_last(folder, settings.trainer.resume), weights_only=True)
     _load_best(module, checkpoint)
+    best = checkpoint.best_model_score
     log.info(
-        "trained epochs=%d steps=%d best_validation_n10=%s",
+        "trained epochs=%d steps=%d best_validation_ndcg10=%s",
         trainer.current_epoch,
         trainer.global_step,
-        checkpoint.best_model_score,
+        "none" if best is None else f"{best.item():.4f}",
     )
     return towers.cpu().eval()
 

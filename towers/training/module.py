@@ -20,7 +20,7 @@ from towers.evaluation.evaluate import evaluate
 from towers.evaluation.exact import ExactRecommender
 from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.two_tower import TwoTower
-from towers.objectives.softmax import ObjectiveSettings, full_softmax
+from towers.objectives.softmax import ObjectiveSettings, falling_weights, full_softmax
 from towers.settings import bounded
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ class TrainerSettings:
     resume: go on from the last checkpoint of the same folder, if there is one.
     """
 
-    max_epochs: int = bounded(30, ge=1)
+    max_epochs: int = bounded(20, ge=1)
     patience: int = bounded(6, ge=1)
-    learning_rate: float = bounded(1e-3, gt=0.0)
+    learning_rate: float = bounded(5e-3, gt=0.0)
     weight_decay: float = bounded(0.05, ge=0.0)
     warmup_share: float = bounded(0.05, ge=0.0, le=1.0)
     gradient_clip: float = bounded(1.0, gt=0.0)
@@ -109,11 +109,13 @@ class TwoTowerModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         """Mean softmax loss over the batch's questions, in nats."""
         vectors = self.towers.items(self.items)
-        asked = batch.target_row >= 0
+        asked = batch.target_row[..., 0] >= 0
+        target_row = batch.target_row[asked]
         loss = full_softmax(
             self.towers(batch, vectors)[asked],
             vectors,
-            batch.target_row[asked],
+            target_row,
+            falling_weights(target_row),
             temperature=self.objective.temperature,
         )
         if not torch.isfinite(loss):

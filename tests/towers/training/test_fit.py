@@ -13,6 +13,7 @@ from towers.data.split import Split, SplitSettings, split
 from towers.errors import TrainingError
 from towers.evaluation.exact import ExactRecommender
 from towers.nets.two_tower import ModelSettings, TwoTower
+from towers.objectives.softmax import ObjectiveSettings
 from towers.recommender import Queries
 from towers.training.fit import FitSettings, fit_towers
 from towers.training.module import Accelerator, TrainerSettings, TwoTowerModule
@@ -20,6 +21,7 @@ from towers.training.module import Accelerator, TrainerSettings, TwoTowerModule
 NUM_BLOCKS = 4
 SMALL = FitSettings(
     model=ModelSettings(dim=16, num_layers=1, num_heads=2, max_history=10, dropout=0.1, item_dropout=0.1),
+    objective=ObjectiveSettings(temperature=0.1, num_targets=2),
     loader=LoaderSettings(batch_positions=64),
     trainer=TrainerSettings(max_epochs=30, learning_rate=1e-2, accelerator=Accelerator.CPU),
 )

@@ -1,0 +1,97 @@
+"""The scripts as a user runs them: fresh processes, every stage, at small size."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = (
+    "data.num_profiles=60",
+    "data.num_items=50",
+    "data.num_events=900",
+    "model.dim=16",
+    "model.num_layers=1",
+    "model.max_history=10",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+    "loader.batch_positions=128",
+)
+
+
+def run(name: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [sys.executable, f"scripts/{name}.py", *overrides],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def must_run(name: str, *overrides: str) -> str:
+    done = run(name, *overrides)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("stage", "index", "extra"),
+    [
+        ("zero_to_one", "flat", ()),
+        ("one_to_scale", "hnsw", ()),
+        # Two processes on one machine, as two devices would be.
+        ("global_scale", "hnsw", ("trainer.devices=2",)),
+    ],
+)
+@pytest.mark.slow
+def test_every_stage_runs_from_logs_to_answers(
+    stage: str, index: str, extra: tuple[str, ...], tmp_path: Path
+) -> None:
+    where = f"artifacts={tmp_path}"
+    must_run("train", f"stage={stage}", where, *SMALL, *extra)
+    must_run("build_index", f"stage={stage}", where, "gates.num_queries=60")
+    (release,) = (path for path in (tmp_path / "releases").iterdir() if path.is_dir())
+    manifest = json.loads((release / "manifest.json").read_text())
+    assert manifest["index"]["kind"] == index
+    assert manifest["context"]["stage"] == stage
+
+    must_run("evaluate", where)
+    judged = json.loads((tmp_path / "evaluation.json").read_text())
+    assert {"popular", "item_knn", "exact", "served"} <= set(judged["recommenders"])
+    assert 0 < judged["recommenders"]["served"]["ndcg@10"] <= 1
+
+    shown = must_run("recommend", where, "k=3")
+    assert shown.count("recommended") == 3
+    assert "Similar to" in shown
+    assert "Search for" in shown
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("model.dmi=64",), "model.dmi: unknown key; did you mean model.dim?"),
+        (("model.dim=wide",), "model.dim"),
+        (("model.dropout=1.5",), "model.dropout: 1.5 is out of range; expected < 1.0"),
+        (("data=movielens", "data.root=nowhere/ml-1m"), "nowhere/ml-1m"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(overrides: tuple[str, ...], message: str) -> None:
+    done = run("train", *overrides)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["build_index", "evaluate", "recommend"])
+def test_a_step_before_its_input_says_what_to_run_first(name: str, tmp_path: Path) -> None:
+    done = run(name, f"artifacts={tmp_path}")
+    assert done.returncode == 2
+    assert "run scripts/" in done.stderr
