@@ -1,13 +1,16 @@
 """Hydra's and OmegaConf's errors in this project's words: which key, what was found, what was expected."""
 
 import re
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from conf.structured import full_keys, hint_at, spelled
 from towers.errors import ConfigError
+
+# Ratio of difflib: above it stand misspellings (dmi, dim: 0.67), below it chance (lr, loader: 0.5).
+_NEAR = 0.6
 
 
 def config_error(error: HydraException | OmegaConfBaseException, settings_type: type) -> ConfigError:
@@ -28,12 +31,21 @@ def config_error(error: HydraException | OmegaConfBaseException, settings_type: 
 
 
 def unknown_key(full_key: str, settings_type: type) -> str:
-    """What to say of a key that the settings do not have: the nearest keys that they have."""
-    known = full_keys(settings_type)
-    near = get_close_matches(full_key, known, n=1, cutoff=0.5)
+    """What to say of a key that the settings do not have: the nearest key that they have, or all beside it.
+
+    Keys are near by their last name, wherever it stands: `max_epoch` means `trainer.max_epochs`.
+    """
+    known = list(dict.fromkeys(full_keys(settings_type)))
+    group, _, name = full_key.rpartition(".")
+    last_names = {key.rpartition(".")[2] for key in known}
+    near = get_close_matches(name, last_names, n=1, cutoff=_NEAR)
     if near:
-        return f"{full_key}: unknown key; did you mean {near[0]}?"
-    return f"{full_key}: unknown key; expected one of {', '.join(k for k in known if '.' not in k)}"
+        same_name = (key for key in known if key.rpartition(".")[2] == near[0])
+        best = max(same_name, key=lambda key: SequenceMatcher(None, key, full_key).ratio())
+        return f"{full_key}: unknown key; did you mean {best}?"
+    beside = [key for key in known if key.rpartition(".")[0] == group]
+    expected = beside or [key for key in known if "." not in key]
+    return f"{full_key}: unknown key; expected one of {', '.join(expected)}"
 
 
 def _about_key(full_key: str, reason: str, cause: BaseException | None, settings_type: type) -> str:

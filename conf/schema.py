@@ -12,6 +12,7 @@ from towers.data.batches import LoaderSettings
 from towers.data.sources.movielens import MovieLensSettings
 from towers.data.sources.simulated import SimulatedSettings
 from towers.data.split import SplitSettings
+from towers.errors import ConfigError
 from towers.ladder.simple import SimpleSettings
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
@@ -44,7 +45,7 @@ class PipelineSettings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     index: IndexSpec = field(default_factory=IndexSpec)
     gates: GateSettings = field(default_factory=GateSettings)
-    seed: int = bounded(0, ge=0)
+    seed: int = bounded(0, ge=0, lt=2**32)
     artifacts: str = "artifacts"
 
     def fit(self) -> FitSettings:
@@ -67,6 +68,10 @@ class EvaluateSettings:
     artifacts: str = "artifacts"
     ks: list[int] = field(default_factory=lambda: [10, 100])
     simple: SimpleSettings = field(default_factory=SimpleSettings)
+
+    def __post_init__(self) -> None:
+        if min(self.ks, default=0) < 1 or 10 not in self.ks:
+            raise ConfigError(f"ks: found {list(self.ks)}; expected places >= 1, and 10 among them")
 
 
 @dataclass(frozen=True, slots=True)

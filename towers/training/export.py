@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,11 @@ from pytorch_lightning.utilities import rank_zero_only
 from safetensors.numpy import save_file
 
 from towers.data.dataset import Dataset
-from towers.data.split import Split, SplitKind, SplitSettings
-from towers.errors import MissingDataError
+from towers.data.split import Split, SplitSettings, check_split
+from towers.errors import ConfigError, MissingDataError, ReleaseError
+from towers.folders import replace_folder
 from towers.nets.two_tower import TwoTower, save_towers
+from towers.settings import settings_from_plain
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ first_process_only = rank_zero_only
 def export(
     towers: TwoTower, dataset: Dataset, split: Split, folder: Path, *, context: Mapping[str, Any]
 ) -> None:
-    """Writes the towers, the item vectors and how they came about, replacing an older export as a whole.
+    """Writes the towers, the item vectors and how they came about, replacing the folder as a whole.
 
     training.json holds `context`, the settings the towers were trained under, as plain values. Where several
     processes train together, the first writes and the others do nothing.
@@ -39,27 +39,45 @@ def export(
     items.safetensors holds `vector` float32 (N, D) and `num_events` int64 (N,), the train events of each
     item, both in the order of the items table.
     """
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    save_towers(towers, aside)
     vector = towers.embed(towers.encoder.encode(dataset.items))
     num_events = np.bincount(split.train.item_row, minlength=len(dataset.catalogue)).astype(np.int64)
-    save_file({"vector": np.ascontiguousarray(vector), "num_events": num_events}, aside / ITEMS_FILE)
-    (aside / TRAINING_FILE).write_text(json.dumps(context, indent=2), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+
+    def write(aside: Path) -> None:
+        save_towers(towers, aside)
+        save_file({"vector": np.ascontiguousarray(vector), "num_events": num_events}, aside / ITEMS_FILE)
+        (aside / TRAINING_FILE).write_text(json.dumps(context, indent=2), encoding="utf-8")
+
+    replace_folder(folder, write)
     log.info("exported items=%d dimension=%d", *vector.shape)
 
 
 def read_context(folder: Path) -> dict[str, Any]:
-    """The `context` that an export was written with; MissingDataError where there is no export."""
+    """The `context` that an export was written with.
+
+    Raises MissingDataError where there is no export, ReleaseError where the file is damaged.
+    """
     path = folder / TRAINING_FILE
     if not path.is_file():
         raise MissingDataError(f"{path}: no exported model; run scripts/train.py first")
-    context: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        context = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReleaseError(f"{path}: {error}; expected JSON") from error
+    if not isinstance(context, dict):
+        raise ReleaseError(f"{path}: holds a {type(context).__name__}; expected a JSON object")
     return context
 
 
 def split_of(context: Mapping[str, Any]) -> SplitSettings:
-    """The split that the towers were trained under, so that no other is ever judged by mistake."""
-    return SplitSettings(**{**context["split"], "kind": SplitKind(context["split"]["kind"])})
+    """The split that the towers were trained under, so that no other is ever judged by mistake.
+
+    Raises ReleaseError where the context does not say all of it.
+    """
+    try:
+        settings = settings_from_plain(SplitSettings, context.get("split"), "split")
+        check_split(settings)
+    except ConfigError as error:
+        raise ReleaseError(
+            f"{TRAINING_FILE}: {error}; expected the split that the towers were trained under"
+        ) from error
+    return settings

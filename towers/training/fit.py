@@ -1,25 +1,30 @@
 """Fits the towers: Dataset and Split in, the towers of the best epoch out."""
 
+import hashlib
+import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from towers.data.batches import LoaderSettings
 from towers.data.dataset import Dataset
-from towers.data.features import fit_features
+from towers.data.features import FeatureEncoder, fit_features
 from towers.data.split import Split
-from towers.errors import TrainingError
+from towers.errors import ConfigError, TrainingError
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.softmax import ObjectiveSettings
-from towers.settings import bounded
+from towers.settings import bounded, check_ranges
+from towers.training.callbacks import BestEpoch, RememberedStopping
 from towers.training.datamodule import WindowDataModule
 from towers.training.module import SELECTION_METRIC, LoggerKind, TrainerSettings, TwoTowerModule
 
@@ -34,29 +39,36 @@ class FitSettings:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    seed: int = bounded(0, ge=0)
+    seed: int = bounded(0, ge=0, lt=2**32)
 
 
 def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:
     """Trains on the split's train part and gives back the towers of the epoch with the best validation N@10.
 
-    Checkpoints and curves go to `folder`. With trainer.resume it goes on from the last checkpoint there and
-    ends with the weights that an unbroken run would have. Without validation questions there is nothing to
-    select by: the last epoch is taken. Raises TrainingError where there is nothing to learn or a loss is
-    not finite.
+    Checkpoints and curves go to `folder`. With trainer.resume it goes on from the last checkpoint there,
+    which must be of the same data and settings, and ends with the weights that an unbroken run would have
+    (to the bit on one CPU thread). Without validation questions there is nothing to select by: the last
+    epoch is taken. Raises TrainingError where there is nothing to learn, a loss is not finite or the
+    checkpoint is another run's, ConfigError on settings that this machine cannot follow.
     """
+    check_ranges(settings)
     if split.train.num_events < 2:
         raise TrainingError(f"{split.train.num_events} events to learn from; expected two at least")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}; expected a folder that can be written to") from error
     pl.seed_everything(settings.seed, verbose=False)
     encoder = fit_features(dataset.items, split.seen, dataset.country[split.train.lengths > 0])
     towers = TwoTower(settings.model, encoder)
     module = TwoTowerModule(
         towers,
         encoder.encode(dataset.items),
-        split.validation,
+        split,
         settings.objective,
         settings.trainer,
         settings.seed,
+        lineage=_lineage(settings, encoder, split),
     )
     data = WindowDataModule(
         split.train,
@@ -66,9 +78,10 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         settings.loader,
         settings.seed,
     )
-    checkpoint = _checkpoint(folder, selects=len(split.validation) > 0)
+    metric = SELECTION_METRIC if len(split.validation) else None
+    checkpoint = BestEpoch(folder, metric)
     with _quiet():
-        trainer = _trainer(settings.trainer, folder, checkpoint, selects=len(split.validation) > 0)
+        trainer = _trainer(settings.trainer, folder, checkpoint, metric)
         # weights_only: a checkpoint is data, and nothing in it may run.
         trainer.fit(module, data, ckpt_path=_last(folder, settings.trainer.resume), weights_only=True)
     _load_best(module, checkpoint)
@@ -82,13 +95,26 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     return towers.cpu().eval()
 
 
+def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> str:
+    """SHA-256 over all that decides what is learned: a checkpoint goes on only where it came from."""
+    kept = asdict(settings)
+    for name in ("max_epochs", "patience", "resume", "logger"):
+        del kept["trainer"][name]
+    digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())
+    digest.update(split.train.offset.tobytes())
+    digest.update(split.train.item_row.tobytes())
+    return digest.hexdigest()
+
+
 def _last(folder: Path, resume: bool) -> Path | None:
     """The checkpoint to go on from; an older run's are removed where there is none to go on from."""
     last = folder / "last.ckpt"
     if resume and last.is_file():
         return last
-    for name in ("best.ckpt", "last.ckpt"):
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / "best.ckpt", last):
+        if path.exists():
+            path.unlink()
+            log.info("removed the checkpoint of an older run file=%s", path)
     return None
 
 
@@ -105,44 +131,37 @@ def _quiet() -> Iterator[None]:
 
 
 def _trainer(
-    settings: TrainerSettings, folder: Path, checkpoint: ModelCheckpoint, *, selects: bool
+    settings: TrainerSettings, folder: Path, checkpoint: ModelCheckpoint, metric: str | None
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [RichProgressBar(leave=False), checkpoint]
-    if selects:
+    callbacks: list[Callback] = [checkpoint]
+    if sys.stderr.isatty():
+        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+    if metric is not None:
         callbacks.append(
-            EarlyStopping(
-                SELECTION_METRIC, mode="max", patience=settings.patience, check_on_train_epoch_end=True
-            )
+            RememberedStopping(metric, mode="max", patience=settings.patience, check_on_train_epoch_end=True)
         )
-    return pl.Trainer(
-        max_epochs=settings.max_epochs,
-        accelerator=settings.accelerator.value,
-        devices=settings.devices or "auto",
-        strategy=settings.strategy.value,
-        precision=settings.precision.value,
-        gradient_clip_val=settings.gradient_clip,
-        callbacks=callbacks,
-        logger=_logger(settings.logger, folder),
-        default_root_dir=folder,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_model_summary=False,
-        # The windows are cut anew every epoch, and the sampler shards them itself.
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-    )
-
-
-def _checkpoint(folder: Path, *, selects: bool) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor=SELECTION_METRIC if selects else None,
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    try:
+        return pl.Trainer(
+            max_epochs=settings.max_epochs,
+            accelerator=settings.accelerator.value,
+            devices=settings.devices or "auto",
+            strategy=settings.strategy.value,
+            precision=settings.precision.value,
+            gradient_clip_val=settings.gradient_clip,
+            callbacks=callbacks,
+            logger=_logger(settings.logger, folder),
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            # The windows are cut anew every epoch, and the sampler shards them itself.
+            reload_dataloaders_every_n_epochs=1,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ModuleNotFoundError) as error:
+        # An accelerator this machine lacks, a logger that is not installed: Lightning says which.
+        raise ConfigError(f"trainer: {str(error).splitlines()[0]}") from error
 
 
 def _logger(kind: LoggerKind, folder: Path) -> Logger:
@@ -154,5 +173,6 @@ def _logger(kind: LoggerKind, folder: Path) -> Logger:
 
 
 def _load_best(module: TwoTowerModule, checkpoint: ModelCheckpoint) -> None:
+    # Without a metric Lightning keeps the newest epoch as the best.
     state = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from towers.data.batches import Batch
 from towers.data.features import EncodedItems
-from towers.data.split import HeldOut
+from towers.data.split import Split
 from towers.errors import TrainingError
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.exact import ExactRecommender
@@ -67,8 +68,8 @@ class TrainerSettings:
     resume: go on from the last checkpoint of the same folder, if there is one.
     """
 
-    max_epochs: int = bounded(20, ge=1)
-    patience: int = bounded(6, ge=1)
+    max_epochs: int = bounded(12, ge=1)
+    patience: int = bounded(4, ge=1)
     learning_rate: float = bounded(5e-3, gt=0.0)
     weight_decay: float = bounded(0.05, ge=0.0)
     warmup_share: float = bounded(0.05, ge=0.0, le=1.0)
@@ -88,33 +89,40 @@ class TwoTowerModule(pl.LightningModule):
         self,
         towers: TwoTower,
         encoded: EncodedItems,
-        validation: HeldOut,
+        split: Split,
         objective: ObjectiveSettings,
         trainer: TrainerSettings,
         seed: int,
+        lineage: str,
     ) -> None:
         super().__init__()
         self.towers = towers
         self.encoded = encoded
         self.items = ItemFeatureTensors(encoded)
-        self.validation = validation
+        self.validation = split.validation
+        # A title without a train event is no negative: it would only ever be pushed away, and cold titles
+        # would come last wherever they are; besides, training would know of titles that came later.
+        self.register_buffer("seen_row", torch.from_numpy(np.flatnonzero(split.seen)), persistent=False)
+        self.register_buffer("place", torch.from_numpy(np.cumsum(split.seen) - 1), persistent=False)
         self.objective = objective
         self.settings = trainer
         self.seed = seed
+        self.lineage = lineage
 
     def on_train_epoch_start(self) -> None:
         """Seeds dropout by epoch and rank, so that a resumed run draws what the unbroken one would."""
-        torch.manual_seed((self.seed * 1_000_003 + self.current_epoch) * 1_000_003 + self.global_rank)
+        drawn = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
+        torch.manual_seed(int(drawn[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Mean softmax loss over the batch's questions, in nats."""
+        """Mean softmax loss over the batch's questions, against all titles with a train event, in nats."""
         vectors = self.towers.items(self.items)
         asked = batch.target_row[..., 0] >= 0
         target_row = batch.target_row[asked]
         loss = full_softmax(
             self.towers(batch, vectors)[asked],
-            vectors,
-            target_row,
+            vectors[self.get_buffer("seen_row")],
+            torch.where(target_row < 0, target_row, self.get_buffer("place")[target_row]),
             falling_weights(target_row),
             temperature=self.objective.temperature,
         )
@@ -144,10 +152,25 @@ class TwoTowerModule(pl.LightningModule):
         self.log(SELECTION_METRIC, float(judged.per_query("ndcg@10").mean()), prog_bar=True, sync_dist=True)
         self.log("validation/recall@10", float(judged.per_query("recall@10").mean()), sync_dist=True)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Writes down what the run learns from and under which settings."""
+        checkpoint["lineage"] = self.lineage
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises TrainingError where a checkpoint is of other data or settings: its rows are other titles."""
+        if checkpoint.get("lineage") != self.lineage:
+            raise TrainingError(
+                "the last checkpoint was trained on other data, or under other settings; expected the same: "
+                "say trainer.resume=false to train anew, or name another artifacts folder"
+            )
+
     def configure_optimizers(self) -> Any:
-        """AdamW, decay on matrices only; linear warm-up, then a cosine to zero."""
-        decayed = [p for p in self.towers.parameters() if p.ndim >= 2]
-        plain = [p for p in self.towers.parameters() if p.ndim < 2]
+        """AdamW, decay on the weights of layers and tables; linear warm-up, then a cosine to zero."""
+        # The biases by distance start where they should be; decay would flatten them.
+        decayed = [
+            p for name, p in self.towers.named_parameters() if p.ndim >= 2 and "distance_bias" not in name
+        ]
+        plain = [p for name, p in self.towers.named_parameters() if p.ndim < 2 or "distance_bias" in name]
         optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": self.settings.weight_decay},

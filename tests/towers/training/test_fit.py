@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from tests.worlds import block_of, block_world
 from towers.data.batches import LoaderSettings
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.split import Split, SplitSettings, split
-from towers.errors import TrainingError
+from towers.errors import ConfigError, TrainingError
 from towers.evaluation.exact import ExactRecommender
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.softmax import ObjectiveSettings
@@ -116,3 +117,83 @@ def test_curves_are_written_for_every_epoch(world: tuple[Dataset, Split], tmp_pa
     fit_towers(dataset, parts, replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=2)), tmp_path)
     curves = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text()
     assert "validation/ndcg@10" in curves.splitlines()[0]
+
+
+def test_a_run_that_had_stopped_early_stays_stopped(world: tuple[Dataset, Split], tmp_path: Path) -> None:
+    dataset, parts = world
+    impatient = replace(SMALL, trainer=replace(SMALL.trainer, patience=1))
+    stopped = fit_towers(dataset, parts, impatient, tmp_path)
+    again = fit_towers(
+        dataset, parts, replace(impatient, trainer=replace(impatient.trainer, resume=True)), tmp_path
+    )
+    for (name, one), (_, two) in zip(stopped.state_dict().items(), again.state_dict().items(), strict=True):
+        assert torch.equal(one, two), name
+
+
+def test_a_folder_that_moved_keeps_its_best_epoch(world: tuple[Dataset, Split], tmp_path: Path) -> None:
+    dataset, parts = world
+    impatient = replace(SMALL, trainer=replace(SMALL.trainer, patience=1))
+    stopped = fit_towers(dataset, parts, impatient, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    resuming = replace(impatient, trainer=replace(impatient.trainer, resume=True, patience=3))
+    assert fit_towers(dataset, parts, resuming, tmp_path / "there") is not None
+    best = torch.load(tmp_path / "there" / "last.ckpt", weights_only=True)["callbacks"]
+    scores = [state["best_model_score"] for name, state in best.items() if "BestEpoch" in name]
+    first = torch.load(tmp_path / "there" / "best.ckpt", weights_only=True)
+    assert scores
+    assert torch.isfinite(scores[0])
+    assert first["lineage"]
+    assert stopped.settings == impatient.model
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_refused(
+    world: tuple[Dataset, Split], tmp_path: Path
+) -> None:
+    dataset, parts = world
+    short = replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=1))
+    fit_towers(dataset, parts, short, tmp_path)
+    resuming = replace(short, trainer=replace(short.trainer, resume=True))
+    with pytest.raises(TrainingError, match="other data, or under other settings"):
+        fit_towers(dataset, parts, replace(resuming, seed=9), tmp_path)
+    other = dataset_from_tables(block_world(NUM_BLOCKS, 14, 12, 8, seed=4, cold_items_per_block=3))
+    with pytest.raises(TrainingError, match="other data, or under other settings"):
+        fit_towers(other, split(other, SplitSettings()), resuming, tmp_path)
+
+
+def test_a_large_seed_is_a_seed_too(world: tuple[Dataset, Split], tmp_path: Path) -> None:
+    dataset, parts = world
+    short = replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=1))
+    towers = fit_towers(dataset, parts, replace(short, seed=2**32 - 1), tmp_path)
+    assert torch.isfinite(towers.users.start).all()
+
+
+def test_a_title_without_train_events_is_no_negative(tmp_path: Path) -> None:
+    tables = block_world(NUM_BLOCKS, 14, 12, 8, seed=3, cold_items_per_block=3)
+    dataset = dataset_from_tables(tables)
+    parts = split(dataset, SplitSettings())
+    genres = tables.items["genres"].to_pylist()
+    changed = [["Opera"] if cold else own for cold, own in zip(~parts.seen, genres, strict=True)]
+    place = tables.items.schema.get_field_index("genres")
+    field = tables.items.schema.field(place)
+    items = tables.items.set_column(place, field, pa.array(changed, field.type))
+    other = dataset_from_tables(replace(tables, items=items))
+    short = replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=2))
+    fit_towers(dataset, parts, short, tmp_path / "one")
+    fit_towers(other, split(other, SplitSettings()), short, tmp_path / "two")
+    # The last epoch, not the best: validation may ask for a cold title, training may not know it.
+    one, two = (
+        torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"] for name in ("one", "two")
+    )
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], atol=1e-6, rtol=0)
+
+
+def test_an_accelerator_that_is_not_there_is_a_setting_at_fault(
+    world: tuple[Dataset, Split], tmp_path: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU: nothing is missing")
+    dataset, parts = world
+    on_gpu = replace(SMALL, trainer=replace(SMALL.trainer, accelerator=Accelerator.GPU))
+    with pytest.raises(ConfigError, match=r"^trainer: "):
+        fit_towers(dataset, parts, on_gpu, tmp_path)
