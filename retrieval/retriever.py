@@ -74,6 +74,11 @@ class Retriever:
         return self._release.catalogue
 
     @property
+    def num_events(self) -> Int64[np.ndarray, " N"]:
+        """Train events of each title, in the order of `items`: what its popularity is counted from."""
+        return self._release.num_events
+
+    @property
     def profile_ids(self) -> tuple[str, ...]:
         """The profiles that the release knows, with or without a history."""
         return self._release.profiles.profiles.ids

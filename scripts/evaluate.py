@@ -7,6 +7,7 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import EvaluateSettings
+from retrieval.provenance import check_provenance
 from retrieval.retriever import Retriever
 from towers.data.dataset import dataset_from_tables
 from towers.data.schema import read_tables
@@ -14,17 +15,18 @@ from towers.data.split import split
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.report import Protocol, Report, best_of, render, to_json
 from towers.ladder.simple import fit_simple_rungs
-from towers.training.export import read_context, split_of
+from towers.training.export import split_of
 
 
 def evaluate_release(settings: EvaluateSettings) -> None:
     """Judges the current release on the test questions of its own split; writes artifacts/evaluation.json."""
     folder = Path(settings.artifacts)
-    context = read_context(folder / "model")
-    dataset = dataset_from_tables(read_tables(folder / "tables"))
-    parts, num_items = split(dataset, split_of(context)), len(dataset.catalogue)
-    simple = fit_simple_rungs(parts.train, num_items, settings.simple)
     retriever = Retriever.open(folder / "releases")
+    dataset = dataset_from_tables(read_tables(folder / "tables"))
+    context, num_items = retriever.context, len(dataset.catalogue)
+    parts = split(dataset, split_of(context))
+    check_provenance(retriever, dataset, parts.train)
+    simple = fit_simple_rungs(parts.train, num_items, settings.simple)
     judged = {
         name: evaluate(
             rung, parts.test, num_items=num_items, ks=tuple(settings.ks), seen=parts.seen, name=name

@@ -6,9 +6,12 @@ that one walk can name the full dotted key of a value that breaks one, whoever b
 
 from collections.abc import Callable
 from dataclasses import Field, field, fields, is_dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from towers.errors import ConfigError
+
+S = TypeVar("S")
 
 _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "ge": (lambda value, bound: value >= bound, ">="),
@@ -42,6 +45,34 @@ def check_ranges(settings: Any, key: str = "") -> None:
             check_ranges(value, full_key)
         elif value is not None:
             _check_field(item, value, full_key)
+
+
+def settings_from_plain(kind: type[S], plain: Any, key: str) -> S:
+    """The flat settings that `asdict` and JSON made plain: every field given, of its type and in its range.
+
+    Nothing is left to a default: what was not written down is not known. Raises ConfigError naming the key.
+    """
+    wanted = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    if not isinstance(plain, dict) or set(plain) != set(wanted):
+        found = sorted(plain) if isinstance(plain, dict) else type(plain).__name__
+        raise ConfigError(f"{key}: {found}; expected the settings {sorted(wanted)}")
+    settings = kind(**{name: _typed(item, plain[name], f"{key}.{name}") for name, item in wanted.items()})
+    check_ranges(settings, key)
+    return settings
+
+
+def _typed(item: Field[Any], value: Any, full_key: str) -> Any:
+    """A plain value as the field's type: members of a StrEnum by value, whole numbers as floats."""
+    wanted = item.type
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
+        if value not in list(wanted):
+            raise ConfigError(f"{full_key}: {value!r}; expected one of {', '.join(wanted)}")
+        return wanted(value)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        raise ConfigError(f"{full_key}: {value!r}; expected {getattr(wanted, '__name__', wanted)}")
+    return value
 
 
 def _check_field(item: Field[Any], value: Any, full_key: str) -> None:

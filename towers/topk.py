@@ -23,7 +23,8 @@ def topk(
     excluded: item rows that a query may not be shown; entries below 0 are padding.
     allowed: items that may be shown at all; all where None.
     Equal scores are ordered by row, so the answer is a function of its input alone. Places that no item
-    fills hold row -1 and score -inf. A NaN score never ranks. Raises QueryError on a negative k.
+    fills hold row -1 and score -inf. A NaN score never ranks. Raises QueryError on a negative k,
+    on shapes that do not fit and on excluded rows that are no item's.
     """
     if k < 0:
         raise QueryError(f"k = {k}: expected 0 or more places")
@@ -34,6 +35,14 @@ def topk(
     if excluded is not None and len(excluded) != len(query):
         raise QueryError(f"topk: excluded rows of {len(excluded)} queries for {len(query)} queries")
     num_items = len(item)
+    if excluded is not None and excluded.numel() and int(excluded.max()) >= num_items:
+        raise QueryError(
+            f"topk: excluded row {int(excluded.max())} of {num_items} items; expected one of theirs"
+        )
+    if allowed is not None and allowed.shape != (num_items,):
+        raise QueryError(
+            f"topk: allowed is {tuple(allowed.shape)} for {num_items} items; expected one per item"
+        )
     score = torch.full((len(query), k), -torch.inf, device=query.device)
     row = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
     if k == 0 or num_items == 0:

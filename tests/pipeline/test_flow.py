@@ -1,6 +1,7 @@
 """From raw tables to answers, in a world whose tastes are known."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class Service:
         self.folder = folder
         write_tables(tables, folder / "tables")
         towers = fit_towers(self.dataset, self.split, SETTINGS, folder / "checkpoints")
-        context = {"title": "blocks", "split": {"kind": "leave_one_out", "test_share": 0.1}}
+        context = {"title": "blocks", "split": asdict(SplitSettings())}
         export(towers, self.dataset, self.split, folder / "model", context=context)
         for kind in (IndexKind.FLAT, IndexKind.HNSW):
             build_release(

@@ -1,10 +1,13 @@
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
 
 import pytest
 
 from towers.errors import ConfigError
-from towers.settings import bounded, check_ranges
+from towers.settings import bounded, check_ranges, settings_from_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,50 @@ def test_the_key_of_the_settings_themselves_comes_first() -> None:
 def test_a_configuration_error_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="count"):
         check_ranges(Outer(count=0))
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    colour: Colour = Colour.RED
+    layers: int = bounded(2, ge=1)
+    gloss: float = bounded(0.5, le=1.0)
+    dry: bool = False
+
+
+PLAIN: dict[str, Any] = {"colour": "blue", "layers": 3, "gloss": 1, "dry": True}
+
+
+def test_settings_that_became_json_come_back() -> None:
+    paint = Paint(Colour.BLUE, 3, 0.25, True)
+    assert settings_from_plain(Paint, json.loads(json.dumps(asdict(paint))), "paint") == paint
+    assert settings_from_plain(Paint, PLAIN, "paint") == Paint(Colour.BLUE, 3, 1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        (None, "paint: NoneType; expected the settings"),
+        ([], "paint: list; expected the settings"),
+        (
+            {name: PLAIN[name] for name in ("layers", "gloss", "dry")},
+            r"paint: \['dry', 'gloss', 'layers'\]; exp",
+        ),
+        (PLAIN | {"smell": 1}, "'smell'"),
+        (PLAIN | {"colour": "green"}, r"paint\.colour: 'green'; expected one of red, blue"),
+        (PLAIN | {"colour": ["red"]}, r"paint\.colour: \['red'\]; expected one of"),
+        (PLAIN | {"layers": "3"}, r"paint\.layers: '3'; expected int"),
+        (PLAIN | {"layers": 3.0}, r"paint\.layers: 3\.0; expected int"),
+        (PLAIN | {"layers": True}, r"paint\.layers: True; expected int"),
+        (PLAIN | {"gloss": None}, r"paint\.gloss: None; expected float"),
+        (PLAIN | {"dry": 1}, r"paint\.dry: 1; expected bool"),
+        (PLAIN | {"layers": 0}, r"paint\.layers: 0 is out of range"),
+    ],
+)
+def test_plain_settings_that_are_not_whole_are_refused_by_key(plain: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings_from_plain(Paint, plain, "paint")

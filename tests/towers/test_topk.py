@@ -135,3 +135,17 @@ def test_queries_and_items_of_different_dimension_are_refused() -> None:
 def test_exclusions_of_another_number_of_queries_are_refused() -> None:
     with pytest.raises(QueryError, match="excluded rows of 1 queries for 2 queries"):
         topk(torch.ones(2, 1), torch.ones(3, 1), 1, excluded=torch.tensor([[0]]))
+
+
+@pytest.mark.parametrize("k", [0, 1])
+@pytest.mark.parametrize("num_items", [0, 3])
+def test_an_excluded_row_that_is_no_items_is_refused(k: int, num_items: int) -> None:
+    with pytest.raises(QueryError, match=f"excluded row {num_items} of {num_items} items"):
+        topk(torch.ones(1, 1), torch.ones(num_items, 1), k, excluded=torch.tensor([[-1, num_items]]))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize("shape", [(1,), (2,), (1, 3)])
+def test_allowed_items_of_another_catalogue_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(QueryError, match="for 3 items; expected one per item"):
+        topk(torch.ones(2, 1), torch.ones(3, 1), 1, allowed=torch.ones(shape, dtype=torch.bool))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from towers.errors import MissingDataError, SchemaError
+from towers.folders import replace_folder
 
 _STRINGS = pa.list_(pa.string())
 TIME = pa.timestamp("ms", tz="UTC")
@@ -128,26 +129,40 @@ def validate(tables: Tables, where: str = "tables") -> None:
 
 
 def write_tables(tables: Tables, folder: Path) -> None:
-    """Writes items.parquet, events.parquet, profiles.parquet and queries.parquet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _SCHEMAS:
-        pq.write_table(getattr(tables, name), folder / f"{name}.parquet", compression="zstd")
+    """Writes items, events, profiles and queries.parquet, replacing the folder as a whole."""
+
+    def write(aside: Path) -> None:
+        for name in _SCHEMAS:
+            pq.write_table(getattr(tables, name), aside / f"{name}.parquet", compression="zstd")
+
+    replace_folder(folder, write)
 
 
 def read_tables(folder: Path) -> Tables:
-    """Reads back and validates what `write_tables` wrote; MissingDataError where a file is not there."""
+    """Reads back and validates what `write_tables` wrote.
+
+    Raises MissingDataError where a file is not there, SchemaError where one is damaged or breaks its schema.
+    """
     read = {}
     for name, schema in _SCHEMAS.items():
         path = folder / f"{name}.parquet"
         if not path.is_file():
             raise MissingDataError(f"{path}: no such table; run scripts/train.py to ingest the logs first")
-        try:
-            read[name] = pq.read_table(path).select(schema.names).cast(schema)
-        except (pa.ArrowInvalid, KeyError) as error:
-            raise SchemaError(f"{path}: {error}; expected the columns {schema.names}") from error
+        read[name] = _read_table(path, schema)
     tables = Tables(**read)
     validate(tables, str(folder))
     return tables
+
+
+def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        return pq.read_table(path).select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        # Arrow tells damage as an OSError without a number; with one it comes from the system.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        columns = ", ".join(f"{f.name} {f.type}{'' if f.nullable else ' not null'}" for f in schema)
+        raise SchemaError(f"{path}: {error}; expected the columns {columns}") from error
 
 
 def _validate_schema(found: pa.Table, schema: pa.Schema, where: str) -> None:

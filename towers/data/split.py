@@ -8,8 +8,8 @@ from jaxtyping import Bool, Int64
 
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
-from towers.errors import SchemaError
-from towers.settings import bounded
+from towers.errors import ConfigError, SchemaError
+from towers.settings import bounded, check_ranges
 
 
 class SplitKind(StrEnum):
@@ -63,8 +63,18 @@ class Split:
     seen: Bool[np.ndarray, " N"]
 
 
+def check_split(settings: SplitSettings, key: str = "split") -> None:
+    """Raises ConfigError naming the key of a share out of range, or of both where they take all events."""
+    check_ranges(settings, key)
+    held_out = settings.test_share + settings.validation_share
+    if settings.kind is SplitKind.GLOBAL_TIME and held_out >= 1.0:
+        raise ConfigError(f"{key}.test_share + {key}.validation_share: {held_out:g}; expected < 1")
+
+
 def split(dataset: Dataset, settings: SplitSettings) -> Split:
-    """Train, validation and test of one Dataset; SchemaError where nothing is left to learn from.
+    """Train, validation and test of one Dataset.
+
+    Raises ConfigError on settings out of range, SchemaError where nothing is left to learn from.
 
     leave_one_out: per profile of three or more events the last item tests, the second last validates and
     the rest trains; shorter ones train only. The test history includes the validation item.
@@ -72,6 +82,7 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
     before it validate. A profile's events after a cut-off are the targets of one question, asked when the
     first of them began, with the history before the cut-off; a profile without any is new, its history empty.
     """
+    check_split(settings)
     history = dataset.history
     if history.num_events == 0:
         raise SchemaError("split: the log has no events; expected at least one profile with three")
@@ -80,14 +91,16 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
             held = (history.lengths >= 3).astype(np.int64)
             num_train, num_known = history.lengths - 2 * held, history.lengths - held
         case SplitKind.GLOBAL_TIME:
-            if settings.test_share + settings.validation_share >= 1.0:
-                raise SchemaError("split: test_share + validation_share leave nothing to train on")
             first_test = _cutoff(history, 1.0 - settings.test_share)
             first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
             num_train, num_known = _num_before(history, first_validation), _num_before(history, first_test)
     train = history.first(num_train)
     if train.num_events == 0:
-        raise SchemaError("split: no event is left to train on; expected profiles with three events or more")
+        # Leave-one-out never ends here: it keeps at least one event of every profile.
+        raise SchemaError(
+            "split: no event is left to train on before the cut-off; expected events of several moments, or "
+            "smaller split.test_share and split.validation_share"
+        )
     seen = np.zeros(len(dataset.catalogue), dtype=bool)
     seen[train.item_row] = True
     return Split(

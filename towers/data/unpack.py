@@ -16,7 +16,8 @@ def unpack(stream: BinaryIO, inner: str, folder: Path, max_bytes: int) -> None:
 
     It is written aside, synced and renamed into place. Raises DownloadError on a member with an absolute
     path, a "..", a backslash or a drive, on links and other special files, on members that are encrypted,
-    repeated or damaged, on more than max_bytes unpacked, and where `inner` is not in the archive.
+    repeated, damaged, packed by other than deflate or inside another file, on more than max_bytes unpacked,
+    and where `inner` is not in the archive.
     """
     aside = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
@@ -40,6 +41,7 @@ def unpack(stream: BinaryIO, inner: str, folder: Path, max_bytes: int) -> None:
 def _check(members: list[zipfile.ZipInfo], where: str, max_bytes: int) -> None:
     """Refuses the whole archive for one member that is not a plain file or folder inside it."""
     seen: set[PurePosixPath] = set()
+    files: set[PurePosixPath] = set()
     for member in members:
         # filename is cut at a NUL and has its separators changed; what was written is orig_filename.
         name = member.orig_filename
@@ -49,6 +51,8 @@ def _check(members: list[zipfile.ZipInfo], where: str, max_bytes: int) -> None:
         if path in seen:
             raise DownloadError(f"{where}: archive member {name!r} stands twice; expected it once")
         seen.add(path)
+        if not member.is_dir():
+            files.add(path)
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DownloadError(
@@ -56,6 +60,17 @@ def _check(members: list[zipfile.ZipInfo], where: str, max_bytes: int) -> None:
             )
         if member.flag_bits & 1:
             raise DownloadError(f"{where}: archive member {name!r} is encrypted; expected plain files")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DownloadError(
+                f"{where}: archive member {name!r} is packed by method {member.compress_type}; expected "
+                "stored or deflated"
+            )
+    for path in seen:
+        if inside := files.intersection(path.parents):
+            raise DownloadError(
+                f"{where}: archive member {str(path)!r} lies inside the file {str(min(inside))!r}; expected "
+                "files in folders"
+            )
     num_bytes = sum(member.file_size for member in members)  # no member yields more than it says
     if num_bytes > max_bytes:
         raise DownloadError(

@@ -69,7 +69,8 @@ class SliceValues:
 class Evaluation:
     """How one recommender did on Q held-out questions.
 
-    profile_row: int64 (Q,), whose questions they were: evaluations pair only over the same ones.
+    profile_row: int64 (Q,), whose questions they were; target_offset, target_row: int64 (Q+1,) and (T,),
+        their targets, as in HeldOut: evaluations pair only over the same questions with the same targets.
     slices: per-query values by slice; item slices only where the items seen in train were given.
     coverage: k → share of the catalogue shown to anyone.
     degraded: reason → number of answers that were not the ones asked for.
@@ -79,6 +80,8 @@ class Evaluation:
     ks: tuple[int, ...]
     num_items: int
     profile_row: Int64[np.ndarray, " Q"]
+    target_offset: Int64[np.ndarray, " Q1"]
+    target_row: Int64[np.ndarray, " T"]
     slices: Mapping[Slice, SliceValues]
     coverage: Mapping[int, float]
     degraded: Mapping[str, int] = field(default_factory=dict)
@@ -160,6 +163,8 @@ def evaluate(
         ks=ks,
         num_items=num_items,
         profile_row=held_out.profile_row,
+        target_offset=held_out.target_offset,
+        target_row=held_out.target_row,
         slices=_slices(item_row, held_out, ks, seen),
         coverage={k: metrics.coverage(item_row, k, num_items=num_items) for k in ks},
         degraded=dict(degraded),

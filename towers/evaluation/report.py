@@ -1,12 +1,14 @@
 """Evaluations side by side: a terminal table, the same in Markdown for the docs, and JSON."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -96,12 +98,13 @@ def best_of(evaluations: tuple[Evaluation, ...], metric: str) -> str:
 
 def render(report: Report) -> Group:
     """The report for a terminal: how it was measured, a row per recommender, and their slices."""
-    parts: list[Text | Table] = [Text(line, style="dim") for line in _header(report)]
-    parts.append(_table(*_main_cells(report)))
+    parts: list[Text | _Tables] = [Text(line, style="dim") for line in _header(report)]
+    parts.append(_Tables(*_main_cells(report), num_names=1))
     slices = _slice_cells(report)
     if slices[1]:
-        parts.append(_table(*slices))
-    parts.extend(Text(line, style="dim") for line in _footer(report))
+        parts.append(_Tables(*slices, num_names=2))
+    footer = _footer(report)
+    parts.extend(Text(line, style="dim") for line in (["", *footer] if footer else []))
     return Group(*parts)
 
 
@@ -208,15 +211,49 @@ def _words(part: Slice) -> str:
     return part.value.replace("_", " ")
 
 
-def _table(columns: list[str], rows: list[list[str]]) -> Table:
-    # Narrow enough for two values of k to stand in 80 columns.
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, column in enumerate(columns):
-        numeric = place > 0 and column != "recommender"
-        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))  # a name is text, never markup
-    return table
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """Rows of cells as one table, or as several below each other where the terminal is too narrow for one.
+
+    So no number is ever cut; each table begins with the first `num_names` columns, which name the row.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+    num_names: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        widths = [max(map(cell_len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
+        for places in _side_by_side(widths, self.num_names, options.max_width):
+            yield Text()
+            yield self._table(places)
+
+    def _table(self, places: list[int]) -> Table:
+        table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
+        for place in places:
+            is_name = place < self.num_names
+            table.add_column(
+                Text(self.columns[place]), justify="left" if is_name else "right", no_wrap=not is_name
+            )
+            # Where even a name and one number are too wide, it is the name that runs over several lines.
+            table.columns[-1].overflow = "fold"
+        for row in self.rows:
+            table.add_row(*(Text(row[place]) for place in places))  # a name is text, never markup
+        return table
+
+
+def _side_by_side(widths: list[int], num_names: int, max_width: int) -> list[list[int]]:
+    """Places of the columns of each table: the names, and as many others as fit, one space between two."""
+    names = list(range(num_names))
+    tables: list[list[int]] = []
+    used = max_width
+    for place in range(num_names, len(widths)):
+        if used + 1 + widths[place] > max_width:
+            tables.append(list(names))
+            used = sum(widths[:num_names]) + num_names - 1
+        tables[-1].append(place)
+        used += 1 + widths[place]
+    return tables
 
 
 def _markdown_table(columns: list[str], rows: list[list[str]]) -> str:
@@ -243,9 +280,12 @@ def _short(number: str) -> str:
 
 
 def _check_comparable(one: Evaluation, other: Evaluation) -> None:
-    same_questions = np.array_equal(one.profile_row, other.profile_row)
+    same_questions = all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("profile_row", "target_offset", "target_row")
+    )
     if not same_questions or (one.ks, one.num_items) != (other.ks, other.num_items):
         raise QueryError(
             f"{one.recommender} and {other.recommender} were not evaluated on the same questions, "
-            "catalogue and ks; evaluate both on the same split"
+            "targets, catalogue and ks; evaluate both on the same split"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
+from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from towers.errors import ConfigError, MissingDataError, ReleaseError
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
 from towers.nets.user_tower import UserTower
 from towers.recommender import Queries
-from towers.settings import bounded, check_ranges
+from towers.settings import bounded, settings_from_plain
 
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "towers.safetensors"
@@ -116,19 +117,20 @@ def save_towers(model: TwoTower, folder: Path) -> None:
 
 
 def load_towers(folder: Path) -> TwoTower:
-    """The towers that `save_towers` wrote, ready to embed and encode; nothing in the files is executed."""
-    description = _read_description(folder)
-    settings = ModelSettings(**description["settings"])
-    check_ranges(settings, f"{folder / MODEL_FILE}: settings")
-    model = TwoTower(settings, FeatureEncoder.from_json(description["encoder"]))
-    # Read whole, not mapped: the file may be replaced or deleted while the model lives.
-    weights = load((folder / WEIGHTS_FILE).read_bytes())
+    """The towers that `save_towers` wrote, ready to embed and encode; nothing in the files is executed.
+
+    Raises MissingDataError where a file is not there, ReleaseError where one is damaged or is not of this
+    format version.
+    """
+    model = _described_towers(folder / MODEL_FILE)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no weights beside {MODEL_FILE}; run scripts/train.py to export both")
     try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ReleaseError(
-            f"{folder / WEIGHTS_FILE}: {error}; expected the weights of {MODEL_FILE}"
-        ) from error
+        # Read whole, not mapped: the file may be replaced or deleted while the model lives.
+        model.load_state_dict(load(path.read_bytes()))
+    except (SafetensorError, RuntimeError) as error:
+        raise ReleaseError(f"{path}: {error}; expected the weights of {MODEL_FILE}") from error
     return model.eval()
 
 
@@ -140,11 +142,27 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / MODEL_FILE
+def _described_towers(path: Path) -> TwoTower:
+    """Towers of the described shape, their weights still random."""
+    description = _read_description(path)
+    try:
+        settings = settings_from_plain(ModelSettings, description["settings"], "settings")
+        return TwoTower(settings, FeatureEncoder.from_json(description["encoder"]))
+    except KeyError as error:
+        raise ReleaseError(f"{path}: has no {error}; expected settings and encoder as exported") from error
+    except (AttributeError, TypeError, ValueError) as error:  # ConfigError and SchemaError are ValueErrors
+        raise ReleaseError(f"{path}: {error}; expected settings and encoder as exported") from error
+
+
+def _read_description(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingDataError(f"{path}: no exported model; run scripts/train.py first")
-    description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReleaseError(f"{path}: {error}; expected JSON") from error
+    if not isinstance(description, dict):
+        raise ReleaseError(f"{path}: holds a {type(description).__name__}; expected a JSON object")
     if description.get("format_version") != _FORMAT_VERSION:
         raise ReleaseError(
             f"{path}: format_version is {description.get('format_version')!r}; expected {_FORMAT_VERSION}"

@@ -23,7 +23,7 @@ class ObjectiveSettings:
     alone; a few more say what else belongs here, which a short log is too thin to show by itself.
     """
 
-    temperature: float = bounded(0.05, gt=0.0)
+    temperature: float = bounded(0.05, ge=1e-3)
     num_targets: int = bounded(5, ge=1)
 
 

@@ -269,6 +269,14 @@ def with_encrypted_member() -> bytes:
     return bytes(body)
 
 
+def packed_otherwise(compression: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("ml-x/ratings.csv", RATINGS)
+    whole = buffer.getvalue()
+    return whole[:100] + bytes(100) + whole[200:]  # whose own decoder would complain in its own words
+
+
 def with_damaged_member() -> bytes:
     whole = zipped({"ml-x/ratings.csv": RATINGS})
     return whole[:20_000] + bytes(100) + whole[20_100:]
@@ -285,6 +293,13 @@ def with_damaged_member() -> bytes:
         (with_link(), "link or a device"),
         (with_repeated_member(), "stands twice"),
         (with_encrypted_member(), "is encrypted"),
+        (packed_otherwise(zipfile.ZIP_LZMA), "packed by method 14"),
+        (packed_otherwise(zipfile.ZIP_BZIP2), "packed by method 12"),
+        (
+            zipped({"ml-x/ratings.csv": b"1", "ml-x/ratings.csv/a": b"2"}),
+            "inside the file 'ml-x/ratings.csv'",
+        ),
+        (zipped({"ml-x/a/b/c": b"1", "ml-x/a": b"2"}), "inside the file 'ml-x/a'"),
         (with_damaged_member(), "expected a whole, readable zip archive"),
         (zipped({"ml-x/ratings.csv": bytes(2_000_000)}), "expected at most 1000000"),
         (zipped({"other/ratings.csv": b"1"}), "no folder ml-x/"),

@@ -143,6 +143,48 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
         read_tables(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("title", pa.array(["A", None, "C", "D", "E"])),  # null where a value must be
+        ("title", pa.array([["A"]] * 5)),
+        ("title", pa.array([{"en": "A"}] * 5)),
+        ("rating", pa.array(["good"] * 5)),
+        ("release_year", pa.array([99_999] * 5)),
+    ],
+)
+def test_a_file_with_a_column_of_another_kind_is_named(column: str, values: pa.Array, tmp_path: Path) -> None:
+    tables = tiny_tables()
+    write_tables(tables, tmp_path)
+    items = tables.items.set_column(tables.items.schema.get_field_index(column), column, values)
+    pq.write_table(items, tmp_path / "items.parquet")
+    with pytest.raises(SchemaError, match=rf"^{tmp_path}/items\.parquet: .*expected .*title string not null"):
+        read_tables(tmp_path)
+
+
+def test_no_damaged_byte_raises_a_foreign_error(tmp_path: Path) -> None:
+    write_tables(tiny_tables(), tmp_path)
+    path = tmp_path / "items.parquet"
+    whole = path.read_bytes()
+    num_refused = 0
+    for place in range(0, len(whole), 23):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_tables(tmp_path)  # a byte that nothing reads back does no harm
+        except SchemaError:
+            num_refused += 1
+    assert num_refused > 50
+
+
+def test_tables_that_cannot_be_written_leave_the_older_ones(tmp_path: Path) -> None:
+    tables = tiny_tables()
+    write_tables(tables, tmp_path / "tables")
+    unwritable = pa.table({"span": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
+    with pytest.raises(pa.ArrowNotImplementedError):
+        write_tables(replace(tables, items=empty_tables().items, queries=unwritable), tmp_path / "tables")
+    assert read_tables(tmp_path / "tables").items.equals(tables.items)
+
+
 def test_what_is_read_is_validated(tmp_path: Path) -> None:
     write_tables(with_column(tiny_tables(), "events", "minutes_watched", [-1.0] * 7), tmp_path)
     with pytest.raises(SchemaError, match=f"^{tmp_path}: events: minutes_watched is -1.0"):

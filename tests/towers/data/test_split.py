@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from tests.worlds import START_SECONDS, log_tables, tiny_tables
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.histories import Histories
-from towers.data.split import HeldOut, Split, SplitKind, SplitSettings, split
+from towers.data.split import HeldOut, Split, SplitKind, SplitSettings, check_split, split
 from towers.errors import ConfigError, SchemaError
-from towers.settings import check_ranges
 
 NUM_ITEMS, NUM_PROFILES = 8, 5
 FRESH = NUM_ITEMS
@@ -247,19 +246,28 @@ def test_a_log_without_events_is_refused() -> None:
 
 def test_a_log_of_one_moment_has_no_before_and_is_refused() -> None:
     dataset = dataset_of([(p, p, 0) for p in range(NUM_PROFILES)])
-    with pytest.raises(SchemaError, match="no event is left to train on"):
+    with pytest.raises(SchemaError, match=r"no event is left to train on .* smaller split\.test_share and"):
         split(dataset, SplitSettings(SplitKind.GLOBAL_TIME))
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
     dataset = dataset_of([(0, item, item * 1000) for item in range(8)])
-    with pytest.raises(SchemaError, match="leave nothing to train on"):
-        split(dataset, SplitSettings(SplitKind.GLOBAL_TIME, test_share=0.5, validation_share=0.5))
+    message = r"^split\.test_share \+ split\.validation_share: 1\.1; expected < 1$"
+    with pytest.raises(ConfigError, match=message):
+        split(dataset, SplitSettings(SplitKind.GLOBAL_TIME, test_share=0.5, validation_share=0.6))
+    with pytest.raises(ConfigError, match=message):
+        check_split(SplitSettings(SplitKind.GLOBAL_TIME, test_share=0.5, validation_share=0.6))
+
+
+def test_leave_one_out_reads_no_shares_so_their_sum_is_no_fault() -> None:
+    dataset = dataset_of([(0, item, item * 1000) for item in range(8)])
+    assert len(split(dataset, SplitSettings(test_share=0.5, validation_share=0.6)).test) == 1
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_is_between_nothing_and_everything(share: float) -> None:
-    with pytest.raises(ConfigError, match="test_share"):
-        check_ranges(SplitSettings(test_share=share))
-    with pytest.raises(ConfigError, match="validation_share"):
-        check_ranges(SplitSettings(validation_share=share))
+    dataset = dataset_of([(0, item, item * 1000) for item in range(8)])
+    with pytest.raises(ConfigError, match=r"^split\.test_share: .* out of range"):
+        split(dataset, SplitSettings(test_share=share))
+    with pytest.raises(ConfigError, match=r"^split\.validation_share: .* out of range"):
+        split(dataset, SplitSettings(validation_share=share))

@@ -39,8 +39,8 @@ def report() -> Report:
     return Report(PROTOCOL, rows, reference="item-kNN", k=3)
 
 
-def printed(report: Report) -> str:
-    console = Console(file=io.StringIO(), width=200)
+def printed(report: Report, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(render(report))
     file = console.file
     assert isinstance(file, io.StringIO)
@@ -68,6 +68,39 @@ def test_a_row_holds_what_was_measured(report: Report) -> None:
     assert rows["towers"][1:7] == [".0000", "1.0000", ".0000", ".6309", ".5000", "15.0%"]
     assert rows["popular"][7].startswith("-.2500 [")
     assert rows["towers"][7].startswith("+.1309 [")
+
+
+def perfect(name: str, ks: tuple[int, ...]) -> Evaluation:
+    """Every question hit at rank 1: its 1.0000 are the widest numbers that a metric can have."""
+    held_out = questions(KNOWN, [[TARGET]] * NUM_QUERIES)
+    seen = np.ones(NUM_ITEMS, dtype=bool)
+    hits = Scripted([[TARGET]] * NUM_QUERIES)
+    return evaluate(hits, held_out, num_items=NUM_ITEMS, ks=ks, seen=seen, name=name)
+
+
+@pytest.mark.parametrize(
+    ("ks", "names", "width", "num_tables"),
+    [
+        ((10, 100), ("popular", "popular_recent"), 80, 1),
+        ((1, 5, 10, 20, 50, 100), ("popular", "popular_recent"), 80, 2),
+        ((10, 100), ("popular", "item_knn with a hundred neighbours, shrunk, recent"), 80, 3),
+        ((10, 100), ("popular", "popular_recent"), 40, 3),
+    ],
+)
+def test_no_number_is_cut_however_narrow_the_terminal(
+    ks: tuple[int, ...], names: tuple[str, ...], width: int, num_tables: int
+) -> None:
+    rows = tuple(perfect(name, ks) for name in names)
+    report = Report(PROTOCOL, rows, reference="popular", k=10)
+    text = printed(report, width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert sum(line.startswith("recom") for line in text.splitlines()) == num_tables
+    in_document = markdown(report).splitlines()
+    for start in ("| recommender |", f"| {names[0]} |", f"| {names[1]} |"):
+        line = next(line for line in in_document if line.startswith(start))
+        # A document has room for every cell: they stand whole in the terminal too.
+        assert all(cell.strip() in text for cell in line.strip("|").split("|")[1:])
 
 
 def test_the_difference_is_against_the_reference_over_the_same_questions(report: Report) -> None:
@@ -143,6 +176,17 @@ def test_evaluations_of_other_questions_are_not_compared() -> None:
         Report(PROTOCOL, (one, moved), reference="one", k=3)
     with pytest.raises(QueryError, match="not evaluated on the same questions"):
         difference(one, replace(other, ks=(1,)), "ndcg@1")
+
+
+def test_evaluations_of_other_targets_of_the_same_profiles_are_not_compared() -> None:
+    one, other = evaluation_of("one", 3), evaluation_of("two", 4)
+    elsewhere = replace(other, target_row=other.target_row + 1)
+    parted = replace(other, target_offset=other.target_offset - (np.arange(NUM_QUERIES + 1) == 1))
+    for against in (elsewhere, parted):
+        with pytest.raises(QueryError, match="one and two were not evaluated on the same questions"):
+            Report(PROTOCOL, (one, against), reference="one", k=3)
+        with pytest.raises(QueryError, match="not evaluated on the same questions, targets"):
+            difference(against, one, "ndcg@1")
 
 
 @pytest.mark.parametrize(

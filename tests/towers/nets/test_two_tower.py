@@ -152,3 +152,72 @@ def test_a_missing_a_newer_and_a_mismatched_export_are_refused(towers: TwoTower,
 def test_a_width_that_the_heads_cannot_share_is_refused(towers: TwoTower) -> None:
     with pytest.raises(ConfigError, match=r"model\.dim: 18"):
         TwoTower(ModelSettings(dim=18, num_heads=4), towers.encoder)
+
+
+def test_weights_that_are_not_there_are_named_with_what_to_do(towers: TwoTower, tmp_path: Path) -> None:
+    save_towers(towers, tmp_path)
+    (tmp_path / "towers.safetensors").unlink()
+    with pytest.raises(MissingDataError, match=r"towers\.safetensors: .*scripts/train\.py"):
+        load_towers(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.json", "towers.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_file_that_was_cut_short_is_named(
+    name: str, share: float, towers: TwoTower, tmp_path: Path
+) -> None:
+    save_towers(towers, tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ReleaseError, match=rf"^{tmp_path / name}: .*expected"):
+        load_towers(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"\xff", b"null"])
+def test_a_description_that_is_no_json_object_is_refused(
+    content: bytes, towers: TwoTower, tmp_path: Path
+) -> None:
+    save_towers(towers, tmp_path)
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(ReleaseError, match=r"model\.json: .*expected"):
+        load_towers(tmp_path)
+
+
+GONE = object()
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize(
+    ("keys", "value", "complaint"),
+    [
+        (("settings",), GONE, "has no 'settings'"),
+        (("settings",), [], "settings: list"),
+        (("settings", "depth"), 3, "'depth'"),
+        (("settings", "dim"), GONE, "settings: "),
+        (("settings", "dim"), "16", r"settings\.dim: '16'; expected int"),
+        (("settings", "dim"), 18, r"model\.dim: 18"),
+        (("settings", "dropout"), 2.0, r"settings\.dropout: 2\.0 is out of range"),
+        (("encoder",), GONE, "has no 'encoder'"),
+        (("encoder",), None, "NoneType"),
+        (("encoder", "country"), GONE, "has no 'country'"),
+        (("encoder", "scales"), {}, "feature encoder: has"),
+        (("encoder", "scales", "rating"), [1.0], "not enough values"),
+        (("encoder", "vocabularies"), [], "'list'|feature encoder: has"),
+        (("encoder", "vocabularies", "genres"), ["a", "a"], "more than once"),
+    ],
+)
+def test_a_description_with_a_damaged_part_is_refused(
+    keys: tuple[str, ...], value: object, complaint: str, towers: TwoTower, tmp_path: Path
+) -> None:
+    save_towers(towers, tmp_path)
+    description = json.loads((tmp_path / "model.json").read_text())
+    part = description
+    for key in keys[:-1]:
+        part = part[key]
+    if value is GONE:
+        del part[keys[-1]]
+    else:
+        part[keys[-1]] = value
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    with pytest.raises(ReleaseError, match=rf"^{tmp_path}/model\.json: .*({complaint}).*expected"):
+        load_towers(tmp_path)

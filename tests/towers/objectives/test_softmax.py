@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from towers.errors import ConfigError
 from towers.objectives import softmax
-from towers.objectives.softmax import falling_weights, full_softmax
+from towers.objectives.softmax import ObjectiveSettings, falling_weights, full_softmax
+from towers.settings import check_ranges
 
 
 def by_hand(query: np.ndarray, item: np.ndarray, target: np.ndarray, share: np.ndarray, tau: float) -> float:
@@ -102,3 +104,9 @@ def test_under_autocast_the_wider_type_decides() -> None:
     assert (loss.dtype, of_query.dtype) == (torch.float32, torch.bfloat16)
     torch.testing.assert_close(loss, whole)
     torch.testing.assert_close(of_item, of_whole)
+
+
+def test_a_temperature_that_would_overflow_the_scores_is_refused() -> None:
+    check_ranges(ObjectiveSettings(temperature=1e-3), "objective")
+    with pytest.raises(ConfigError, match=r"^objective\.temperature: 1e-06 .* expected >= 0\.001$"):
+        check_ranges(ObjectiveSettings(temperature=1e-6), "objective")

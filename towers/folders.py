@@ -1,0 +1,78 @@
+"""Folders that are replaced as a whole: a reader finds the old one or the new one, never a mixture."""
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from towers.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Puts what `write` makes of an empty folder at `folder`; all that was there before goes.
+
+    It is written aside as .<name>.new, synced and renamed into place, the older folder first aside to
+    .<name>.old; between these two renames alone there is no folder. Where `write` raises, the older one
+    stays. What a killed process left, the next call repairs; of several processes at once, each waits for the
+    one before on .<name>.lock, which stays. Raises ConfigError where `folder` is a file.
+    """
+    folder = folder.resolve()  # "." has no name to stand beside, and a link stays where it is
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; expected a folder, or nothing there yet")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
+    with folder.with_name(f".{folder.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process ends, however it ends
+        _repair(folder, new, old)
+        try:
+            new.mkdir()
+            write(new)
+            _sync_tree(new)
+            _swap(folder, new, old)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _repair(folder: Path, new: Path, old: Path) -> None:
+    """Undoes what a process that was killed began; the caller holds the lock."""
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+        log.warning("older folder restored after an unfinished replacement path=%s", folder)
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+            log.info("leftover of an unfinished replacement removed path=%s", leftover)
+
+
+def _swap(folder: Path, new: Path, old: Path) -> None:
+    replaces = folder.exists()
+    if replaces:
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if replaces:
+            old.rename(folder)
+        raise
+    _sync(folder.parent)  # the new name must be on disk before the older content goes
+    if replaces:
+        shutil.rmtree(old)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
