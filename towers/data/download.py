@@ -64,6 +64,17 @@ def download(archive: Archive, folder: Path, is_complete: Callable[[Path], bool]
     if not _SHA256.fullmatch(archive.sha256):
         raise DownloadError(f"{archive.url}: no pinned SHA-256; expected 64 hex digits; it is not downloaded")
     folder = folder.resolve()  # "." has no name to stand beside
+    try:
+        _download(archive, folder, is_complete)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(
+            f"{folder}: {error}; expected a place that can be written, with room for the archive and its files"
+        ) from error
+
+
+def _download(archive: Archive, folder: Path, is_complete: Callable[[Path], bool]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}-{archive.sha256[:12]}.part")
     with _locked(part) as stream:

@@ -46,6 +46,11 @@ def _check(members: list[zipfile.ZipInfo], where: str, max_bytes: int) -> None:
         # filename is cut at a NUL and has its separators changed; what was written is orig_filename.
         name = member.orig_filename
         path = PurePosixPath(name)
+        # From Python 3.12 on a member's extra field may give it another filename than the one checked here.
+        if member.filename != name:
+            raise DownloadError(
+                f"{where}: archive member {name!r} also calls itself {member.filename!r}; expected one name"
+            )
         if path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0") or not path.parts:
             raise DownloadError(f"{where}: archive member {name!r} leads outside; expected a path within")
         if path in seen:
@@ -80,7 +85,7 @@ def _check(members: list[zipfile.ZipInfo], where: str, max_bytes: int) -> None:
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> Path:
     """Writes one member below the folder and gives its path."""
-    path = folder.joinpath(*PurePosixPath(member.filename).parts)
+    path = folder.joinpath(*PurePosixPath(member.orig_filename).parts)
     if member.is_dir():
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -1,10 +1,13 @@
+import contextlib
 import hashlib
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -313,6 +316,29 @@ def test_an_unsafe_or_broken_archive_is_refused_whole(
         download(publish(site, body), folder, is_complete)
     assert beside(folder) == []
     assert sorted(path.name for path in folder.parent.parent.iterdir()) == ["authority.pem", "data"]
+
+
+def test_a_member_with_a_second_name_is_never_written_under_it(site: Site, folder: Path) -> None:
+    # The Unicode Path field, 0x7075: version, CRC-32 of the first name, the other name. Python reads it since
+    # 3.12 and then refuses the archive; before, the first name is the only one.
+    name, other = b"ml-x/a.txt", b"../../evil.txt"
+    content = struct.pack("<BL", 1, zlib.crc32(name)) + other
+    member = zipfile.ZipInfo(name.decode())
+    member.extra = struct.pack("<HH", 0x7075, len(content)) + content
+    buffer = io.BytesIO(zipped(FILES))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(member, b"1")
+    with contextlib.suppress(DownloadError):
+        download(publish(site, buffer.getvalue()), folder, is_complete)
+    assert list(folder.parent.parent.rglob("evil.txt")) == []
+
+
+def test_a_place_that_cannot_be_written_is_a_download_error(site: Site, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    (folder.parent / "file").write_text("in the way")
+    archive = publish(site, zipped(FILES))
+    with pytest.raises(DownloadError, match="expected a place that can be written"):
+        download(archive, folder.parent / "file" / "ml-x", is_complete)
 
 
 PROGRAM = """
