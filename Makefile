@@ -19,10 +19,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lock clean
+.PHONY: help setup demo test check bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(RUNTIME) ## make the environment in .venv, to run the scripts by hand
 
 demo: $(RUNTIME) ## train, publish, evaluate and recommend on a simulated streaming service
 	$(BIN)/python scripts/train.py artifacts=$(DEMO)

@@ -70,7 +70,7 @@ def download(archive: Archive, folder: Path, is_complete: Callable[[Path], bool]
         raise
     except OSError as error:
         raise DownloadError(
-            f"{folder}: {error}; expected a place that can be written, with room for the archive and its files"
+            f"{folder}: {error}; expected a place that can be written, with room for the archive"
         ) from error
 
 
