@@ -8,12 +8,15 @@ from jaxtyping import Float32, Int64
 
 from retrieval.index.spec import Index, check_query, nothing_found
 from towers.data.histories import Histories
+from towers.evaluation.exact import padded_items
 from towers.topk import topk
 
 log = logging.getLogger(__name__)
 
 # Places of one search over many queries, held at once: 2^22 scores and rows are 48 MiB.
 _MAX_PLACES = 1 << 22
+# Queries of one exact scan; bounds their padded histories.
+_SCAN_BATCH = 1024
 
 
 def complete_topk(
@@ -76,16 +79,11 @@ def _scan(
     row: np.ndarray,
 ) -> None:
     """Answers these lines by the exact scan, into score and row."""
-    if len(lines) == 0:
-        return
-    excluded = seen.select(lines)
-    padded = np.full((len(lines), int(excluded.lengths.max(initial=0))), -1, np.int64)
-    line = excluded.profile_rows()
-    padded[line, np.arange(excluded.num_events) - excluded.offset[line]] = excluded.item_row
-    best, best_row = topk(
-        torch.from_numpy(query[lines]),
-        torch.from_numpy(vectors),
-        score.shape[1],
-        excluded=torch.from_numpy(padded),
-    )
-    score[lines], row[lines] = best.numpy(), best_row.numpy()
+    items = torch.from_numpy(vectors)
+    # Like lengths together: one long history must not widen the padding of all others.
+    by_length = lines[np.argsort(seen.lengths[lines], kind="stable")]
+    for start in range(0, len(lines), _SCAN_BATCH):
+        part = by_length[start : start + _SCAN_BATCH]
+        excluded = torch.from_numpy(padded_items(seen.select(part)))
+        best, best_row = topk(torch.from_numpy(query[part]), items, score.shape[1], excluded=excluded)
+        score[part], row[part] = best.numpy(), best_row.numpy()

@@ -16,7 +16,10 @@ from towers.data.histories import Histories
 from towers.data.vocabulary import OOV
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
-from towers.recommender import Degraded, Queries, Rankings, check_k
+from towers.recommender import Degraded, Queries, Rankings, check_history, check_k
+
+GivenHistory = Sequence[str] | Sequence[tuple[str, int]]
+"""Item ids, or item ids and when they were watched in Unix seconds; oldest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +105,7 @@ class Retriever:
         A query without history is answered from the encoder's prior, which is learned, so it is not tagged.
         """
         check_k(k)
-        self._check_rows(queries.history)
+        check_history(queries.history, len(self._release.vectors))
         release = self._release
         vector = release.encoder.encode(queries)
         score, row = complete_topk(release.index, release.vectors, vector, k, queries.history)
@@ -112,27 +115,30 @@ class Retriever:
         self,
         profile_id: str | None = None,
         *,
-        history: Sequence[str] | None = None,
+        history: GivenHistory | None = None,
         country: str | None = None,
         k: int = 10,
         time_seconds: int | None = None,
     ) -> Ranking:
-        """The best k titles for a profile, or for the item ids given as its history, oldest first.
+        """The best k titles for a profile, or for what is given as its history, oldest first.
 
-        What was watched is left out. A history given takes the place of the stored one. country: of the
-        request, else the profile's own. time_seconds: of the request, Unix seconds; else, and never before,
-        that of the last event. All eligible titles are answered where they are fewer than k.
-        Without one known title in the history the answer is by popularity: UNKNOWN_PROFILE where nothing is
-        known of the profile, else EMPTY_HISTORY. Raises QueryError on a negative k.
+        What was watched is left out. A history given takes the place of the stored one: item ids, all taken
+        as watched at one moment, that of the request, or (item id, Unix seconds) pairs, which are ranked as
+        the same history stored would be, its minutes aside. country: of the request, else the profile's own.
+        time_seconds: of the request, Unix seconds; else, and never before, that of the last event. All
+        eligible titles are answered where they are fewer than k.
+        A history without one known title is answered from the prior that the towers learned for the country,
+        tagged EMPTY_HISTORY; a profile of which nothing is known, or nobody, from popularity, tagged
+        UNKNOWN_PROFILE. Raises QueryError where k, a history or a time is not as described.
         """
         check_k(k)
         query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
         k = min(k, len(self.items))
-        if reason is not None:
+        if reason is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[:k]
             return self._ranking(best, self._release.num_events[best], reason, num_unknown)
         rankings = self.rank(query, k)
-        return self._filled(rankings.score[0], rankings.item_row[0], num_unknown)
+        return self._filled(rankings.score[0], rankings.item_row[0], reason, num_unknown)
 
     def similar(self, item_id: str, k: int = 10) -> Ranking:
         """The k titles of highest inner product with this one, itself left out.
@@ -155,12 +161,14 @@ class Retriever:
         """The best k titles that match a text in title, cast, directors, genres or year.
 
         Whole titles come first; watched titles are answered too. Equal matches stand in the order of the
-        profile's own scores, and by popularity without a profile or its history, which is tagged as in
-        `recommend`. Where nothing matches, the answer is that of `recommend`, tagged NO_MATCH. country is
-        that of the request; without a profile it changes nothing.
-        Raises QueryError on a blank text, one that is too long, and a negative k.
+        profile's own scores, those of the prior where its history is empty, and by popularity without a known
+        profile; a named profile's answer is tagged as in `recommend`. Where nothing matches, the answer is
+        that of `recommend`, tagged NO_MATCH. country is that of the request; without a profile it changes
+        nothing. Raises QueryError on a blank text, one that is too long, and a k that is no count.
         """
         check_k(k)
+        if not isinstance(text, str):
+            raise QueryError(f"search: the text is {text!r}; expected a string")
         row, score = self._text.match(text)
         k = min(k, len(self.items))
         if len(row) == 0:
@@ -169,7 +177,7 @@ class Retriever:
         reason = None
         if profile_id is not None:
             query, _, reason = self._query(profile_id, None, country, None)
-            if reason is None:
+            if reason is not Degraded.UNKNOWN_PROFILE:
                 liking = self._release.vectors[row] @ self._release.encoder.encode(query)[0]
         best = np.lexsort((row, -liking, -score))[:k]
         return self._ranking(row[best], score[best], reason)
@@ -181,11 +189,13 @@ class Retriever:
     def _query(
         self,
         profile_id: str | None,
-        history: Sequence[str] | None,
+        history: GivenHistory | None,
         country: str | None,
         time_seconds: int | None,
     ) -> tuple[Queries, int, Degraded | None]:
-        """One query; unknown ids of the history given; why it cannot be encoded, if it cannot."""
+        """One query; unknown ids of the history given; why it is not answered in full, if it is not."""
+        if time_seconds is not None:
+            _seconds("time_seconds", time_seconds)
         profiles = self._release.profiles
         row = OOV if profile_id is None else int(profiles.profiles.rows([profile_id])[0])
         num_unknown = 0
@@ -202,31 +212,31 @@ class Retriever:
         query = Queries(watched, np.array([asked_seconds]), np.array([country]))
         if watched.num_events:
             return query, num_unknown, None
-        stranger = profile_id is not None and row == OOV and history is None
+        stranger = row == OOV and history is None
         return query, num_unknown, Degraded.UNKNOWN_PROFILE if stranger else Degraded.EMPTY_HISTORY
 
-    def _given(self, history: Sequence[str], time_seconds: int | None) -> tuple[Histories, int]:
-        """A history of these ids, each once; without times of their own they lie at that of the request."""
+    def _given(self, history: GivenHistory, time_seconds: int | None) -> tuple[Histories, int]:
+        """A history of these events by time; ids without one lie at that of the request, each once."""
         if isinstance(history, str):
             raise QueryError(f"history is the text {history!r}; expected a sequence of item ids")
-        row = self.items.vocabulary.rows(dict.fromkeys(history))
-        known = row[row != OOV]
-        time = self._release.profiles.as_of_seconds if time_seconds is None else time_seconds
-        return _history_of(known, np.full(len(known), time, np.int64)), len(row) - len(known)
+        now = self._release.profiles.as_of_seconds if time_seconds is None else time_seconds
+        events = [_event(one) for one in history]
+        if len({second is None for _, second in events}) > 1:
+            raise QueryError("history: some events have a time and some have none; expected all or none")
+        events = list(dict.fromkeys(events))
+        row = self.items.vocabulary.rows([item_id for item_id, _ in events])
+        seconds = np.array([now if second is None else second for _, second in events], np.int64)
+        known = row != OOV
+        row, seconds = row[known], seconds[known]
+        order = np.argsort(seconds, kind="stable")
+        return _history_of(row[order], seconds[order]), int((~known).sum())
 
-    def _check_rows(self, history: Histories) -> None:
-        if history.num_events and (
-            history.item_row.min() < 0 or history.item_row.max() >= len(self._release.vectors)
-        ):
-            raise QueryError(
-                f"queries: item rows range from {history.item_row.min()} to {history.item_row.max()}; "
-                f"expected rows of the {len(self._release.vectors)} items of {self.release_id}"
-            )
-
-    def _filled(self, score: np.ndarray, row: np.ndarray, num_unknown: int = 0) -> Ranking:
+    def _filled(
+        self, score: np.ndarray, row: np.ndarray, reason: Degraded | None = None, num_unknown: int = 0
+    ) -> Ranking:
         """The ranking of one line, its padding cut off."""
         filled = row >= 0
-        return self._ranking(row[filled], score[filled], None, num_unknown)
+        return self._ranking(row[filled], score[filled], reason, num_unknown)
 
     def _ranking(
         self, row: np.ndarray, score: np.ndarray, reason: Degraded | None, num_unknown: int = 0
@@ -236,6 +246,22 @@ class Retriever:
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
         ids = self.items.vocabulary.ids
         return tuple(ids[one] for one in row.tolist())
+
+
+def _event(given: object) -> tuple[str, int | None]:
+    """The item id and the time, if it has one, of one event of a history given."""
+    match given:
+        case str():
+            return given, None
+        case (str() as item_id, second):
+            return item_id, _seconds(f"history: the time of {item_id!r}", second)
+    raise QueryError(f"history: holds {given!r}; expected item ids or (item id, Unix seconds) pairs")
+
+
+def _seconds(where: str, seconds: object) -> int:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | np.integer):
+        raise QueryError(f"{where} is {seconds!r}; expected whole Unix seconds")
+    return int(seconds)
 
 
 def _history_of(item_row: np.ndarray, time_seconds: np.ndarray) -> Histories:

@@ -12,7 +12,7 @@ from towers.recommender import Degraded
 
 _WHY = {
     Degraded.UNKNOWN_PROFILE: "nothing is known of this profile: answered from popularity",
-    Degraded.EMPTY_HISTORY: "no title of the catalogue in the history: answered from popularity",
+    Degraded.EMPTY_HISTORY: "no title of the catalogue in the history: answered as newcomers are",
     Degraded.NO_MATCH: "no title matches: answered as if nothing had been searched for",
 }
 
@@ -87,13 +87,16 @@ def _titles(
         padding=(0, 1, 0, 0),
         header_style="dim",
     )
-    shown.add_column("#", justify="right", style="dim", width=2)
+    shown_ids = list(item_ids)
+    digits = len(str(len(shown_ids)))
+    written = [] if scores is None else [_score(score) for score in scores]
+    shown.add_column("#", justify="right", style="dim", width=max(2, digits))
     shown.add_column("title", ratio=2, no_wrap=True, overflow="ellipsis")
     shown.add_column("year", width=4)
     shown.add_column("genres", ratio=1, no_wrap=True, overflow="ellipsis", style="cyan")
     if scores is not None:
-        shown.add_column("score", justify="right", width=6)
-    for place, item_id in enumerate(item_ids):
+        shown.add_column("score", justify="right", width=max([6, *map(len, written)]))
+    for place, item_id in enumerate(shown_ids):
         item = retriever.items[item_id]
         cells = [
             Text(str(place + 1)),
@@ -102,7 +105,11 @@ def _titles(
             Text(", ".join(item.genres)),
         ]
         if scores is not None:
-            # Inner products and matches lie near 1; event counts, of popularity, have no decimals.
-            cells.append(Text(f"{scores[place]:.{3 if abs(scores[place]) < 100 else 0}f}"))
+            cells.append(Text(written[place]))
         shown.add_row(*cells)
     return shown
+
+
+def _score(score: float) -> str:
+    # Inner products and matches lie near 1; event counts, of popularity, have no decimals.
+    return f"{score:.{3 if abs(score) < 100 else 0}f}"

@@ -18,9 +18,9 @@ class Degraded(StrEnum):
     """Why an answer is not the one that was asked for."""
 
     UNKNOWN_PROFILE = "unknown_profile"
-    """No history is known for the profile: answered from popularity."""
+    """Nothing is known of the profile, or nobody is named: answered from popularity."""
     EMPTY_HISTORY = "empty_history"
-    """The history holds no item of this catalogue: answered from popularity."""
+    """The history holds no item of this catalogue: answered from the prior learned for the country."""
     NO_MATCH = "no_match"
     """No item matches the text: answered as if there were none."""
 
@@ -92,8 +92,10 @@ class Recommender(Protocol):
         ...
 
 
-def check_k(k: int) -> None:
+def check_k(k: object) -> None:
     """Raises QueryError unless k can be a number of places."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise QueryError(f"k = {k!r}: expected a whole number of places, 0 or more")
     if k < 0:
         raise QueryError(f"k = {k}: expected 0 or more places")
 

@@ -25,6 +25,7 @@ from retrieval.release.files import (
 )
 from retrieval.release.gates import Candidate, GateSettings, check_gates
 from retrieval.release.manifest import Description, GateResult
+from retrieval.release.read import read_parts
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.schema import read_tables
@@ -45,35 +46,45 @@ def build_release(
     """The release of an exported model over the tables it was trained on, published as the current one.
 
     model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
-    context of the manifest. What is gated is what will be served: the index as read back from its file.
+    context of the manifest. What is gated is what will be served: the towers as copied into the release, the
+    index as read back from its file. At last the whole release is read as it will be opened.
     Raises MissingDataError where an input is not there, GateError where a gate fails,
     ReleaseError where publishing does; then the current release stays what it was.
     """
     check_ranges(gates, "gates")
     dataset = dataset_from_tables(read_tables(tables_dir))
     vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
-    encoder = load_encoder(model_dir, vectors)
     context = _read_context(model_dir / TRAINING_FILE)
     log.info("export read num_items=%d dimension=%d", *vectors.shape)
 
     def write(folder: Path) -> Description:
+        # The export may be replaced meanwhile: from here on only what lies in the release is read.
+        _copy_model(model_dir, folder)
+        (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": num_events}))
+        encoder = load_encoder(folder, vectors)
         candidate = Candidate(
             item_id=dataset.catalogue.ids,
             vectors=vectors,
             num_events=num_events,
-            embed=lambda: embed_catalogue(model_dir, dataset.items),
+            embed=lambda: embed_catalogue(folder, dataset.items),
             encode=lambda: _gate_queries(dataset, encoder, gates.num_queries),
             build=lambda: _saved_index(index_spec, vectors, folder),
         )
         results = check_gates(candidate, gates)
-        for name in MODEL_FILES:
-            shutil.copyfile(model_dir / name, folder / name)
-        (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": num_events}))
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
         write_profiles(dataset, folder / PROFILES_FILE)
-        return _description(dataset, encoder, index_spec, results, context)
+        description = _description(dataset, encoder, index_spec, results, context)
+        read_parts(folder, "candidate", description)  # what cannot be opened does not become current
+        return description
 
     return publish(releases_root, write)
+
+
+def _copy_model(model_dir: Path, folder: Path) -> None:
+    for name in MODEL_FILES:
+        if not (model_dir / name).is_file():
+            raise MissingDataError(f"{model_dir / name}: no exported towers; run scripts/train.py first")
+        shutil.copyfile(model_dir / name, folder / name)
 
 
 def _read_context(path: Path) -> Mapping[str, Any]:

@@ -129,7 +129,7 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
     """
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets within brackets without end
         raise IntegrityError(f"{where}: {error}; expected JSON") from error
     if not isinstance(document, dict):
         raise IntegrityError(f"{where}: holds a {type(document).__name__}; expected a JSON object")

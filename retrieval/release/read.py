@@ -17,13 +17,16 @@ from retrieval.encoder import load_encoder
 from retrieval.index.build import load_index
 from retrieval.index.spec import Index
 from retrieval.profiles import ProfileHistories, read_profiles
-from retrieval.release.files import ITEMS_FILE, PROFILES_FILE, VECTORS_FILE, read_vectors
-from retrieval.release.store import ReleaseInfo, open_release
+from retrieval.release.files import ITEMS_FILE, MODEL_FILES, PROFILES_FILE, VECTORS_FILE, read_vectors
+from retrieval.release.manifest import MANIFEST_FILE, Description
+from retrieval.release.store import open_release
 from towers.data.schema import ITEMS
 from towers.errors import IntegrityError, ReleaseError
 from towers.recommender import Queries
 
 log = logging.getLogger(__name__)
+
+_REQUIRED = (ITEMS_FILE, VECTORS_FILE, PROFILES_FILE, *MODEL_FILES)
 
 
 @runtime_checkable
@@ -77,28 +80,16 @@ def read_release(path: Path) -> Release:
     """
     start = time.perf_counter()
     info = open_release(path)
-    try:
-        items = pq.read_table(info.folder / ITEMS_FILE).select(ITEMS.names).cast(ITEMS)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise ReleaseError(f"{info.folder / ITEMS_FILE}: {error}; expected an items table") from error
-    catalogue = Catalogue(items)
-    vectors, num_events = read_vectors(info.folder / VECTORS_FILE)
-    encoder = load_encoder(info.folder, vectors)
-    release = Release(
-        release_id=info.release_id,
-        catalogue=catalogue,
-        vectors=vectors,
-        num_events=num_events,
-        index=load_index(info.manifest.description.index, info.folder),
-        encoder=encoder,
-        profiles=read_profiles(info.folder / PROFILES_FILE, catalogue.vocabulary),
-        context=info.manifest.description.context,
-    )
-    _check_against_manifest(release, info)
+    for name in _REQUIRED:
+        if name not in info.manifest.files:
+            raise IntegrityError(
+                f"{info.folder / MANIFEST_FILE}: does not name {name}; expected {', '.join(_REQUIRED)}"
+            )
+    release = read_parts(info.folder, info.release_id, info.manifest.description)
     log.info(
         "release opened id=%s num_items=%d num_profiles=%d index=%s seconds=%.2f",
         release.release_id,
-        len(catalogue),
+        len(release.catalogue),
         len(release.profiles.profiles),
         info.manifest.description.index.kind,
         time.perf_counter() - start,
@@ -106,8 +97,32 @@ def read_release(path: Path) -> Release:
     return release
 
 
-def _check_against_manifest(release: Release, info: ReleaseInfo) -> None:
-    about = info.manifest.description
+def read_parts(folder: Path, release_id: str, about: Description) -> Release:
+    """The release whose files lie in this folder; they are taken as they are, not verified.
+
+    Raises IntegrityError where towers, titles or profiles are not those of the description.
+    """
+    try:
+        items = pq.read_table(folder / ITEMS_FILE).select(ITEMS.names).cast(ITEMS)
+    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
+        raise ReleaseError(f"{folder / ITEMS_FILE}: {error}; expected an items table") from error
+    catalogue = Catalogue(items)
+    vectors, num_events = read_vectors(folder / VECTORS_FILE)
+    release = Release(
+        release_id=release_id,
+        catalogue=catalogue,
+        vectors=vectors,
+        num_events=num_events,
+        index=load_index(about.index, folder),
+        encoder=load_encoder(folder, vectors),
+        profiles=read_profiles(folder / PROFILES_FILE, catalogue.vocabulary),
+        context=about.context,
+    )
+    _check_against_description(release, about, folder)
+    return release
+
+
+def _check_against_description(release: Release, about: Description, folder: Path) -> None:
     found = {
         "model_fingerprint": release.encoder.fingerprint,
         "dimension": release.encoder.dimension,
@@ -122,6 +137,4 @@ def _check_against_manifest(release: Release, info: ReleaseInfo) -> None:
     }
     for name, value in found.items():
         if value != expected[name]:
-            raise IntegrityError(
-                f"{info.folder}: {name} is {value!r}; the manifest expects {expected[name]!r}"
-            )
+            raise IntegrityError(f"{folder}: {name} is {value!r}; the manifest expects {expected[name]!r}")

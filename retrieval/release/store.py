@@ -12,6 +12,7 @@ reader looks at, except a renamed release that CURRENT never came to name; .asid
 the rename, says which one that is. The next publish removes all of it.
 """
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -43,6 +44,7 @@ CURRENT_FILE = "CURRENT"
 _LOCK_FILE = ".lock"
 _ASIDE = ".aside-"
 _ASIDE_CURRENT = f"{_ASIDE}{CURRENT_FILE}"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MADE_BY = ("two-tower-retrieval", "torch", "faiss-cpu", "numpy", "pyarrow", "safetensors")
 
 
@@ -82,7 +84,10 @@ def publish(root: Path, write: Callable[[Path], Description]) -> ReleaseInfo:
     except OSError as error:
         if isinstance(error, TowersError):
             raise
-        raise ReleaseError(f"{root}: the publish failed: {error}; free the disk and publish again") from error
+        advice = (
+            "free the disk and publish again" if error.errno in _FULL else "publish again when that is mended"
+        )
+        raise ReleaseError(f"{root}: the publish failed: {error}; {advice}") from error
     size_bytes = sum(entry.size_bytes for entry in info.manifest.files.values())
     log.info("release published id=%s parent=%s size_bytes=%d", release_id, parent, size_bytes)
     return info
@@ -111,6 +116,8 @@ def open_release(path: Path) -> ReleaseInfo:
     what manifest.sha256 names. Raises ReleaseError where there is no release, and IntegrityError naming the
     first file that is missing, surplus, changed or not a plain file.
     """
+    if path.exists() and not path.is_dir():
+        raise ReleaseError(f"{path}: is a file; expected a folder of releases or one release")
     if (path / MANIFEST_FILE).exists() or (path / HASH_FILE).exists():
         return _verified(path)
     release_id = current(path)

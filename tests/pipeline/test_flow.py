@@ -1,7 +1,7 @@
 """From raw tables to answers, in a world whose tastes are known."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from towers.errors import UnknownIdError
 from towers.evaluation.evaluate import evaluate
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
-from towers.recommender import Degraded
+from towers.recommender import Degraded, Queries
 from towers.training.export import export, read_context, split_of
 from towers.training.fit import FitSettings, fit_towers
 from towers.training.module import Accelerator, TrainerSettings
@@ -119,7 +119,28 @@ def test_a_profile_nobody_knows_is_answered_from_popularity_and_tagged(service: 
         retriever.history("stranger")
 
 
-def test_a_history_from_elsewhere_is_answered_like_a_stored_one(service: Service) -> None:
+def test_a_history_given_with_its_times_is_answered_as_the_stored_one_without_minutes(
+    service: Service,
+) -> None:
+    retriever = service.open(IndexKind.FLAT)
+    history = service.dataset.history
+    part = slice(int(history.offset[2]), int(history.offset[3]))
+    events = list(
+        zip(
+            retriever.history(service.dataset.profiles.ids[2]),
+            history.time_seconds[part].tolist(),
+            strict=True,
+        )
+    )
+    country = str(service.dataset.country[2])
+    given = retriever.recommend(history=events, country=country, k=48)
+    stored = history.select(np.array([2]))
+    without_minutes = replace(stored, minutes=np.full_like(stored.minutes, np.nan))
+    asked = Queries(without_minutes, stored.time_seconds[-1:], np.array([country]))
+    np.testing.assert_allclose(given.score, retriever.rank(asked, 48).score[0], atol=1e-6)
+
+
+def test_ids_given_without_times_are_answered_from_their_block(service: Service) -> None:
     retriever = service.open(IndexKind.FLAT)
     profile_id = service.dataset.profiles.ids[2]
     ranking = retriever.recommend(history=retriever.history(profile_id), k=6)

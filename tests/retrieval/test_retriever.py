@@ -1,19 +1,24 @@
 """The Retriever's answers, held against brute force."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.catalogue import Catalogue
 from retrieval.completion import complete_topk
 from retrieval.index.exact import ExactIndex
 from retrieval.index.spec import IndexKind
 from retrieval.retriever import Ranking, Retriever
-from tests.retrieval.worlds import items_table, queries, release
-from towers.errors import QueryError, UnknownIdError
-from towers.recommender import PAD, Degraded, Recommender
+from tests.retrieval.worlds import MeanEncoder, items_table, queries, release
+from towers.errors import QueryError, ReleaseError, UnknownIdError
+from towers.recommender import PAD, Degraded, Queries, Recommender
 
 
 def _integers(seed: int, num_items: int, dimension: int) -> np.ndarray:
@@ -127,7 +132,9 @@ def test_recommend_leaves_out_what_was_watched(retriever: Retriever) -> None:
     assert [item_id for item_id, _ in ranking] == list(ranking.item_id)
 
 
-def test_a_history_given_answers_as_the_same_history_stored(retriever: Retriever) -> None:
+def test_an_encoder_blind_to_times_answers_ids_given_as_the_same_stored(
+    retriever: Retriever,
+) -> None:
     given_ids = retriever.recommend(history=["i3", "i4", "i5"], k=10)
     stored = retriever.recommend("ann", k=10)
     assert given_ids.item_id == stored.item_id
@@ -147,14 +154,111 @@ def test_an_unknown_profile_is_answered_from_popularity_and_tagged(retriever: Re
     assert ranking.degraded is Degraded.UNKNOWN_PROFILE
 
 
-@pytest.mark.parametrize("asked", [{"profile_id": "bob"}, {"history": []}, {"history": ["zz", "yy"]}, {}])
-def test_a_history_without_a_known_item_is_answered_from_popularity_and_tagged(
+@pytest.mark.parametrize("asked", [{"profile_id": "bob"}, {"history": []}, {"history": ["zz", "yy"]}])
+def test_a_history_without_a_known_item_is_answered_as_rank_does_and_tagged(
     retriever: Retriever, asked: dict[str, object]
 ) -> None:
-    ranking = retriever.recommend(**asked, k=2)  # type: ignore[arg-type]
-    assert ranking.item_id == ("i0", "i1")
+    ranking = retriever.recommend(**asked, k=20)  # type: ignore[arg-type]
+    rankings = retriever.rank(queries([]), 20)
+    assert ranking.item_id == tuple(f"i{row}" for row in rankings.item_row[0])
+    np.testing.assert_array_equal(ranking.score, rankings.score[0])
     assert ranking.degraded is Degraded.EMPTY_HISTORY
     assert ranking.num_unknown_items == len(asked.get("history", []))  # type: ignore[arg-type]
+
+
+def test_nobody_is_answered_from_popularity_and_tagged(retriever: Retriever) -> None:
+    ranking = retriever.recommend(k=2)
+    assert ranking.item_id == ("i0", "i1")
+    assert ranking.score.tolist() == [49.0, 48.0]
+    assert ranking.degraded is Degraded.UNKNOWN_PROFILE
+
+
+class _Recording(MeanEncoder):
+    """Keeps the queries that it is asked."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        super().__init__(vectors)
+        self.asked: list[Queries] = []
+
+    def encode(self, queries: Queries) -> np.ndarray:
+        self.asked.append(queries)
+        return super().encode(queries)
+
+
+def _recorded(country: str) -> tuple[Retriever, _Recording]:
+    whole = release(_unit(3, 9, 4), profiles={"ann": [3, 4]})
+    encoder = _Recording(whole.vectors)
+    profiles = replace(whole.profiles, country=np.array([country]))
+    return Retriever(replace(whole, encoder=encoder, profiles=profiles)), encoder
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, "DE"), ("GB", "GB")])
+def test_country_and_time_reach_the_encoder(asked: str | None, expected: str) -> None:
+    served, encoder = _recorded("DE")
+    served.recommend("ann", country=asked, time_seconds=1_900_000_000)
+    served.recommend("ann", country=asked, time_seconds=5)
+    served.search("title", profile_id="ann", country=asked)
+    served.recommend(history=[], country="FR", time_seconds=1_900_000_000)
+    last = 1_700_003_600  # of ann's second event
+    assert [int(one.time_seconds[0]) for one in encoder.asked] == [1_900_000_000, last, last, 1_900_000_000]
+    assert [str(one.country[0]) for one in encoder.asked] == [expected] * 3 + ["FR"]
+
+
+def test_a_history_with_times_reaches_the_encoder_as_the_stored_one_does() -> None:
+    served, encoder = _recorded("")
+    served.recommend("ann", k=3)
+    served.recommend(history=[("i4", 1_700_003_600), ("i3", 1_700_000_000), ("zz", 7)], k=3)
+    stored, given_ = encoder.asked
+    assert given_.history.item_row.tolist() == stored.history.item_row.tolist()
+    assert given_.history.time_seconds.tolist() == stored.history.time_seconds.tolist()
+    assert given_.time_seconds.tolist() == stored.time_seconds.tolist()
+
+
+def test_what_is_no_request_is_refused_and_named() -> None:
+    # In a process of its own, without the type checks of the test suite, which would be first.
+    program = """
+import numpy as np
+from retrieval import Retriever
+from tests.retrieval.worlds import release
+from towers.errors import QueryError
+r = Retriever(release(np.eye(3, dtype=np.float32), profiles={"ann": [1]}))
+for ask in (
+    lambda: r.recommend("ann", k=2.5),
+    lambda: r.similar("i0", k="3"),
+    lambda: r.search("title", k=True),
+    lambda: r.recommend("ann", time_seconds="now"),
+    lambda: r.search(None),
+    lambda: r.recommend(history=[3]),
+    lambda: r.recommend(history=[("i1", 5), "i2"]),
+    lambda: r.recommend(history=[("i1", "now")]),
+):
+    try:
+        ask()
+    except QueryError as error:
+        print(error)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert answer.stderr == ""
+    assert answer.stdout.splitlines() == [
+        "k = 2.5: expected a whole number of places, 0 or more",
+        "k = '3': expected a whole number of places, 0 or more",
+        "k = True: expected a whole number of places, 0 or more",
+        "time_seconds is 'now'; expected whole Unix seconds",
+        "search: the text is None; expected a string",
+        "history: holds 3; expected item ids or (item id, Unix seconds) pairs",
+        "history: some events have a time and some have none; expected all or none",
+        "history: the time of 'i1' is 'now'; expected whole Unix seconds",
+    ]
+
+
+def test_a_release_of_unequal_parts_is_refused() -> None:
+    whole = release(_unit(0, 9, 4))
+    with pytest.raises(ReleaseError, match="8 titles, 9 vectors, 9 event counts and 9"):
+        replace(whole, catalogue=Catalogue(items_table(8)))
+    with pytest.raises(ReleaseError, match=r"dimensions \(4, 4, 3\)"):
+        replace(whole, encoder=MeanEncoder(_unit(0, 9, 3)))
 
 
 def test_unknown_items_of_a_history_are_left_out_and_counted(retriever: Retriever) -> None:
@@ -221,7 +325,7 @@ def test_unknown_ids_are_named(retriever: Retriever) -> None:
 
 @pytest.mark.parametrize("row", [-1, 50])
 def test_rows_outside_the_catalogue_are_refused(retriever: Retriever, row: int) -> None:
-    with pytest.raises(QueryError, match="expected rows of the 50 items"):
+    with pytest.raises(QueryError, match=r"history: item rows run .* expected 0 to 49"):
         retriever.rank(queries([row]), 1)
 
 

@@ -68,6 +68,14 @@ def test_a_degraded_answer_says_why(retriever: Retriever) -> None:
     assert "no title matches" in _printed(search_view(retriever, "zzz", retriever.search("zzz")))
 
 
+def test_high_places_and_large_scores_are_whole() -> None:
+    num_events = 10_000_000 + np.arange(120)[::-1].astype(np.int64)
+    crowd = Retriever(release(np.eye(120, dtype=np.float32), num_events=num_events))
+    printed = _printed(search_view(crowd, "zzz", crowd.search("zzz", k=120)))
+    assert printed.rstrip().splitlines()[-1].split()[0] == "120"
+    assert "10000000" in printed
+
+
 def test_the_sample_asks_every_kind_of_question_about_what_is_there(retriever: Retriever) -> None:
     assert sample(retriever) == (["[red]ann"], "i0", "Heat")
     items = items_table(9, cast=[None, ["Ann Other", "B"], *[None] * 7])

@@ -1,5 +1,7 @@
 """Text search on a handful of titles whose right order is plain."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +113,12 @@ def test_any_text_has_an_answer_or_is_refused(text: str) -> None:
 
 def test_words_are_folded() -> None:
     assert words_of("L'Été À ﬁn—STRASSE/Straße") == ["lete", "a", "fin", "strasse", "strasse"]
+
+
+def test_vowel_signs_of_other_scripts_stay_in_their_words() -> None:
+    assert words_of("हिन्दी फ़िल्म") == [unicodedata.normalize("NFC", word) for word in ("हिन्दी", "फ़िल्म")]
+    assert words_of("की") != words_of("का")
+    assert words_of("ガ") == ["ガ"]
 
 
 def test_a_title_without_words_is_never_a_whole_match() -> None:

@@ -1,7 +1,10 @@
 """An export becomes a release, and only a sound one does."""
 
+import hashlib
+import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from retrieval.index.spec import IndexKind, IndexSpec
+from retrieval.index.build import build_index
+from retrieval.index.spec import Index, IndexKind, IndexSpec
+from retrieval.release import build
 from retrieval.release.build import build_release
-from retrieval.release.gates import GateSettings
+from retrieval.release.gates import Candidate, GateSettings, check_gates
+from retrieval.release.manifest import GateResult
 from retrieval.release.store import open_release
 from retrieval.retriever import Retriever
 from tests.retrieval.conftest import CONTEXT, Exported
@@ -168,7 +174,7 @@ def test_a_failed_gate_leaves_the_old_release_current(copied: Exported, tmp_path
 
 
 def test_missing_and_foreign_inputs_are_named(copied: Exported, tmp_path: Path) -> None:
-    def build() -> None:
+    def published() -> None:
         build_release(copied.model, copied.tables, tmp_path / "releases", IndexSpec(), GateSettings())
 
     training = (copied.model / "training.json").read_bytes()
@@ -181,17 +187,17 @@ def test_missing_and_foreign_inputs_are_named(copied: Exported, tmp_path: Path) 
         if content is not None:
             (copied.model / "training.json").write_bytes(content)
         with pytest.raises(error, match=message):
-            build()
+            published()
     (copied.model / "training.json").write_bytes(training)
     (copied.model / "items.safetensors").write_bytes(b"not one")
     with pytest.raises(ReleaseError, match="expected a safetensors file"):
-        build()
+        published()
     _spoil(copied, np.zeros((60, 16), np.float64), np.zeros(60, np.int64))
     with pytest.raises(ReleaseError, match=r"float64.*expected vector float32 \(N, D\)"):
-        build()
+        published()
     (copied.model / "items.safetensors").unlink()
     with pytest.raises(MissingDataError, match=r"items\.safetensors: no exported item vectors"):
-        build()
+        published()
 
 
 def test_settings_out_of_range_name_their_key(exported: Exported, tmp_path: Path) -> None:
@@ -208,3 +214,77 @@ def test_logs_name_no_profile(exported: Exported, tmp_path: Path, caplog: pytest
     assert "release published id=r000001" in caplog.text
     assert "gates passed num_gates=7 recall=1.0000" in caplog.text
     assert "p17" not in caplog.text
+
+
+def test_an_export_replaced_while_it_is_gated_does_not_reach_the_release(
+    copied: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced_meanwhile(candidate: Candidate, settings: GateSettings) -> tuple[GateResult, ...]:
+        weights = load_file(copied.model / "towers.safetensors")
+        save_file({name: value + 1 for name, value in weights.items()}, copied.model / "towers.safetensors")
+        return check_gates(candidate, settings)
+
+    monkeypatch.setattr(build, "check_gates", replaced_meanwhile)
+    before = (copied.model / "towers.safetensors").read_bytes()
+    info = build_release(copied.model, copied.tables, tmp_path / "releases", IndexSpec(), GateSettings(k=10))
+    assert (info.folder / "towers.safetensors").read_bytes() == before
+    assert len(Retriever.open(tmp_path / "releases").recommend("p0")) == 10
+
+
+def test_what_cannot_be_opened_does_not_become_current(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "write_profiles", lambda _, path: path.write_bytes(b"not one"))
+    with pytest.raises(SchemaError, match=r"profiles\.parquet"):
+        build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10))
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_an_index_that_saves_other_vectors_fails_its_gate(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mixed_up(spec: IndexSpec, vectors: np.ndarray) -> Index:
+        return build_index(spec, -vectors)
+
+    monkeypatch.setattr(build, "build_index", mixed_up)
+    _refused(exported, tmp_path / "releases", "recall: 0")
+
+
+def _resealed(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    document = json.loads((folder / "manifest.json").read_text())
+    change(document)
+    _seal(folder, json.dumps(document).encode())
+
+
+def _seal(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
+
+
+def test_a_resealed_manifest_that_does_not_fit_its_files_is_refused(
+    exported: Exported, tmp_path: Path
+) -> None:
+    folder = build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10)).folder
+    sealed = (folder / "manifest.json").read_bytes()
+    counts = json.loads(sealed)["counts"]
+    changes: dict[str, dict[str, object]] = {
+        "model_fingerprint is": {"model_fingerprint": "f" * 64},
+        "dimension is 16": {"dimension": 17},
+        "items is 60": {"counts": counts | {"items": 61}},
+        "profiles is 24": {"counts": counts | {"profiles": 25}},
+    }
+    for message, change in changes.items():
+        _resealed(folder, lambda document, change=change: document.update(change))  # type: ignore[misc]
+        with pytest.raises(IntegrityError, match=message):
+            Retriever.open(tmp_path)
+        _seal(folder, sealed)
+    _seal(folder, b"[" * 200_000)
+    with pytest.raises(IntegrityError, match=r"manifest\.json: .*expected JSON"):
+        Retriever.open(tmp_path)
+    _seal(folder, sealed)
+    (folder / "items.parquet").unlink()
+    _resealed(folder, lambda document: document["files"].pop("items.parquet"))  # type: ignore[attr-defined]
+    with pytest.raises(IntegrityError, match=r"does not name items\.parquet"):
+        Retriever.open(tmp_path)
+    with pytest.raises(ReleaseError, match="is a file; expected a folder"):
+        Retriever.open(folder / "manifest.json")

@@ -110,5 +110,15 @@ def test_equal_items_are_no_misses() -> None:
     assert recall_of(Reversed(vectors), vectors, _normal(1, 5, 2), 3) == 1.0
 
 
+def test_recall_of_no_queries_is_not_measured_and_passes_only_a_bound_of_zero() -> None:
+    vectors = _normal(0, 50, 4)
+    nobody = _candidate(vectors, query=np.zeros((0, 4), np.float32))
+    assert recall_of(build_index(IndexSpec(), vectors), vectors, np.zeros((0, 4), np.float32), 3) is None
+    with pytest.raises(GateError, match="FAILED recall: not measured"):
+        check_gates(nobody, GateSettings(k=10))
+    recall = check_gates(nobody, GateSettings(k=10, min_recall=0.0))[-1]
+    assert (recall.value, recall.passed) == (None, True)
+
+
 def test_a_value_that_is_nan_passes_no_gate() -> None:
     assert not any(gate("g", float("nan"), sense, 0).passed for sense in (">=", "<=", "=="))
