@@ -1,6 +1,5 @@
 """An export and its tables → a gated, published release."""
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -19,8 +18,6 @@ from retrieval.release.files import (
     ITEMS_FILE,
     MODEL_FILES,
     PROFILES_FILE,
-    TRAINING_FILE,
-    VECTORS_FILE,
     read_vectors,
 )
 from retrieval.release.gates import Candidate, GateSettings, check_gates
@@ -29,7 +26,8 @@ from retrieval.release.read import read_parts
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.schema import read_tables
-from towers.errors import MissingDataError, ReleaseError
+from towers.errors import MissingDataError
+from towers.exported import VECTORS_FILE, read_context
 from towers.recommender import Queries
 from towers.settings import check_ranges
 
@@ -54,7 +52,7 @@ def build_release(
     check_ranges(gates, "gates")
     dataset = dataset_from_tables(read_tables(tables_dir))
     vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
-    context = _read_context(model_dir / TRAINING_FILE)
+    context = read_context(model_dir)
     log.info("export read num_items=%d dimension=%d", *vectors.shape)
 
     def write(folder: Path) -> Description:
@@ -85,18 +83,6 @@ def _copy_model(model_dir: Path, folder: Path) -> None:
         if not (model_dir / name).is_file():
             raise MissingDataError(f"{model_dir / name}: no exported towers; run scripts/train.py first")
         shutil.copyfile(model_dir / name, folder / name)
-
-
-def _read_context(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise MissingDataError(f"{path}: no training settings; run scripts/train.py first")
-    try:
-        context = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReleaseError(f"{path}: {error}; expected JSON") from error
-    if not isinstance(context, dict):
-        raise ReleaseError(f"{path}: holds a {type(context).__name__}; expected a JSON object")
-    return context
 
 
 def _saved_index(spec: IndexSpec, vectors: np.ndarray, folder: Path) -> Index:

@@ -8,11 +8,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from towers.errors import MissingDataError, ReleaseError
+from towers.exported import MODEL_FILE, WEIGHTS_FILE
 
-MODEL_FILES = ("model.json", "towers.safetensors")
-VECTORS_FILE = "items.safetensors"
-TRAINING_FILE = "training.json"
-"""Of an export only; a release holds it in its manifest."""
+MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
+"""What the query encoder is read from; a release holds copies."""
 ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
 

@@ -17,11 +17,12 @@ from retrieval.encoder import load_encoder
 from retrieval.index.build import load_index
 from retrieval.index.spec import Index
 from retrieval.profiles import ProfileHistories, read_profiles
-from retrieval.release.files import ITEMS_FILE, MODEL_FILES, PROFILES_FILE, VECTORS_FILE, read_vectors
+from retrieval.release.files import ITEMS_FILE, MODEL_FILES, PROFILES_FILE, read_vectors
 from retrieval.release.manifest import MANIFEST_FILE, Description
 from retrieval.release.store import open_release
 from towers.data.schema import ITEMS
 from towers.errors import IntegrityError, ReleaseError
+from towers.exported import VECTORS_FILE
 from towers.recommender import Queries
 
 log = logging.getLogger(__name__)

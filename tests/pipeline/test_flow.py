@@ -18,10 +18,11 @@ from towers.data.schema import write_tables
 from towers.data.split import Split, SplitSettings, split
 from towers.errors import UnknownIdError
 from towers.evaluation.evaluate import evaluate
+from towers.exported import read_context
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
 from towers.recommender import Degraded, Queries
-from towers.training.export import export, read_context, split_of
+from towers.training.export import export, split_of
 from towers.training.fit import FitSettings, fit_towers
 from towers.training.module import Accelerator, TrainerSettings
 

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from towers.data.batches import Batch, query_batch
 from towers.data.features import EncodedItems, FeatureEncoder
 from towers.errors import ConfigError, MissingDataError, ReleaseError
+from towers.exported import MODEL_FILE, WEIGHTS_FILE, read_object
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
 from towers.nets.user_tower import UserTower
 from towers.recommender import Queries
 from towers.settings import bounded, settings_from_plain
 
-MODEL_FILE = "model.json"
-WEIGHTS_FILE = "towers.safetensors"
 _FORMAT_VERSION = 1
 _MAX_POSITIONS = 1 << 15
 
@@ -155,14 +154,7 @@ def _described_towers(path: Path) -> TwoTower:
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingDataError(f"{path}: no exported model; run scripts/train.py first")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReleaseError(f"{path}: {error}; expected JSON") from error
-    if not isinstance(description, dict):
-        raise ReleaseError(f"{path}: holds a {type(description).__name__}; expected a JSON object")
+    description = read_object(path)
     if description.get("format_version") != _FORMAT_VERSION:
         raise ReleaseError(
             f"{path}: format_version is {description.get('format_version')!r}; expected {_FORMAT_VERSION}"

@@ -12,15 +12,13 @@ from safetensors.numpy import save_file
 
 from towers.data.dataset import Dataset
 from towers.data.split import Split, SplitSettings, check_split
-from towers.errors import ConfigError, MissingDataError, ReleaseError
+from towers.errors import ConfigError, ReleaseError
+from towers.exported import TRAINING_FILE, VECTORS_FILE
 from towers.folders import replace_folder
 from towers.nets.two_tower import TwoTower, save_towers
 from towers.settings import settings_from_plain
 
 log = logging.getLogger(__name__)
-
-ITEMS_FILE = "items.safetensors"
-TRAINING_FILE = "training.json"
 
 
 first_process_only = rank_zero_only
@@ -44,28 +42,11 @@ def export(
 
     def write(aside: Path) -> None:
         save_towers(towers, aside)
-        save_file({"vector": np.ascontiguousarray(vector), "num_events": num_events}, aside / ITEMS_FILE)
+        save_file({"vector": np.ascontiguousarray(vector), "num_events": num_events}, aside / VECTORS_FILE)
         (aside / TRAINING_FILE).write_text(json.dumps(context, indent=2), encoding="utf-8")
 
     replace_folder(folder, write)
     log.info("exported items=%d dimension=%d", *vector.shape)
-
-
-def read_context(folder: Path) -> dict[str, Any]:
-    """The `context` that an export was written with.
-
-    Raises MissingDataError where there is no export, ReleaseError where the file is damaged.
-    """
-    path = folder / TRAINING_FILE
-    if not path.is_file():
-        raise MissingDataError(f"{path}: no exported model; run scripts/train.py first")
-    try:
-        context = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReleaseError(f"{path}: {error}; expected JSON") from error
-    if not isinstance(context, dict):
-        raise ReleaseError(f"{path}: holds a {type(context).__name__}; expected a JSON object")
-    return context
 
 
 def split_of(context: Mapping[str, Any]) -> SplitSettings:

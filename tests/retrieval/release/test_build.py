@@ -181,7 +181,7 @@ def test_missing_and_foreign_inputs_are_named(copied: Exported, tmp_path: Path) 
     for content, error, message in (
         (b"{", ReleaseError, "expected JSON"),
         (b"[]", ReleaseError, "holds a list"),
-        (None, MissingDataError, r"training\.json: no training settings"),
+        (None, MissingDataError, r"training\.json: no exported model; run scripts/train\.py"),
     ):
         (copied.model / "training.json").unlink()
         if content is not None:

@@ -15,8 +15,9 @@ from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.features import fit_features
 from towers.data.split import Split, SplitKind, SplitSettings, split
 from towers.errors import MissingDataError, ReleaseError
+from towers.exported import read_context
 from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers
-from towers.training.export import export, read_context, split_of
+from towers.training.export import export, split_of
 
 SETTINGS = SplitSettings(SplitKind.GLOBAL_TIME, test_share=0.2, validation_share=0.3)
 CONTEXT: dict[str, Any] = {"title": "blocks", "split": asdict(SETTINGS)}
