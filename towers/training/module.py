@@ -1,6 +1,5 @@
 """The LightningModule: one step of learning, and the validation that selects."""
 
-import logging
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,8 +22,6 @@ from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.two_tower import TwoTower
 from towers.objectives.softmax import ObjectiveSettings, falling_weights, full_softmax
 from towers.settings import bounded
-
-log = logging.getLogger(__name__)
 
 SELECTION_METRIC = "validation/ndcg@10"
 
