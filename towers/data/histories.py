@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int64
 
 from towers.errors import QueryError
 
@@ -13,24 +13,28 @@ class Histories:
     """Watch histories of P profiles, oldest event first.
 
     offset: int64 (P+1,), profile p owns the events offset[p]:offset[p+1].
-    item_row: int64 (E,), rows of the catalogue.
+    item_row: int64, or int32 in a store (E,), rows of the catalogue.
     time_seconds: int64 (E,), start in Unix seconds.
     minutes: float32 (E,), minutes watched; NaN where the log has none.
+    weight: float32 (E,), how much each event says of what the profile likes, > 0; all 1 where not given.
     """
 
     offset: Int64[np.ndarray, " P1"]
-    item_row: Int64[np.ndarray, " E"]
+    item_row: Int[np.ndarray, " E"]
     time_seconds: Int64[np.ndarray, " E"]
     minutes: Float32[np.ndarray, " E"]
+    weight: Float32[np.ndarray, " E"] = None  # type: ignore[assignment]  # filled below
 
     def __post_init__(self) -> None:
+        if self.weight is None:
+            object.__setattr__(self, "weight", np.ones(len(self.item_row), np.float32))
         if len(self.offset) == 0 or self.offset[0] != 0 or np.any(np.diff(self.offset) < 0):
             raise QueryError("histories: offset must start at 0 and never fall")
-        sizes = {len(self.item_row), len(self.time_seconds), len(self.minutes), int(self.offset[-1])}
-        if len(sizes) != 1:
+        columns = (self.item_row, self.time_seconds, self.minutes, self.weight)
+        if {len(column) for column in columns} != {int(self.offset[-1])}:
             raise QueryError(
-                f"histories: {len(self.item_row)} items, {len(self.time_seconds)} times and "
-                f"{len(self.minutes)} minutes for {int(self.offset[-1])} events; expected equal counts"
+                "histories: {} items, {} times, {} minutes and {} weights for {} events; "
+                "expected equal counts".format(*map(len, columns), int(self.offset[-1]))
             )
 
     @classmethod
@@ -52,7 +56,7 @@ class Histories:
         """Events of each profile."""
         return np.diff(self.offset)
 
-    def items_of(self, profile: int) -> Int64[np.ndarray, " n"]:
+    def items_of(self, profile: int) -> Int[np.ndarray, " n"]:
         """Item rows of one profile, oldest first."""
         return self.item_row[self.offset[profile] : self.offset[profile + 1]]
 
@@ -88,4 +92,10 @@ class Histories:
             raise QueryError("histories: a slice stops before it starts")
         offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         event = np.arange(offset[-1]) + np.repeat(start - offset[:-1], lengths)
-        return Histories(offset, self.item_row[event], self.time_seconds[event], self.minutes[event])
+        return Histories(
+            offset,
+            self.item_row[event],
+            self.time_seconds[event],
+            self.minutes[event],
+            self.weight[event],
+        )

@@ -15,6 +15,13 @@ from towers.folders import replace_folder
 
 _STRINGS = pa.list_(pa.string())
 TIME = pa.timestamp("ms", tz="UTC")
+LICENCES = pa.list_(
+    pa.struct([pa.field("country", pa.string()), pa.field("start", TIME), pa.field("end", TIME)])
+)
+"""Where and when a title may be shown: country null is everywhere, start null since ever, end null for good;
+`end` itself is outside. A null list says nothing; an empty one says nowhere."""
+ATTRIBUTES = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("value", pa.string())]))
+"""What a source knows beyond the declared columns, by name; each name once."""
 
 ITEMS = pa.schema(
     [
@@ -31,6 +38,9 @@ ITEMS = pa.schema(
         pa.field("rating", pa.float32()),  # mean audience rating, 0 to 10, from outside the event log
         pa.field("duration_minutes", pa.float32()),
         pa.field("synopsis", pa.string()),
+        pa.field("series_id", pa.string()),  # of an episode: the item_id of the title that it belongs to
+        pa.field("licences", LICENCES),
+        pa.field("attributes", ATTRIBUTES),
     ]
 )
 """One row per title of the catalogue."""
@@ -42,7 +52,11 @@ EVENTS = pa.schema(
         pa.field("start", TIME, nullable=False),
         pa.field("minutes_watched", pa.float32()),
         pa.field("stars", pa.float32()),  # the profile's own rating, 0 to 10
+        pa.field("completion", pa.float32()),  # share of the title watched, 0 to 1, where the source says it
+        pa.field("plays", pa.int32()),  # how many plays the row counts, >= 1; null is one
         pa.field("country", pa.string()),  # where it was watched, ISO 3166-1 alpha-2
+        pa.field("region", pa.string()),  # where in the country, ISO 3166-2
+        pa.field("position", pa.int16()),  # place at which it was shown, from 1
     ]
 )
 """One row per watch, in the order of the source."""
@@ -51,11 +65,16 @@ PROFILES = pa.schema(
     [
         pa.field("profile_id", pa.string(), nullable=False),
         pa.field("country", pa.string()),
+        pa.field("region", pa.string()),  # ISO 3166-2
         pa.field("language", pa.string()),
         pa.field("gender", pa.string()),
         pa.field("age_band", pa.string()),
         pa.field("occupation", pa.string()),
         pa.field("postal_code", pa.string()),
+        pa.field("income", pa.string()),
+        pa.field("kids", pa.bool_()),  # a child's profile, or one with children at home, as the source has it
+        pa.field("household_id", pa.string()),
+        pa.field("attributes", ATTRIBUTES),
     ]
 )
 """One row per profile that has events or attributes."""

@@ -125,7 +125,7 @@ def test_offsets_that_do_not_rise_from_zero_are_refused(offset: list[int]) -> No
 )
 def test_arrays_of_unequal_length_are_refused(num_items: int, num_times: int, num_minutes: int) -> None:
     with pytest.raises(
-        QueryError, match=f"{num_items} items, {num_times} times and {num_minutes} minutes for 2"
+        QueryError, match=f"{num_items} items, {num_times} times, {num_minutes} minutes and .* weights for 2"
     ):
         Histories(
             np.array([0, 2]),

@@ -1,0 +1,1 @@
+"""Raw tables → canonical Parquet, rejected rows and the training store."""
