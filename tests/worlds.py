@@ -177,7 +177,7 @@ def _tiny_events() -> pa.Table:
         ("cho", "t3", 1 * DAY_SECONDS, 100.0, "KR"),
         ("ben", "t4", 2 * DAY_SECONDS, None, None),
         ("cho", "t3", 2 * DAY_SECONDS, 12.5, "KR"),
-        ("ana", "t3", 3 * DAY_SECONDS, 4.0, "US"),
+        ("ana", "t3", 3 * DAY_SECONDS, 40.0, "US"),
     ]
     profile, item, start, minutes, country = zip(*rows, strict=True)
     return table(

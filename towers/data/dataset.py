@@ -2,13 +2,18 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from towers.data.histories import Histories
-from towers.data.schema import Tables, validate
+from towers.data.order import stable_order
+from towers.data.schema import Tables, read_table, validate
+from towers.data.signals.apply import Events, titles_of, watched
+from towers.data.signals.settings import SignalSettings
+from towers.data.store import open_store
 from towers.data.vocabulary import Vocabulary
 from towers.errors import SchemaError
 
@@ -23,6 +28,7 @@ class Dataset:
     catalogue: Vocabulary of item ids, in that order.
     profiles: Vocabulary of profile ids, in the order of the profiles table.
     history: Histories of all profiles, oldest event first; one event per (profile, item), the first.
+    repeats: Histories of the same profiles: the later events of these pairs.
     country: str (P,), the profile's own country, "" where the table has none. That of an event is not taken
     for it: the event may lie after a cut-off.
     """
@@ -31,23 +37,47 @@ class Dataset:
     catalogue: Vocabulary
     profiles: Vocabulary
     history: Histories
+    repeats: Histories
     country: np.ndarray
 
 
-def dataset_from_tables(tables: Tables) -> Dataset:
-    """The Dataset of validated tables.
+def read_dataset(folder: Path, signals: SignalSettings) -> Dataset:
+    """The Dataset of a folder of ingested tables; its histories are memory-mapped, whatever their size.
 
-    Events are ordered by start within a profile; events of one millisecond keep the order of the source. A
-    repeated watch of an item is left to its first event, so that no later knowledge leaks into it; the
-    count of repeats is logged. Raises SchemaError on tables that break their schema or have no items.
+    Raises MissingDataError where a table is not there, SchemaError where one is damaged.
+    """
+    items, profiles = (read_table(folder, name) for name in ("items", "profiles"))
+    store = open_store(folder, items, signals)
+    return _dataset(items, profiles, store.history, store.repeats)
+
+
+def dataset_from_tables(tables: Tables, signals: SignalSettings | None = None) -> Dataset:
+    """The Dataset of tables in memory, the same as ingest and `read_dataset` would make of them.
+
+    Events are ordered by start within a profile; events of one millisecond keep the order of the table.
+    Raises SchemaError on tables that break their schema or have no items.
     """
     validate(tables)
     if tables.items.num_rows == 0:
         raise SchemaError("tables: items is empty; expected at least one title")
-    catalogue = Vocabulary(tables.items["item_id"].to_pylist())
-    profiles = Vocabulary(tables.profiles["profile_id"].to_pylist())
-    history = _histories(tables, catalogue, profiles)
-    return Dataset(tables.items, catalogue, profiles, history, _country(tables.profiles))
+    signals = signals or SignalSettings()
+    found = watched(_events(tables), titles_of(tables.items, signals), signals)
+    log.info(
+        "read histories num_events=%d num_repeats=%d num_accidents=%d",
+        *(found.history.num_events, found.repeats.num_events, found.num_accidents),
+    )
+    return _dataset(tables.items, tables.profiles, found.history, found.repeats)
+
+
+def _dataset(items: pa.Table, profiles: pa.Table, history: Histories, repeats: Histories) -> Dataset:
+    return Dataset(
+        items=items,
+        catalogue=Vocabulary(items["item_id"].to_pylist()),
+        profiles=Vocabulary(profiles["profile_id"].to_pylist()),
+        history=history,
+        repeats=repeats,
+        country=_country(profiles),
+    )
 
 
 def rows_of(column: pa.ChunkedArray, target: pa.ChunkedArray) -> np.ndarray:
@@ -57,24 +87,25 @@ def rows_of(column: pa.ChunkedArray, target: pa.ChunkedArray) -> np.ndarray:
     return rows
 
 
-def _histories(tables: Tables, catalogue: Vocabulary, profiles: Vocabulary) -> Histories:
-    events = tables.events
-    profile_row = rows_of(events["profile_id"], tables.profiles["profile_id"])
-    item_row = rows_of(events["item_id"], tables.items["item_id"])
-    start_ms = events["start"].cast(pa.int64()).to_numpy()
-    minutes = pc.fill_null(events["minutes_watched"], float("nan")).to_numpy().astype(np.float32)
-
-    order = np.lexsort((start_ms, profile_row))  # lexsort is stable: equal times keep the source's order
-    profile_row, item_row, start_ms, minutes = (a[order] for a in (profile_row, item_row, start_ms, minutes))
-    first = np.sort(np.unique(profile_row * len(catalogue) + item_row, return_index=True)[1])
-    if len(first) < len(profile_row):
-        log.info("repeated watches left to their first event num_repeats=%d", len(profile_row) - len(first))
-    counts = np.bincount(profile_row[first], minlength=len(profiles))
-    return Histories(
-        offset=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)]),
-        item_row=item_row[first],
-        time_seconds=start_ms[first] // 1000,
-        minutes=minutes[first],
+def _events(tables: Tables) -> Events:
+    """The events by profile, then start; equal starts as they stand."""
+    table = tables.events
+    profile_row = rows_of(table["profile_id"], tables.profiles["profile_id"])
+    item_row = rows_of(table["item_id"], tables.items["item_id"])
+    start_ms = table["start"].cast(pa.int64()).to_numpy()
+    order = stable_order(profile_row, start_ms)
+    numbers = {
+        name: pc.fill_null(table[name], float("nan")).to_numpy()[order]
+        for name in ("minutes_watched", "completion", "stars")
+    }
+    return Events(
+        num_events=np.bincount(profile_row, minlength=tables.profiles.num_rows),
+        item_row=item_row[order],
+        start_ms=start_ms[order],
+        minutes=numbers["minutes_watched"],
+        completion=numbers["completion"],
+        plays=pc.fill_null(table["plays"], 0).to_numpy()[order],
+        stars=numbers["stars"],
     )
 
 

@@ -6,6 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+
+from towers.data.schema import Tables
 
 ROW = "source_row"
 """Column: the record's place in its file, from 1; of a text file its line, the header counted."""
@@ -59,3 +62,23 @@ class RawSource:
     profiles: tuple[RawTable, ...] = ()
     queries: tuple[RawTable, ...] = ()
     repaired: Mapping[str, int] = field(default_factory=dict)
+
+
+def raw_from_tables(tables: Tables, path: Path = Path("tables")) -> RawSource:
+    """Tables in memory as a source; rows are numbered from 1, columns without a value left out."""
+    return RawSource(
+        items=(_raw(tables.items, path / "items"),),
+        events=(_raw(tables.events, path / "events"),),
+        profiles=(_raw(tables.profiles, path / "profiles"),),
+        queries=(_raw(tables.queries, path / "queries"),),
+    )
+
+
+def _raw(table: pa.Table, path: Path) -> RawTable:
+    given = [
+        field.name
+        for field in table.schema
+        if not field.nullable or table[field.name].null_count < table.num_rows
+    ]
+    frame = pl.DataFrame(table.select(given)).with_row_index(ROW, offset=1)
+    return RawTable(path, frame.lazy())

@@ -101,7 +101,20 @@ class Tables:
     queries: pa.Table
 
 
-_SCHEMAS = {"items": ITEMS, "events": EVENTS, "profiles": PROFILES, "queries": QUERIES}
+SCHEMAS = {"items": ITEMS, "events": EVENTS, "profiles": PROFILES, "queries": QUERIES}
+RANGES: dict[str, dict[str, tuple[float, float | None]]] = {
+    "items": {"release_year": (1870.0, 2100.0), "rating": (0.0, 10.0), "duration_minutes": (0.0, None)},
+    "events": {
+        "minutes_watched": (0.0, None),
+        "stars": (0.0, 10.0),
+        "completion": (0.0, 1.0),
+        "plays": (1.0, None),
+        "position": (1.0, None),
+    },
+    "profiles": {},
+    "queries": {},
+}
+"""Lowest and highest value of numeric columns, both allowed; every number is finite."""
 
 
 def table(schema: pa.Schema, columns: dict[str, object]) -> pa.Table:
@@ -134,14 +147,13 @@ def _as_array(column: object, field: pa.Field) -> pa.Array | pa.ChunkedArray:
 
 def validate(tables: Tables, where: str = "tables") -> None:
     """Raises SchemaError naming the table, the column, the count and the expectation of the first fault."""
-    for name, schema in _SCHEMAS.items():
+    for name, schema in SCHEMAS.items():
         _validate_schema(getattr(tables, name), schema, f"{where}: {name}")
     _no_repeats(tables.items, "item_id", f"{where}: items")
     _no_repeats(tables.profiles, "profile_id", f"{where}: profiles")
-    _in_range(tables.items, "rating", 0.0, 10.0, f"{where}: items")
-    _in_range(tables.items, "duration_minutes", 0.0, None, f"{where}: items")
-    _in_range(tables.events, "minutes_watched", 0.0, None, f"{where}: events")
-    _in_range(tables.events, "stars", 0.0, 10.0, f"{where}: events")
+    for name, columns in RANGES.items():
+        for column, (low, high) in columns.items():
+            _in_range(getattr(tables, name), column, low, high, f"{where}: {name}")
     for source in ("events", "queries"):
         _refers(getattr(tables, source), "item_id", tables.items, f"{where}: {source}", "items")
         _refers(getattr(tables, source), "profile_id", tables.profiles, f"{where}: {source}", "profiles")
@@ -151,7 +163,7 @@ def write_tables(tables: Tables, folder: Path) -> None:
     """Writes items, events, profiles and queries.parquet, replacing the folder as a whole."""
 
     def write(aside: Path) -> None:
-        for name in _SCHEMAS:
+        for name in SCHEMAS:
             pq.write_table(getattr(tables, name), aside / f"{name}.parquet", compression="zstd")
 
     replace_folder(folder, write)
@@ -162,18 +174,16 @@ def read_tables(folder: Path) -> Tables:
 
     Raises MissingDataError where a file is not there, SchemaError where one is damaged or breaks its schema.
     """
-    read = {}
-    for name, schema in _SCHEMAS.items():
-        path = folder / f"{name}.parquet"
-        if not path.is_file():
-            raise MissingDataError(f"{path}: no such table; run scripts/train.py to ingest the logs first")
-        read[name] = _read_table(path, schema)
-    tables = Tables(**read)
+    tables = Tables(**{name: read_table(folder, name) for name in SCHEMAS})
     validate(tables, str(folder))
     return tables
 
 
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table(folder: Path, name: str) -> pa.Table:
+    """One table of a folder, its schema checked; raises as `read_tables` does."""
+    path, schema = folder / f"{name}.parquet", SCHEMAS[name]
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no such table; run scripts/ingest.py to read the logs first")
     try:
         return pq.read_table(path).select(schema.names).cast(schema)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
@@ -214,7 +224,7 @@ def _in_range(found: pa.Table, column: str, low: float, high: float | None, wher
     num_bad = pc.sum(bad).as_py() or 0
     if num_bad:
         first = values.filter(pc.fill_null(bad, False))[0].as_py()
-        expected = f">= {low}" if high is None else f"{low} to {high}"
+        expected = f">= {low:g}" if high is None else f"{low:g} to {high:g}"
         raise SchemaError(
             f"{where}: {column} is {first} in the first of {num_bad} rows out of range; expected {expected}"
         )

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int64
 
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
+from towers.data.signals.rewatches import with_rewatches
 from towers.errors import ConfigError, SchemaError
 from towers.settings import bounded, check_ranges
 
@@ -54,6 +55,8 @@ class HeldOut:
 class Split:
     """train: Histories of all P profiles to learn from; validation selects; test judges, once.
 
+    The weights of train count repeated watches up to the cut-off, and none after it.
+
     seen: bool (N,), items with at least one train event; the others are cold.
     """
 
@@ -90,11 +93,13 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
         case SplitKind.LEAVE_ONE_OUT:
             held = (history.lengths >= 3).astype(np.int64)
             num_train, num_known = history.lengths - 2 * held, history.lengths - held
+            cut_seconds = _moments(history, num_train)
         case SplitKind.GLOBAL_TIME:
             first_test = _cutoff(history, 1.0 - settings.test_share)
             first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
             num_train, num_known = _num_before(history, first_validation), _num_before(history, first_test)
-    train = history.first(num_train)
+            cut_seconds = np.full(len(history), first_validation)
+    train = with_rewatches(history.first(num_train), dataset.repeats, cut_seconds)
     if train.num_events == 0:
         # Leave-one-out never ends here: it keeps at least one event of every profile.
         raise SchemaError(
@@ -120,6 +125,14 @@ def _num_before(history: Histories, time_seconds: int) -> np.ndarray:
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(history.time_seconds < time_seconds)])
     count: np.ndarray = before[history.offset[1:]] - before[history.offset[:-1]]
     return count
+
+
+def _moments(history: Histories, num_train: np.ndarray) -> np.ndarray:
+    """When each profile's first held-out event began; without one, never."""
+    moments = np.full(len(history), np.iinfo(np.int64).max)
+    held = num_train < history.lengths
+    moments[held] = history.time_seconds[(history.offset[:-1] + num_train)[held]]
+    return moments
 
 
 def _held_out(dataset: Dataset, start: np.ndarray, stop: np.ndarray) -> HeldOut:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.worlds import DAY_SECONDS, START_SECONDS, log_tables, tiny_tables
 from towers.data.dataset import Dataset, dataset_from_tables, rows_of
 from towers.data.schema import ITEMS, table
+from towers.data.signals.settings import SignalSettings
 from towers.errors import SchemaError
 
 NUM_ITEMS, NUM_PROFILES = 6, 4
@@ -52,7 +53,7 @@ def histories_of(dataset: Dataset) -> list[list[tuple[int, int]]]:
 def test_histories_are_in_order_of_time_then_of_the_log_and_keep_first_watches(events: list[Event]) -> None:
     minutes = [float(place) if place % 3 else None for place in range(len(events))]
     tables = log_tables(events, num_items=NUM_ITEMS, num_profiles=NUM_PROFILES, minutes=minutes)
-    dataset = dataset_from_tables(tables)
+    dataset = dataset_from_tables(tables, SignalSettings(min_minutes=0.0, min_completion=0.0))
     expected = read_by_hand(events)
     assert histories_of(dataset) == [[(item, second) for item, second, _ in mine] for mine in expected]
     found = [None if math.isnan(value) else value for value in dataset.history.minutes.tolist()]
@@ -90,7 +91,7 @@ def test_the_tiny_tables_give_the_histories_that_they_document() -> None:
     day = DAY_SECONDS
     relative = [[(item, second - START_SECONDS) for item, second in mine] for mine in histories_of(dataset)]
     assert relative == [[(0, 0), (1, 0), (2, 3 * day)], [(3, 2 * day), (0, 5 * day)], [(2, day)], []]
-    expected_minutes = [110.0, 95.0, 4.0, math.nan, 30.0, 100.0]
+    expected_minutes = [110.0, 95.0, 40.0, math.nan, 30.0, 100.0]
     np.testing.assert_array_equal(dataset.history.minutes, np.array(expected_minutes, np.float32))
     assert dataset.country.tolist() == ["GB", "", "KR", ""]
 
@@ -99,7 +100,7 @@ def test_the_number_of_repeats_is_logged(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.INFO, logger="towers.data.dataset"):
         dataset_from_tables(tiny_tables())
     assert [record.getMessage() for record in caplog.records if "repeat" in record.getMessage()] == [
-        "repeated watches left to their first event num_repeats=1"
+        "read histories num_events=6 num_repeats=1 num_accidents=0"
     ]
 
 

@@ -20,7 +20,7 @@ class Rule(StrEnum):
     RANGE = "range"
     """A number lies within its column's range."""
     CLOCK = "clock"
-    """A time lies between 1990 and tomorrow, in the clock unit of its file."""
+    """A time lies within the bounds of the settings, in the clock unit of its file."""
     DUPLICATE_ID = "duplicate_id"
     """An item or a profile stands in one row."""
     DUPLICATE_EVENT = "duplicate_event"
@@ -46,6 +46,7 @@ class Count:
     """num_rows of one table broke a rule in a column and were rejected, repaired or only counted.
 
     A row that breaks several rules is rejected, and counted, by the first; repairs count every one.
+    example: file and row of the first rejected one.
     """
 
     table: str
@@ -53,6 +54,7 @@ class Count:
     column: str
     outcome: Outcome
     num_rows: int
+    example: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,82 @@
+"""Arranged events → events.parquet: dictionary-encoded ids, sorted times, one share after another."""
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from towers.data.ingest.arrange import Arranged
+from towers.data.ingest.events import ITEM_ROW
+from towers.data.schema import EVENTS
+
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+_CODED = ("profile_id", "item_id", "country", "region")
+
+
+class EventsFile:
+    """Writes events.parquet share by share; columns without a value are null.
+
+    num_rows: events written so far.
+    """
+
+    def __init__(self, path: Path, item_id: pl.Series) -> None:
+        self._item_id = pa.array(item_id.to_arrow()).cast(pa.string())
+        # Ids are codes already: the writer takes them as they are, and every reader sees plain strings.
+        self._schema = pa.schema(
+            [field.with_type(_DICTIONARY) if field.name in _CODED else field for field in EVENTS]
+        )
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=list(_CODED),
+            column_encoding={"start": "DELTA_BINARY_PACKED"},
+            store_schema=False,
+            write_statistics=["start"],
+        )
+        self.num_rows = 0
+
+    def __enter__(self) -> "EventsFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def write(self, arranged: Arranged) -> None:
+        """Appends the events of one share as a row group."""
+        events = arranged.events
+        if events.num_rows == 0:
+            return
+        columns = [self._column(field, arranged) for field in self._schema]
+        table = pa.Table.from_arrays(columns, schema=self._schema)
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self.num_rows += events.num_rows
+
+    def _column(self, field: pa.Field, arranged: Arranged) -> pa.Array | pa.ChunkedArray:
+        events = arranged.events
+        if field.name == "profile_id":
+            owner = np.repeat(np.arange(len(arranged.num_events), dtype=np.int32), arranged.num_events)
+            ids = pa.array(arranged.profile_id.to_arrow()).cast(pa.string())
+            return pa.DictionaryArray.from_arrays(owner, ids)
+        if field.name == "item_id":
+            return _coded(events[ITEM_ROW].combine_chunks(), self._item_id)
+        if field.name not in events.column_names:
+            return pa.nulls(events.num_rows, field.type)
+        if field.name in _CODED:
+            return events[field.name].cast(pa.string()).combine_chunks().dictionary_encode()
+        return events[field.name].cast(field.type)
+
+
+def _coded(rows: pa.Array, values: pa.Array) -> pa.DictionaryArray:
+    """Only the values in use: a dictionary of the whole catalogue would stand in every row group."""
+    row = rows.to_numpy()
+    used = np.zeros(len(values), bool)
+    used[row] = True
+    code = np.cumsum(used, dtype=np.int32) - 1
+    return pa.DictionaryArray.from_arrays(code[row], values.filter(pa.array(used)))

@@ -1,0 +1,187 @@
+"""Checked events → spilled by profile: what fits in memory is sorted later, one share of profiles at a time.
+
+The partition pass of a Grace hash join (Kitsuregawa et al. 1983, doi:10.1007/BF03037022): a profile's events
+all lie in one share, in the order of the source, and no pass holds more than a batch.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
+
+from towers.data.ingest.check import Ledger, checked
+from towers.data.ingest.entities import bare
+from towers.data.ingest.report import Outcome, Rule
+from towers.data.ingest.rules import Policy
+from towers.data.raw import ROW, TEXT, RawTable
+from towers.data.signals.geo import country_code, subdivision_code
+
+ITEM_ROW = "item_row"
+FILE = "source_file"
+_HASH_SEED = 1
+
+
+def share_of(profile_id: pl.Series, num_shares: int) -> np.ndarray:
+    """uint16 (n,): the share of each profile, even over profiles and the same wherever an id stands."""
+    share: np.ndarray = (profile_id.hash(_HASH_SEED) % num_shares).cast(pl.UInt16).to_numpy()
+    return share
+
+
+@dataclass(slots=True)
+class Items:
+    """The titles that events may name, growing where the policy adds unknown ones.
+
+    known: the rows of the items table so far; released_ms: int64 (N,), the start of the year of release.
+    """
+
+    known: pl.DataFrame
+    grows: bool
+    released_ms: Int64[np.ndarray, " N"] = field(init=False)
+    _ids: pa.Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index()
+
+    def rows(self, item_id: pl.Series, ledger: Ledger) -> pl.Series:
+        """Int32: the row of each id, null where unknown; unknown ids are added first where they may be."""
+        found = pc.index_in(item_id.to_arrow(), value_set=self._ids)
+        if found.null_count and self.grows:
+            new = item_id.filter(pl.Series(found.is_null())).drop_nulls().unique(maintain_order=True)
+            ledger.added["items"] += len(new)
+            self.known = pl.concat([self.known, bare("items", new)])
+            self._index()
+            found = pc.index_in(item_id.to_arrow(), value_set=self._ids)
+        return pl.Series(ITEM_ROW, found)
+
+    def _index(self) -> None:
+        self._ids = self.known["item_id"].to_arrow()
+        year = self.known["release_year"].fill_null(1678).cast(pl.Int64).to_numpy()
+        self.released_ms = (year - 1970).astype("datetime64[Y]").astype("datetime64[ms]").astype(np.int64)
+
+
+class Spill:
+    """Events on disk, one Arrow file per batch, sorted by share within each."""
+
+    def __init__(self, folder: Path, num_shares: int) -> None:
+        self._folder = folder
+        self.num_shares = num_shares
+        self._bounds: list[np.ndarray] = []
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Writes one batch; the order of the source stays within a share."""
+        share = share_of(events["profile_id"], self.num_shares)
+        order = np.argsort(share, kind="stable")
+        count = np.bincount(share, minlength=self.num_shares)
+        sorted_events = events[order].to_arrow(compat_level=pl.CompatLevel.oldest())
+        with (
+            pa.OSFile(str(self._path(len(self._bounds))), "wb") as sink,
+            pa.ipc.new_file(sink, sorted_events.schema) as writer,
+        ):
+            writer.write_table(sorted_events.combine_chunks())
+        self._bounds.append(np.concatenate([np.zeros(1, np.int64), np.cumsum(count)]))
+
+    def share(self, number: int) -> pa.Table:
+        """All events of one share, in the order of the source; read from mapped files."""
+        parts = []
+        for place, bounds in enumerate(self._bounds):
+            start, stop = int(bounds[number]), int(bounds[number + 1])
+            if stop > start:
+                with pa.memory_map(str(self._path(place))) as source:
+                    parts.append(pa.ipc.open_file(source).read_all().slice(start, stop - start))
+        if not parts:
+            return pa.table({})
+        # Columns that only some files have are null in the others.
+        return pa.concat_tables(parts, promote_options="default").combine_chunks()
+
+    def _path(self, place: int) -> Path:
+        return self._folder / f"{place:06d}.arrow"
+
+
+def spill_events(raws: tuple[RawTable, ...], items: Items, ledger: Ledger, spill: Spill) -> None:
+    """Checks every event on its own and against the items, and spills what is kept."""
+    for place, raw in enumerate(raws):
+        for batch in checked("events", raw, ledger):
+            kept = known_items("events", raw, batch, items, ledger)
+            kept = _not_before_release(raw, kept, items, ledger)
+            if kept.height:
+                kept = with_places("events", kept, ledger)
+                spill.add(_slim(kept).with_columns(pl.lit(place, pl.UInt32).alias(FILE)))
+
+
+def known_items(table: str, raw: RawTable, batch: pl.DataFrame, items: Items, ledger: Ledger) -> pl.DataFrame:
+    """The batch with ITEM_ROW, without the rows that name a title which is not there."""
+    batch = batch.with_columns(items.rows(batch["item_id"], ledger))
+    unknown = batch[ITEM_ROW].is_null() & batch["item_id"].is_not_null()
+    if not unknown.any():
+        return batch
+    rows = batch.filter(unknown).drop(ITEM_ROW)
+    if ledger.rules.unknown_item is Policy.REJECT_FILE:
+        ledger.refuse(table, Rule.UNKNOWN_ITEM, "item_id", raw, rows)
+    ledger.reject(table, Rule.UNKNOWN_ITEM, "item_id", raw, rows)
+    return batch.filter(~unknown)
+
+
+def known_profiles(raw: RawTable, batch: pl.DataFrame, profile_id: pl.Series, ledger: Ledger) -> pl.DataFrame:
+    """The queries without those of profiles that are not in the profiles table, unless these are added."""
+    unknown = batch["profile_id"].is_not_null() & ~batch["profile_id"].is_in(profile_id.implode())
+    rows = batch.filter(unknown)
+    match ledger.rules.unknown_profile:
+        case Policy.REPAIR:
+            ledger.count("queries", Rule.UNKNOWN_PROFILE, "profile_id", Outcome.REPAIRED, rows.height)
+            return batch
+        case Policy.REJECT_FILE if rows.height:
+            ledger.refuse("queries", Rule.UNKNOWN_PROFILE, "profile_id", raw, rows)
+    ledger.reject("queries", Rule.UNKNOWN_PROFILE, "profile_id", raw, rows)
+    return batch.filter(~unknown)
+
+
+def with_places(table: str, batch: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    """The batch with its countries as ISO 3166-1 codes, and the regions that they name as well.
+
+    A country that is none is null, and counted as repaired.
+    """
+    if "country" not in batch.columns or batch["country"].null_count() == batch.height:
+        return batch
+    spelled = batch["country"].drop_nulls().unique()
+    code = spelled.to_frame().select(
+        code=country_code(pl.col("country")), region=subdivision_code(pl.col("country"))
+    )
+    country = batch["country"].replace_strict(spelled, code["code"], default=None, return_dtype=pl.String)
+    num_lost = country.null_count() - batch["country"].null_count()
+    ledger.count(table, Rule.TYPE, "country", Outcome.REPAIRED, num_lost)
+    if code["region"].null_count() < code.height:
+        region = batch["country"].replace_strict(
+            spelled, code["region"], default=None, return_dtype=pl.String
+        )
+        own = pl.col("region") if "region" in batch.columns else pl.lit(None, pl.String)
+        batch = batch.with_columns(pl.coalesce(own, region).alias("region"))
+    return batch.with_columns(country.alias("country"))
+
+
+def _not_before_release(raw: RawTable, batch: pl.DataFrame, items: Items, ledger: Ledger) -> pl.DataFrame:
+    start = batch["start"].dt.epoch("ms").to_numpy()
+    early = start < items.released_ms[batch[ITEM_ROW].to_numpy()]
+    num_early = int(early.sum())
+    if not num_early:
+        return batch
+    if ledger.rules.time_travel is Policy.WARN:
+        ledger.count("events", Rule.TIME_TRAVEL, "start", Outcome.WARNED, num_early)
+        return batch
+    rows = batch.filter(pl.Series(early)).drop(ITEM_ROW)
+    if ledger.rules.time_travel is Policy.REJECT_FILE:
+        ledger.refuse("events", Rule.TIME_TRAVEL, "start", raw, rows)
+    ledger.reject("events", Rule.TIME_TRAVEL, "start", raw, rows)
+    return batch.filter(pl.Series(~early))
+
+
+def _slim(batch: pl.DataFrame) -> pl.DataFrame:
+    """Only what the second pass needs: the item by its row, and no column without a value."""
+    batch = batch.drop("item_id", TEXT, strict=False)
+    needed = {"profile_id", ITEM_ROW, "start", ROW}
+    return batch.select(
+        name for name in batch.columns if name in needed or batch[name].null_count() < batch.height
+    )

@@ -1,0 +1,234 @@
+"""A source → a folder of canonical tables: checked, in order, with what was rejected and a report."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from towers.data.ingest.arrange import arranged_shares, settle
+from towers.data.ingest.canonical import EventsFile
+from towers.data.ingest.check import Ledger, checked, empty_columns
+from towers.data.ingest.entities import bare, check_any, no_entities, read_entities
+from towers.data.ingest.events import (
+    Items,
+    Spill,
+    known_items,
+    known_profiles,
+    spill_events,
+    with_places,
+)
+from towers.data.ingest.rejected import RejectedRows
+from towers.data.ingest.report import IngestReport, Outcome
+from towers.data.ingest.rules import Policy, RuleSettings, check_rules
+from towers.data.raw import RawSource, RawTable
+from towers.data.schema import ITEMS, PROFILES, QUERIES, SCHEMAS
+from towers.errors import SchemaError
+from towers.folders import replace_folder
+
+log = logging.getLogger(__name__)
+
+REPORT_FILE = "ingest.json"
+"""What became of the rows of the source (`IngestReport`)."""
+REJECTED_FOLDER = "rejected"
+"""One Parquet file per table that lost rows (`REJECTED`)."""
+NUM_EVENTS_FILE = "num_events.npy"
+"""int64 (P,): events of each profile; those of profile p stand behind those of all before it."""
+
+_SHARE_EVENTS = 1_000_000
+_MAX_SHARES = 1024
+
+
+def ingest(source: RawSource, title: str, folder: Path, rules: RuleSettings) -> IngestReport:
+    """Checks a source and writes its tables, replacing the folder as a whole.
+
+    Writes items, profiles, queries and events.parquet (`towers.data.schema`), REPORT_FILE, NUM_EVENTS_FILE
+    and REJECTED_FOLDER. Items are in the order of the source; profiles by a hash of their id, so that a run
+    of them is a sample; events by profile and start, equal starts in the order of the source. Memory is that
+    of the items, the profiles, and a few million events, however many there are.
+
+    Raises SchemaError where a policy refuses a file, nothing is left, or too many rows would be lost;
+    ConfigError on settings out of range. The folder then stays as it was.
+    """
+    check_rules(rules, "rules")
+    began = time.monotonic()
+    reports: list[IngestReport] = []
+    replace_folder(folder, lambda aside: reports.append(_write(source, title, aside, rules, began)))
+    report = reports[0]
+    for name in SCHEMAS:
+        log.info(
+            "ingested table=%s num_read=%d num_written=%d num_rejected=%d num_added=%d",
+            name, report.num_read[name], report.num_written[name],
+            report.num_rejected(name), report.added[name],
+        )  # fmt: skip
+    log.info("ingest finished folder=%s seconds=%.1f", folder, report.seconds)
+    return report
+
+
+def read_report(folder: Path) -> IngestReport:
+    """The report that `ingest` wrote to a folder of tables."""
+    return IngestReport.from_json(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
+
+
+def _write(
+    source: RawSource, title: str, folder: Path, rules: RuleSettings, began: float
+) -> IngestReport:
+    ledger = Ledger(rules, RejectedRows(folder / REJECTED_FOLDER))
+    spill_folder = folder / "spill"
+    spill_folder.mkdir()
+    grows = not source.items or rules.unknown_item is Policy.REPAIR
+    items = Items(read_entities("items", source.items, ledger), grows)
+    profiles = read_entities("profiles", source.profiles, ledger) if source.profiles else None
+    if profiles is not None:
+        profiles = with_places("profiles", profiles, ledger)
+    spill = Spill(spill_folder, _num_shares(source.events))
+    with _progress() as step:
+        step("reading events", None)
+        spill_events(source.events, items, ledger, spill)
+        queries = _read_queries(source.queries, items, profiles, ledger)
+        check_any(items.known, title)
+        written, num_events = _write_events(folder, source, spill, items, profiles, queries, ledger, step)
+    _remove(spill_folder)
+    ledger.rejected.close()
+    for name, count in source.repaired.items():
+        ledger.count("items", name, "", Outcome.REPAIRED, count)
+    report = IngestReport(
+        title=title,
+        num_read={name: ledger.num_read[name] for name in SCHEMAS},
+        num_written=written,
+        added={name: ledger.added[name] for name in SCHEMAS},
+        counts=ledger.counts,
+        seconds=time.monotonic() - began,
+    )
+    _check_losses(report, rules)
+    np.save(folder / NUM_EVENTS_FILE, num_events)
+    (folder / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+    return report
+
+
+def _write_events(
+    folder: Path,
+    source: RawSource,
+    spill: Spill,
+    items: Items,
+    profiles: pl.DataFrame | None,
+    queries: pl.DataFrame,
+    ledger: Ledger,
+    step: Callable[[str, float | None], None],
+) -> tuple[dict[str, int], np.ndarray]:
+    """Writes all four tables; gives the rows of each, and the events of each profile."""
+    ids, num_events = [], []
+    shares = arranged_shares(
+        spill,
+        None if profiles is None else profiles["profile_id"],
+        keep_unknown=ledger.rules.unknown_profile is Policy.REPAIR,
+        num_threads=max(1, min(2, os.cpu_count() or 1)),
+    )
+    with EventsFile(folder / "events.parquet", items.known["item_id"]) as events:
+        for number, arranged in enumerate(shares):
+            step("writing events", number / spill.num_shares)
+            settle(arranged, source.events, ledger)
+            events.write(arranged)
+            ids.append(arranged.profile_id)
+            num_events.append(arranged.num_events)
+    profile_id = pl.concat(ids)
+    counts = np.concatenate(num_events)
+    asking = queries["profile_id"].drop_nulls().unique(maintain_order=True)
+    silent = asking.filter(~asking.is_in(profile_id.implode()))
+    ledger.added["profiles"] += len(silent)
+    profile_id = pl.concat([profile_id, silent])
+    counts = np.concatenate([counts, np.zeros(len(silent), np.int64)])
+    table = _profiles_in_order(profile_id, profiles)
+    for name, frame, schema in (
+        ("items", items.known, ITEMS),
+        ("profiles", table, PROFILES),
+        ("queries", queries, QUERIES),
+    ):
+        pq.write_table(frame.to_arrow().cast(schema), folder / f"{name}.parquet", compression="zstd")
+    rows = {
+        "items": items.known.height,
+        "events": events.num_rows,
+        "profiles": table.height,
+        "queries": queries.height,
+    }
+    return rows, counts
+
+
+def _profiles_in_order(profile_id: pl.Series, profiles: pl.DataFrame | None) -> pl.DataFrame:
+    """The rows of the profiles table in the order of the ids; bare ones where it has none."""
+    if profiles is None:
+        return bare("profiles", profile_id)
+    return profile_id.to_frame().join(profiles, on="profile_id", how="left", maintain_order="left")
+
+
+def _read_queries(
+    raws: tuple[RawTable, ...], items: Items, profiles: pl.DataFrame | None, ledger: Ledger
+) -> pl.DataFrame:
+    """All queries that keep the rules; one of an unknown item or profile is dealt with as an event is."""
+    parts = []
+    for raw in raws:
+        for batch in checked("queries", raw, ledger):
+            kept = known_items("queries", raw, batch, items, ledger) if "item_id" in batch.columns else batch
+            if profiles is not None and "profile_id" in kept.columns:
+                kept = known_profiles(raw, kept, profiles["profile_id"], ledger)
+            parts.append(empty_columns("queries", with_places("queries", kept, ledger)))
+    return pl.concat(parts) if parts else no_entities("queries")
+
+
+def _num_shares(raws: tuple[RawTable, ...]) -> int:
+    """Shares of about _SHARE_EVENTS events, by the size of the files; a guess that only memory depends on."""
+    num_events = sum(_about_num_rows(raw) for raw in raws)
+    return int(np.clip(round(num_events / _SHARE_EVENTS), 1, _MAX_SHARES))
+
+
+def _about_num_rows(raw: RawTable) -> int:
+    if raw.path.suffix == ".parquet" and raw.path.is_file():
+        return int(pq.ParquetFile(raw.path).metadata.num_rows)
+    if raw.path.is_file():
+        return raw.path.stat().st_size // (8 if raw.path.suffix == ".gz" else 32)
+    num_rows: int = raw.frame.select(pl.len()).collect(engine="streaming").item()
+    return num_rows
+
+
+def _check_losses(report: IngestReport, rules: RuleSettings) -> None:
+    for name, num_read in report.num_read.items():
+        lost = report.num_rejected(name)
+        if num_read and lost / num_read > rules.max_rejected_share:
+            worst = max(
+                (c for c in report.counts if c.table == name and c.outcome is Outcome.REJECTED),
+                key=lambda c: c.num_rows,
+            )
+            raise SchemaError(
+                f"{report.title}: {lost} of {num_read} {name} would be rejected, most ({worst.num_rows}) by "
+                f"{worst.rule} of {worst.column or 'the record'}, first at {worst.example}; expected at most "
+                f"rules.max_rejected_share={rules.max_rejected_share:g}: are columns and units right?"
+            )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float | None], None]]:
+    """A function that shows what is being done and the share done so far, None where nobody knows."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("ingest", total=None)
+
+        def step(doing: str, share: float | None) -> None:
+            total = None if share is None else 1.0
+            bar.update(task, description=doing, total=total, completed=share or 0.0)
+
+        yield step
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()

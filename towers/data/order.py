@@ -1,0 +1,26 @@
+"""Stable orders of rows by several whole-number keys, in linear time."""
+
+import numpy as np
+from jaxtyping import Int64
+
+
+def stable_order(*keys: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """The order of rows by the first key, then the second …, equal rows as they stand.
+
+    keys: whole numbers. Radix sort by digits of 16 bits, least first: NumPy sorts those in linear time, and
+    digits that all rows share cost nothing.
+    """
+    order: np.ndarray | None = None
+    for key in reversed(keys):
+        low = key.min() if len(key) else 0
+        rest = (key - low).astype(np.uint64)
+        high = int(rest.max()) if len(rest) else 0
+        shift = 0
+        while high >> shift:
+            digit = ((rest >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.uint16)
+            if order is None:
+                order = np.argsort(digit, kind="stable")
+            else:
+                order = order[np.argsort(digit[order], kind="stable")]
+            shift += 16
+    return np.arange(len(keys[0])) if order is None else order

@@ -1,0 +1,110 @@
+"""Several events of one profile and title: the first stays in its place, the others make it weigh more."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int64
+
+from towers.data.histories import Histories
+from towers.data.order import stable_order
+from towers.data.signals.preference import amount_of, weight_of
+from towers.errors import QueryError
+
+# Events of whole profiles looked at together: bounds the memory beside the histories themselves.
+_BLOCK = 1 << 20
+
+
+def first_and_repeats(history: Histories) -> tuple[Histories, Histories]:
+    """The first event of every profile and title, and all later ones; both of the same profiles, in order."""
+    is_first = np.zeros(history.num_events, dtype=bool)
+    for start, stop in _profile_blocks(history.offset):
+        begin, end = int(history.offset[start]), int(history.offset[stop])
+        profile = np.repeat(np.arange(stop - start), np.diff(history.offset[start : stop + 1]))
+        item = history.item_row[begin:end]
+        order = stable_order(profile, item)
+        new = np.ones(len(order), bool)
+        new[1:] = (np.diff(item[order]) != 0) | (np.diff(profile[order]) != 0)
+        is_first[begin:end][order[new]] = True
+    return _only(history, is_first), _only(history, ~is_first)
+
+
+def with_rewatches(
+    first: Histories, repeats: Histories, before_seconds: Int64[np.ndarray, " P"]
+) -> Histories:
+    """`first` with the weight of each event raised by the repeats of its title before a moment.
+
+    first, repeats: of the same P profiles; `first` names each title of a profile once. before_seconds: the
+    moment per profile, Unix seconds; a repeat at or after it is the future, and does not count. A repeat of
+    a title that `first` does not have does not count either.
+
+    weight' = weight_of( amount_of(weight) + Σ amount_of(weight of repeat) ), by `preference`: what several
+    plays amount to adds up, then weighs by its logarithm.
+    """
+    if len(first) != len(repeats) or len(first) != len(before_seconds):
+        raise QueryError(
+            f"rewatches: {len(first)} histories, {len(repeats)} of repeats and {len(before_seconds)} "
+            "moments; expected one of each per profile"
+        )
+    weight = first.weight.copy()
+    for start, stop in _profile_blocks(first.offset + repeats.offset):
+        _raise_weights(weight, first, repeats, before_seconds, start, stop)
+    return Histories(first.offset, first.item_row, first.time_seconds, first.minutes, weight)
+
+
+def _raise_weights(
+    weight: np.ndarray,
+    first: Histories,
+    repeats: Histories,
+    before_seconds: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """Raises the weights of the profiles start:stop, in place."""
+    again = slice(int(repeats.offset[start]), int(repeats.offset[stop]))
+    moment = np.repeat(before_seconds[start:stop], np.diff(repeats.offset[start : stop + 1]))
+    counts = np.flatnonzero(repeats.time_seconds[again] < moment)
+    begin, end = int(first.offset[start]), int(first.offset[stop])
+    if len(counts) == 0 or begin == end:
+        return
+    width = 1 + max(_last_row(first, start, stop), _last_row(repeats, start, stop))
+    known, asked = _pairs(first, start, stop, width), _pairs(repeats, start, stop, width)[counts]
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)
+    found = known[order[place]] == asked
+    event, repeat = order[place][found], counts[found]
+    added = np.bincount(event, amount_of(repeats.weight[again][repeat].astype(np.float64)), end - begin)
+    raised = begin + np.flatnonzero(added)
+    weight[raised] = weight_of(amount_of(weight[raised].astype(np.float64)) + added[raised - begin])
+
+
+def _profile_blocks(offset: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of profiles of about _BLOCK events together, one profile at the least."""
+    start, last = 0, len(offset) - 1
+    while start < last:
+        within = int(np.searchsorted(offset, offset[start] + _BLOCK, side="right")) - 1
+        stop = min(last, max(start + 1, within))
+        yield start, stop
+        start = stop
+
+
+def _last_row(history: Histories, start: int, stop: int) -> int:
+    return int(history.item_row[history.offset[start] : history.offset[stop]].max(initial=0))
+
+
+def _pairs(history: Histories, start: int, stop: int, width: int | None = None) -> Int64[np.ndarray, " n"]:
+    """One integer per event of the profiles start:stop that tells its profile and title."""
+    width = width or _last_row(history, start, stop) + 1
+    profile = np.repeat(np.arange(stop - start), np.diff(history.offset[start : stop + 1]))
+    pairs: np.ndarray = profile * width + history.item_row[history.offset[start] : history.offset[stop]]
+    return pairs
+
+
+def _only(history: Histories, kept: np.ndarray) -> Histories:
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+    return Histories(
+        before[history.offset],
+        history.item_row[kept],
+        history.time_seconds[kept],
+        history.minutes[kept],
+        history.weight[kept],
+    )

@@ -1,0 +1,27 @@
+"""How the columns of a log become signals: every knob in one place."""
+
+from dataclasses import dataclass
+
+from towers.settings import bounded
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSettings:
+    """What counts as a preference, and what belongs together.
+
+    weights: whether events weigh by how much was watched; false: every event that is kept weighs 1.
+    stars: whether a profile's own rating weighs an event of which nothing else is known.
+    min_minutes, min_completion: a play that reaches neither is an accident, and left out; with 0 that bound
+    is off. See `preference.preference_weight`.
+    episodes_to_series: whether an event of an episode counts for its series.
+    session_gap_minutes: of no watching, after which a new session begins.
+    query_window_minutes: how long after a search a play is still its answer.
+    """
+
+    weights: bool = True
+    stars: bool = True
+    min_minutes: float = bounded(5.0, ge=0.0)
+    min_completion: float = bounded(0.1, ge=0.0, le=1.0)
+    episodes_to_series: bool = True
+    session_gap_minutes: float = bounded(30.0, gt=0.0)
+    query_window_minutes: float = bounded(30.0, gt=0.0)
