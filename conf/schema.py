@@ -9,8 +9,18 @@ from conf.structured import register
 from retrieval.index.spec import IndexSpec
 from retrieval.release.gates import GateSettings
 from towers.data.batches import LoaderSettings
+from towers.data.ingest.rules import RuleSettings
+from towers.data.signals.settings import SignalSettings
+from towers.data.sources.catalogues import CatalogueSettings
+from towers.data.sources.kion import KionSettings
+from towers.data.sources.kuairand import KuaiRandSettings
+from towers.data.sources.kuairec import KuaiRecSettings
 from towers.data.sources.movielens import MovieLensSettings
+from towers.data.sources.movietweetings import MovieTweetingsSettings
+from towers.data.sources.read import SourceSettings
+from towers.data.sources.sequences import SequenceSettings
 from towers.data.sources.simulated import SimulatedSettings
+from towers.data.sources.tables import TablesSettings
 from towers.data.split import SplitSettings
 from towers.errors import ConfigError
 from towers.ladder.simple import SimpleSettings
@@ -33,11 +43,15 @@ class Stage(StrEnum):
 class PipelineSettings:
     """From raw logs to a release: what train.py and build_index.py, and later rebuild jobs, share.
 
+    reuse_tables: learn from the tables that ingest.py wrote, without reading the source again.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
     """
 
-    data: SimulatedSettings | MovieLensSettings
+    data: SourceSettings
     stage: Stage = Stage.ZERO_TO_ONE
+    reuse_tables: bool = False
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    signals: SignalSettings = field(default_factory=SignalSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
@@ -52,10 +66,29 @@ class PipelineSettings:
         """The part that decides what the towers learn."""
         return FitSettings(self.model, self.objective, self.loader, self.trainer, self.seed)
 
-    def context(self) -> Mapping[str, Any]:
-        """Everything but the folder, as plain values: how an export came about."""
+    def context(self, title: str) -> Mapping[str, Any]:
+        """Everything but the folder, as plain values: how an export came about.
+
+        title: of the data that was learned from, as ingest named it.
+        """
         kept = {name: value for name, value in asdict(self).items() if name != "artifacts"}
-        return {"title": self.data.title, **kept}
+        return {"title": title, **kept}
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """What ingest.py reads, and what it does with it.
+
+    signals: what the training store is made under; train.py makes another where it is told others.
+    card: whether a data card is written beside the tables.
+    artifacts: its folder `tables` is replaced as a whole.
+    """
+
+    data: SourceSettings
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    signals: SignalSettings = field(default_factory=SignalSettings)
+    card: bool = True
+    artifacts: str = "artifacts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +125,15 @@ class RecommendSettings:
 
 # The names that the entry configs and the options of the data group extend.
 register("pipeline_settings", PipelineSettings)
+register("ingest_settings", IngestSettings)
 register("evaluate_settings", EvaluateSettings)
 register("recommend_settings", RecommendSettings)
 register("simulated_settings", SimulatedSettings, group="data")
 register("movielens_settings", MovieLensSettings, group="data")
+register("movietweetings_settings", MovieTweetingsSettings, group="data")
+register("kion_settings", KionSettings, group="data")
+register("kuairand_settings", KuaiRandSettings, group="data")
+register("kuairec_settings", KuaiRecSettings, group="data")
+register("sequences_settings", SequenceSettings, group="data")
+register("catalogues_settings", CatalogueSettings, group="data")
+register("tables_settings", TablesSettings, group="data")

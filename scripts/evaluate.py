@@ -9,8 +9,8 @@ from conf.compose import run
 from conf.schema import EvaluateSettings
 from retrieval.provenance import check_provenance
 from retrieval.retriever import Retriever
-from towers.data.dataset import dataset_from_tables
-from towers.data.schema import read_tables
+from towers.data.dataset import read_dataset
+from towers.data.signals.settings import signals_of
 from towers.data.split import split
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.report import Protocol, Report, best_of, render, to_json
@@ -22,8 +22,9 @@ def evaluate_release(settings: EvaluateSettings) -> None:
     """Judges the current release on the test questions of its own split; writes artifacts/evaluation.json."""
     folder = Path(settings.artifacts)
     retriever = Retriever.open(folder / "releases")
-    dataset = dataset_from_tables(read_tables(folder / "tables"))
-    context, num_items = retriever.context, len(dataset.catalogue)
+    context = retriever.context
+    dataset = read_dataset(folder / "tables", signals_of(context))
+    num_items = len(dataset.catalogue)
     parts = split(dataset, split_of(context))
     check_provenance(retriever, dataset, parts.train)
     simple = fit_simple_rungs(parts.train, num_items, settings.simple)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from conf.compose import run
 from conf.schema import PipelineSettings
-from towers.data.dataset import dataset_from_tables
-from towers.data.schema import write_tables
+from towers.data.dataset import read_dataset
+from towers.data.ingest.ingest import ingest, read_report
 from towers.data.sources.read import read_source
 from towers.data.split import split
 from towers.training.export import export, first_process_only
@@ -15,12 +15,14 @@ from towers.training.fit import fit_towers
 def train(settings: PipelineSettings) -> None:
     """Ingests the logs, splits them by time, fits the towers on the train part and exports the best epoch."""
     folder = Path(settings.artifacts)
-    tables = read_source(settings.data)
-    dataset = dataset_from_tables(tables)
+    tables = folder / "tables"
+    if not settings.reuse_tables:
+        first_process_only(ingest)(read_source(settings.data), settings.data.title, tables, settings.rules)
+    dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
     towers = fit_towers(dataset, parts, settings.fit(), folder / "checkpoints")
-    first_process_only(write_tables)(tables, folder / "tables")
-    export(towers, dataset, parts, folder / "model", context=settings.context())
+    context = settings.context(read_report(tables).title)
+    export(towers, dataset, parts, folder / "model", context=context)
 
 
 if __name__ == "__main__":

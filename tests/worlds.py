@@ -1,15 +1,28 @@
 """Worlds with a known answer, for tests: tastes in blocks, and small logs written by hand."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from towers.data.ingest.ingest import ingest
+from towers.data.ingest.rules import RuleSettings
+from towers.data.raw import raw_from_tables
 from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, TIME, Tables, table
+from towers.data.signals.settings import SignalSettings
 
+SIGNALS = asdict(SignalSettings())
+"""The default signals as the settings of a training hold them."""
 DAY_SECONDS = 24 * 60 * 60
 START_SECONDS = 1_700_000_000
 """When the logs of these worlds begin, in Unix seconds."""
+
+
+def write_tables(tables: Tables, folder: Path) -> None:
+    """Ingests tables in memory into a folder, as scripts/train.py does."""
+    ingest(raw_from_tables(tables), "a world", folder, RuleSettings())
 
 
 def block_world(

@@ -24,8 +24,8 @@ from retrieval.release.gates import Candidate, GateSettings, check_gates
 from retrieval.release.manifest import Description, GateResult
 from retrieval.release.read import read_parts
 from retrieval.release.store import ReleaseInfo, publish
-from towers.data.dataset import Dataset, dataset_from_tables
-from towers.data.schema import read_tables
+from towers.data.dataset import Dataset, read_dataset
+from towers.data.signals.settings import signals_of
 from towers.errors import MissingDataError
 from towers.exported import VECTORS_FILE, read_context
 from towers.recommender import Queries
@@ -50,9 +50,9 @@ def build_release(
     ReleaseError where publishing does; then the current release stays what it was.
     """
     check_ranges(gates, "gates")
-    dataset = dataset_from_tables(read_tables(tables_dir))
-    vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
     context = read_context(model_dir)
+    dataset = read_dataset(tables_dir, signals_of(context))
+    vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
     log.info("export read num_items=%d dimension=%d", *vectors.shape)
 
     def write(folder: Path) -> Description:

@@ -14,10 +14,11 @@ from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from retrieval.retriever import Retriever
+from tests.worlds import SIGNALS, write_tables
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.features import fit_features
 from towers.data.histories import Histories
-from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table, write_tables
+from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table
 from towers.data.split import SplitSettings, split
 from towers.evaluation.exact import ExactRecommender
 from towers.ladder.heuristics import PopularSettings, fit_popular
@@ -141,7 +142,13 @@ def _served(kind: IndexKind) -> Callable[[World, Path], Recommender]:
     def make(world: World, folder: Path) -> Recommender:
         write_tables(world.tables, folder / "tables")
         parts = split(world.dataset, SplitSettings())
-        export(_new_towers(world), world.dataset, parts, folder / "model", context={"title": "contract"})
+        export(
+            _new_towers(world),
+            world.dataset,
+            parts,
+            folder / "model",
+            context={"title": "contract", "signals": SIGNALS},
+        )
         build_release(
             folder / "model", folder / "tables", folder / "releases", IndexSpec(kind), GateSettings(k=10)
         )

@@ -13,10 +13,10 @@ from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from retrieval.retriever import Retriever
 from scripts.evaluate import evaluate_release
-from tests.worlds import block_world
+from tests.worlds import SIGNALS, block_world, write_tables
 from towers.data.dataset import dataset_from_tables
 from towers.data.features import fit_features
-from towers.data.schema import Tables, write_tables
+from towers.data.schema import Tables
 from towers.data.split import SplitKind, SplitSettings, split
 from towers.errors import ReleaseError
 from towers.nets.two_tower import ModelSettings, TwoTower
@@ -32,7 +32,11 @@ def train(tables: Tables, folder: Path, title: str, kind: SplitKind = SplitKind.
     torch.manual_seed(0)
     towers = TwoTower(ModelSettings(dim=16), fit_features(dataset.items, parts.seen, dataset.country))
     write_tables(tables, folder / "tables")
-    context = {"title": title, "split": {"kind": kind.value, "test_share": 0.1, "validation_share": 0.1}}
+    context = {
+        "title": title,
+        "split": {"kind": kind.value, "test_share": 0.1, "validation_share": 0.1},
+        "signals": SIGNALS,
+    }
     export(towers, dataset, parts, folder / "model", context=context)
 
 

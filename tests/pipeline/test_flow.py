@@ -11,10 +11,9 @@ from retrieval import Retriever
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
-from tests.worlds import block_of, block_world
+from tests.worlds import SIGNALS, block_of, block_world, write_tables
 from towers.data.batches import LoaderSettings
 from towers.data.dataset import Dataset, dataset_from_tables
-from towers.data.schema import write_tables
 from towers.data.split import Split, SplitSettings, split
 from towers.errors import UnknownIdError
 from towers.evaluation.evaluate import evaluate
@@ -45,7 +44,7 @@ class Service:
         self.folder = folder
         write_tables(tables, folder / "tables")
         towers = fit_towers(self.dataset, self.split, SETTINGS, folder / "checkpoints")
-        context = {"title": "blocks", "split": asdict(SplitSettings())}
+        context = {"title": "blocks", "split": asdict(SplitSettings()), "signals": SIGNALS}
         export(towers, self.dataset, self.split, folder / "model", context=context)
         for kind in (IndexKind.FLAT, IndexKind.HNSW):
             build_release(

@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.worlds import block_world
+from tests.worlds import SIGNALS, block_world, write_tables
 from towers.data.dataset import dataset_from_tables
 from towers.data.features import fit_features
-from towers.data.schema import write_tables
 from towers.data.split import SplitSettings, split
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.training.export import export
 
-CONTEXT = {"split": {"kind": "leave_one_out"}, "seed": 0}
+CONTEXT = {"split": {"kind": "leave_one_out"}, "signals": SIGNALS, "seed": 0}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from towers.data.histories import Histories
 from towers.data.order import stable_order
-from towers.data.schema import Tables, read_table, validate
+from towers.data.schema import Tables, read_table, validate, validate_table
 from towers.data.signals.apply import Events, titles_of, watched
 from towers.data.signals.settings import SignalSettings
 from towers.data.store import open_store
@@ -47,6 +47,8 @@ def read_dataset(folder: Path, signals: SignalSettings) -> Dataset:
     Raises MissingDataError where a table is not there, SchemaError where one is damaged.
     """
     items, profiles = (read_table(folder, name) for name in ("items", "profiles"))
+    validate_table("items", items, str(folder))
+    validate_table("profiles", profiles, str(folder))
     store = open_store(folder, items, signals)
     return _dataset(items, profiles, store.history, store.repeats)
 

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from towers.errors import MissingDataError, SchemaError
-from towers.folders import replace_folder
 
 _STRINGS = pa.list_(pa.string())
 TIME = pa.timestamp("ms", tz="UTC")
@@ -90,6 +89,11 @@ QUERIES = pa.schema(
 )
 """One row per search."""
 
+_KEYS = {"items": "item_id", "profiles": "profile_id"}
+
+NUM_EVENTS_FILE = "num_events.npy"
+"""Beside tables that were ingested: int64 (P,), the events of each profile, whose rows stand together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -147,30 +151,24 @@ def _as_array(column: object, field: pa.Field) -> pa.Array | pa.ChunkedArray:
 
 def validate(tables: Tables, where: str = "tables") -> None:
     """Raises SchemaError naming the table, the column, the count and the expectation of the first fault."""
-    for name, schema in SCHEMAS.items():
-        _validate_schema(getattr(tables, name), schema, f"{where}: {name}")
-    _no_repeats(tables.items, "item_id", f"{where}: items")
-    _no_repeats(tables.profiles, "profile_id", f"{where}: profiles")
-    for name, columns in RANGES.items():
-        for column, (low, high) in columns.items():
-            _in_range(getattr(tables, name), column, low, high, f"{where}: {name}")
+    for name in SCHEMAS:
+        validate_table(name, getattr(tables, name), where)
     for source in ("events", "queries"):
         _refers(getattr(tables, source), "item_id", tables.items, f"{where}: {source}", "items")
         _refers(getattr(tables, source), "profile_id", tables.profiles, f"{where}: {source}", "profiles")
 
 
-def write_tables(tables: Tables, folder: Path) -> None:
-    """Writes items, events, profiles and queries.parquet, replacing the folder as a whole."""
-
-    def write(aside: Path) -> None:
-        for name in SCHEMAS:
-            pq.write_table(getattr(tables, name), aside / f"{name}.parquet", compression="zstd")
-
-    replace_folder(folder, write)
+def validate_table(name: str, found: pa.Table, where: str = "tables") -> None:
+    """As `validate`, of one table alone: its schema, its ids and its ranges."""
+    _validate_schema(found, SCHEMAS[name], f"{where}: {name}")
+    if name in _KEYS:
+        _no_repeats(found, _KEYS[name], f"{where}: {name}")
+    for column, (low, high) in RANGES[name].items():
+        _in_range(found, column, low, high, f"{where}: {name}")
 
 
 def read_tables(folder: Path) -> Tables:
-    """Reads back and validates what `write_tables` wrote.
+    """Reads back and validates what ingest wrote.
 
     Raises MissingDataError where a file is not there, SchemaError where one is damaged or breaks its schema.
     """

@@ -148,5 +148,5 @@ def _held_out(dataset: Dataset, start: np.ndarray, stop: np.ndarray) -> HeldOut:
         time_seconds=targets.time_seconds[targets.offset[:-1]],
         country=dataset.country[profile_row],
         target_offset=targets.offset,
-        target_row=targets.item_row,
+        target_row=targets.item_row.astype(np.int64),
     )

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.lib import format as npy_format
 
+from towers.data.ahead import computed_ahead
 from towers.data.histories import Histories
-from towers.data.ingest.ingest import NUM_EVENTS_FILE
-from towers.data.schema import EVENTS
+from towers.data.schema import EVENTS, NUM_EVENTS_FILE
 from towers.data.signals.apply import Events, titles_of, watched
 from towers.data.signals.settings import SignalSettings
 from towers.errors import MissingDataError, SchemaError
@@ -63,15 +64,12 @@ def _build(
     tables: Path, items: pa.Table, settings: SignalSettings, folder: Path, description: dict[str, object]
 ) -> None:
     titles = titles_of(items, settings)
-    history, repeats = _Growing(folder / _HISTORY), _Growing(folder / _REPEATS)
     num_accidents = 0
-    for events in _blocks(tables, items):
-        found = watched(events, titles, settings)
-        history.add(found.history)
-        repeats.add(found.repeats)
-        num_accidents += found.num_accidents
-    history.close()
-    repeats.close()
+    with _Growing(folder / _HISTORY) as history, _Growing(folder / _REPEATS) as repeats:
+        for found in computed_ahead(lambda events: watched(events, titles, settings), _blocks(tables, items)):
+            history.add(found.history)
+            repeats.add(found.repeats)
+            num_accidents += found.num_accidents
     (folder / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
     log.info(
         "stored histories num_profiles=%d num_events=%d num_repeats=%d num_accidents=%d",
@@ -162,8 +160,12 @@ class _Growing:
         self.num_profiles += len(block)
         self.num_events += block.num_events
 
-    def close(self) -> None:
-        """Writes down how long the columns have become."""
+    def __enter__(self) -> "_Growing":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for column in (self._offset, *self._columns.values()):
             column.close()
 

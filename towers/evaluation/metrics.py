@@ -7,7 +7,7 @@ KDD 2020, doi:10.1145/3394486.3403226). Ranks count from 1.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int, Int64
 
 from towers.errors import QueryError
 from towers.recommender import PAD
@@ -90,7 +90,7 @@ def coverage(item_row: Int64[np.ndarray, "Q K"], k: int, *, num_items: int) -> f
 
 
 def in_ragged(
-    rows: Int64[np.ndarray, "Q K"], offset: Int64[np.ndarray, " Q1"], values: Int64[np.ndarray, " V"]
+    rows: Int64[np.ndarray, "Q K"], offset: Int64[np.ndarray, " Q1"], values: Int[np.ndarray, " V"]
 ) -> Bool[np.ndarray, "Q K"]:
     """Whether each row stands among its own query's values[offset[q]:offset[q+1]]; never where it is < 0."""
     if rows.size == 0 or len(values) == 0:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
 from towers.data.histories import Histories
 from towers.recommender import PAD, Queries, Rankings, check_history, check_k
@@ -38,7 +38,7 @@ class Popular:
 
     order: Int64[np.ndarray, " N"]
     num_watches: Int64[np.ndarray, " N"]
-    item_row: Int64[np.ndarray, " E"]
+    item_row: Int[np.ndarray, " E"]
     time_seconds: Int64[np.ndarray, " E"]
     days: float | None
 

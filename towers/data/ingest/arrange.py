@@ -1,7 +1,6 @@
 """Spilled events → one share of profiles at a time in the order of the tables: by profile, then by start."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
+from towers.data.ahead import computed_ahead
 from towers.data.ingest.check import Ledger
 from towers.data.ingest.events import FILE, ITEM_ROW, Spill, share_of
 from towers.data.ingest.report import Outcome, Rule
 from towers.data.ingest.rules import Policy
 from towers.data.order import stable_order
 from towers.data.raw import ROW, RawTable
-
-_AHEAD = 2
-"""Shares arranged at a time, beside the one that is written: bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +36,15 @@ class Arranged:
     repeated: pa.Table
 
 
-def arranged_shares(
-    spill: Spill, profile_id: pl.Series | None, *, keep_unknown: bool, num_threads: int
-) -> Iterator[Arranged]:
-    """Every share in order, arranged by `num_threads` threads ahead of the caller.
+def arranged_shares(spill: Spill, profile_id: pl.Series | None, *, keep_unknown: bool) -> Iterator[Arranged]:
+    """Every share in order, the next ones arranged ahead of the caller.
 
     profile_id: those of the profiles table, None where the source has none.
     """
     known = _by_share(profile_id, spill.num_shares)
-    with ThreadPoolExecutor(num_threads) as pool:
-        waiting: list[Future[Arranged]] = []
-        for number in range(spill.num_shares):
-            waiting.append(pool.submit(_arranged, spill, number, known[number], keep_unknown))
-            if len(waiting) > _AHEAD:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    return computed_ahead(
+        lambda number: _arranged(spill, number, known[number], keep_unknown), range(spill.num_shares)
+    )
 
 
 def settle(arranged: Arranged, raws: tuple[RawTable, ...], ledger: Ledger) -> None:
@@ -92,7 +82,9 @@ def _arranged(spill: Spill, number: int, known: pa.Array | None, keep_unknown: b
     events = spill.share(number)
     if events.num_rows == 0:
         ids = pl.Series("profile_id", [], pl.String) if known is None else _series(known)
-        return Arranged(ids, 0 if known is None else len(ids), np.zeros(len(ids), np.int64), events, None, events)
+        return Arranged(
+            ids, 0 if known is None else len(ids), np.zeros(len(ids), np.int64), events, None, events
+        )
     coded = pc.dictionary_encode(events["profile_id"].combine_chunks())
     events = events.drop_columns("profile_id")
     code = coded.indices.to_numpy()

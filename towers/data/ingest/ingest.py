@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from towers.data.ingest.rejected import RejectedRows
 from towers.data.ingest.report import IngestReport, Outcome
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
 from towers.data.raw import RawSource, RawTable
-from towers.data.schema import ITEMS, PROFILES, QUERIES, SCHEMAS
+from towers.data.schema import ITEMS, NUM_EVENTS_FILE, PROFILES, QUERIES, SCHEMAS
 from towers.errors import SchemaError
 from towers.folders import replace_folder
 
@@ -40,8 +39,6 @@ REPORT_FILE = "ingest.json"
 """What became of the rows of the source (`IngestReport`)."""
 REJECTED_FOLDER = "rejected"
 """One Parquet file per table that lost rows (`REJECTED`)."""
-NUM_EVENTS_FILE = "num_events.npy"
-"""int64 (P,): events of each profile; those of profile p stand behind those of all before it."""
 
 _SHARE_EVENTS = 1_000_000
 _MAX_SHARES = 1024
@@ -78,10 +75,16 @@ def read_report(folder: Path) -> IngestReport:
     return IngestReport.from_json(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
 
 
-def _write(
-    source: RawSource, title: str, folder: Path, rules: RuleSettings, began: float
-) -> IngestReport:
-    ledger = Ledger(rules, RejectedRows(folder / REJECTED_FOLDER))
+def _write(source: RawSource, title: str, folder: Path, rules: RuleSettings, began: float) -> IngestReport:
+    with RejectedRows(folder / REJECTED_FOLDER) as rejected:
+        report = _written(source, title, folder, Ledger(rules, rejected), began)
+    _check_losses(report, rules)
+    (folder / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+    return report
+
+
+def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began: float) -> IngestReport:
+    rules = ledger.rules
     spill_folder = folder / "spill"
     spill_folder.mkdir()
     grows = not source.items or rules.unknown_item is Policy.REPAIR
@@ -97,10 +100,10 @@ def _write(
         check_any(items.known, title)
         written, num_events = _write_events(folder, source, spill, items, profiles, queries, ledger, step)
     _remove(spill_folder)
-    ledger.rejected.close()
     for name, count in source.repaired.items():
         ledger.count("items", name, "", Outcome.REPAIRED, count)
-    report = IngestReport(
+    np.save(folder / NUM_EVENTS_FILE, num_events)
+    return IngestReport(
         title=title,
         num_read={name: ledger.num_read[name] for name in SCHEMAS},
         num_written=written,
@@ -108,10 +111,6 @@ def _write(
         counts=ledger.counts,
         seconds=time.monotonic() - began,
     )
-    _check_losses(report, rules)
-    np.save(folder / NUM_EVENTS_FILE, num_events)
-    (folder / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
-    return report
 
 
 def _write_events(
@@ -130,7 +129,6 @@ def _write_events(
         spill,
         None if profiles is None else profiles["profile_id"],
         keep_unknown=ledger.rules.unknown_profile is Policy.REPAIR,
-        num_threads=max(1, min(2, os.cpu_count() or 1)),
     )
     with EventsFile(folder / "events.parquet", items.known["item_id"]) as events:
         for number, arranged in enumerate(shares):

@@ -1,6 +1,7 @@
 """Rejected rows: what was left out, why, and where it stands in the source."""
 
 from pathlib import Path
+from types import TracebackType
 
 import polars as pl
 import pyarrow as pa
@@ -38,7 +39,11 @@ class RejectedRows:
         named = rows.with_columns(pl.lit(str(path)).alias("file")).select(REJECTED.names)
         self._writers[table].write_table(named.to_arrow().cast(REJECTED))
 
-    def close(self) -> None:
-        """Finishes the files."""
+    def __enter__(self) -> "RejectedRows":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for writer in self._writers.values():
             writer.close()

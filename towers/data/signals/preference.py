@@ -75,7 +75,7 @@ def _weigh(
     stars: np.ndarray | None,
 ) -> np.ndarray:
     num_plays = np.float32(1.0) if plays is None else np.maximum(plays, 1).astype(np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         watched = minutes / np.where(duration > 0.0, duration, np.float32(np.nan))
     share = watched
     if completion is not None:

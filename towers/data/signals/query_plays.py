@@ -7,6 +7,7 @@ from towers.data.schema import QUERIES
 from towers.errors import ConfigError
 
 _ROW = "query_row"
+_WHO = "query_profile"
 
 
 def with_plays(queries: pa.Table, events: pa.Table, window_minutes: float = 30.0) -> pa.Table:
@@ -39,19 +40,20 @@ def played_after(
         next_time=pl.col("time").shift(-1).over("profile_id"),
         open=pl.col("item_id").is_null(),
     ).filter("open")
-    # Events of profiles that never searched, most of a log, are gone before anything is sorted.
-    plays = (
-        events.select("profile_id", "start", "item_id")
-        .join(asked.select("profile_id").unique(), on="profile_id", how="semi", maintain_order="left")
-        .sort("profile_id", "start", maintain_order=True)
-        .unique(["profile_id", "start"], keep="first", maintain_order=True)
+    # Events of profiles that never searched, most of a log, are gone before anything is sorted, and a small
+    # number stands for an id wherever rows are compared.
+    who = asked.select("profile_id").unique(maintain_order=True).with_row_index(_WHO)
+    plays = events.select("profile_id", "start", played="item_id").join(
+        who, on="profile_id", maintain_order="left"
     )
     answered = (
-        asked.join_asof(
-            plays.rename({"item_id": "played"}),
+        asked.join(who, on="profile_id")
+        .sort("time")
+        .join_asof(
+            plays.sort("start", maintain_order=True),
             left_on="time",
             right_on="start",
-            by="profile_id",
+            by=_WHO,
             strategy="forward",
             tolerance=f"{round(window_minutes * 60_000)}ms",
             coalesce=False,

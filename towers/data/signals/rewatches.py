@@ -18,13 +18,9 @@ def first_and_repeats(history: Histories) -> tuple[Histories, Histories]:
     """The first event of every profile and title, and all later ones; both of the same profiles, in order."""
     is_first = np.zeros(history.num_events, dtype=bool)
     for start, stop in _profile_blocks(history.offset):
-        begin, end = int(history.offset[start]), int(history.offset[stop])
-        profile = np.repeat(np.arange(stop - start), np.diff(history.offset[start : stop + 1]))
-        item = history.item_row[begin:end]
-        order = stable_order(profile, item)
-        new = np.ones(len(order), bool)
-        new[1:] = (np.diff(item[order]) != 0) | (np.diff(profile[order]) != 0)
-        is_first[begin:end][order[new]] = True
+        pairs = _pairs(history, start, stop, 1 + _last_row(history, start, stop))
+        order = stable_order(pairs)
+        is_first[int(history.offset[start]) + order[_changes(pairs[order])]] = True
     return _only(history, is_first), _only(history, ~is_first)
 
 
@@ -63,18 +59,28 @@ def _raise_weights(
     again = slice(int(repeats.offset[start]), int(repeats.offset[stop]))
     moment = np.repeat(before_seconds[start:stop], np.diff(repeats.offset[start : stop + 1]))
     counts = np.flatnonzero(repeats.time_seconds[again] < moment)
-    begin, end = int(first.offset[start]), int(first.offset[stop])
-    if len(counts) == 0 or begin == end:
+    if len(counts) == 0:
         return
     width = 1 + max(_last_row(first, start, stop), _last_row(repeats, start, stop))
     known, asked = _pairs(first, start, stop, width), _pairs(repeats, start, stop, width)[counts]
-    order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known, asked, sorter=order), len(known) - 1)
-    found = known[order[place]] == asked
-    event, repeat = order[place][found], counts[found]
-    added = np.bincount(event, amount_of(repeats.weight[again][repeat].astype(np.float64)), end - begin)
-    raised = begin + np.flatnonzero(added)
-    weight[raised] = weight_of(amount_of(weight[raised].astype(np.float64)) + added[raised - begin])
+    # One stable order brings each pair together, its first event before its repeats.
+    pairs = np.concatenate([known, asked])
+    order = stable_order(pairs)
+    opens = _changes(pairs[order])
+    amount = np.zeros(len(pairs))
+    amount[len(known) :] = amount_of(repeats.weight[again][counts].astype(np.float64))
+    added = np.bincount(np.cumsum(opens) - 1, amount[order])
+    leader = order[opens]
+    raised = (leader < len(known)) & (added > 0.0)
+    event = int(first.offset[start]) + leader[raised]
+    weight[event] = weight_of(amount_of(weight[event].astype(np.float64)) + added[raised])
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Whether each value differs from the one before it."""
+    changes = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return changes
 
 
 def _profile_blocks(offset: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -91,9 +97,8 @@ def _last_row(history: Histories, start: int, stop: int) -> int:
     return int(history.item_row[history.offset[start] : history.offset[stop]].max(initial=0))
 
 
-def _pairs(history: Histories, start: int, stop: int, width: int | None = None) -> Int64[np.ndarray, " n"]:
+def _pairs(history: Histories, start: int, stop: int, width: int) -> Int64[np.ndarray, " n"]:
     """One integer per event of the profiles start:stop that tells its profile and title."""
-    width = width or _last_row(history, start, stop) + 1
     profile = np.repeat(np.arange(stop - start), np.diff(history.offset[start : stop + 1]))
     pairs: np.ndarray = profile * width + history.item_row[history.offset[start] : history.offset[stop]]
     return pairs

@@ -1,8 +1,11 @@
 """How the columns of a log become signals: every knob in one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from towers.settings import bounded
+from towers.errors import ConfigError, ReleaseError
+from towers.settings import bounded, settings_from_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,14 @@ class SignalSettings:
     episodes_to_series: bool = True
     session_gap_minutes: float = bounded(30.0, gt=0.0)
     query_window_minutes: float = bounded(30.0, gt=0.0)
+
+
+def signals_of(context: Mapping[str, Any]) -> SignalSettings:
+    """The signals that towers were trained under, so that they are served and judged on no others.
+
+    context: the settings of the training, as plain values. Raises ReleaseError where it does not say them.
+    """
+    try:
+        return settings_from_plain(SignalSettings, context.get("signals"), "signals")
+    except ConfigError as error:
+        raise ReleaseError(f"training settings: {error}; expected the signals of the training") from error
