@@ -16,7 +16,8 @@ from towers.data.sources.read import read_source
 def ingest_logs(settings: IngestSettings) -> None:
     """Replaces artifacts/tables by what the source says, and prints what it holds."""
     folder = Path(settings.artifacts) / "tables"
-    ingest(read_source(settings.data), settings.data.title, folder, settings.rules)
+    window_minutes = settings.signals.query_window_minutes
+    ingest(read_source(settings.data), settings.data.title, folder, settings.rules, window_minutes)
     read_dataset(folder, settings.signals)
     if settings.card:
         Console().print(render(write_card(folder)))

@@ -17,7 +17,8 @@ def train(settings: PipelineSettings) -> None:
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
-        first_process_only(ingest)(read_source(settings.data), settings.data.title, tables, settings.rules)
+        source, window_minutes = read_source(settings.data), settings.signals.query_window_minutes
+        first_process_only(ingest)(source, settings.data.title, tables, settings.rules, window_minutes)
     dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
     towers = fit_towers(dataset, parts, settings.fit(), folder / "checkpoints")

@@ -30,6 +30,7 @@ from towers.data.ingest.report import IngestReport, Outcome
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
 from towers.data.raw import RawSource, RawTable
 from towers.data.schema import ITEMS, NUM_EVENTS_FILE, PROFILES, QUERIES, SCHEMAS
+from towers.data.signals.query_plays import played_after
 from towers.errors import SchemaError
 from towers.folders import replace_folder
 
@@ -44,13 +45,20 @@ _SHARE_EVENTS = 1_000_000
 _MAX_SHARES = 1024
 
 
-def ingest(source: RawSource, title: str, folder: Path, rules: RuleSettings) -> IngestReport:
+def ingest(
+    source: RawSource,
+    title: str,
+    folder: Path,
+    rules: RuleSettings,
+    query_window_minutes: float = 30.0,
+) -> IngestReport:
     """Checks a source and writes its tables, replacing the folder as a whole.
 
     Writes items, profiles, queries and events.parquet (`towers.data.schema`), REPORT_FILE, NUM_EVENTS_FILE
     and REJECTED_FOLDER. Items are in the order of the source; profiles by a hash of their id, so that a run
     of them is a sample; events by profile and start, equal starts in the order of the source. Memory is that
-    of the items, the profiles, and a few million events, however many there are.
+    of the items, the profiles, and a few million events, however many there are. A query of which the source
+    does not say what was played after it gets the profile's next event within the window.
 
     Raises SchemaError where a policy refuses a file, nothing is left, or too many rows would be lost;
     ConfigError on settings out of range. The folder then stays as it was.
@@ -58,7 +66,9 @@ def ingest(source: RawSource, title: str, folder: Path, rules: RuleSettings) -> 
     check_rules(rules, "rules")
     began = time.monotonic()
     reports: list[IngestReport] = []
-    replace_folder(folder, lambda aside: reports.append(_write(source, title, aside, rules, began)))
+    replace_folder(
+        folder, lambda aside: reports.append(_write(source, title, aside, rules, query_window_minutes, began))
+    )
     report = reports[0]
     for name in SCHEMAS:
         log.info(
@@ -75,10 +85,18 @@ def read_report(folder: Path) -> IngestReport:
     return IngestReport.from_json(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
 
 
-def _write(source: RawSource, title: str, folder: Path, rules: RuleSettings, began: float) -> IngestReport:
+def _write(
+    source: RawSource,
+    title: str,
+    folder: Path,
+    rules: RuleSettings,
+    query_window_minutes: float,
+    began: float,
+) -> IngestReport:
     with RejectedRows(folder / REJECTED_FOLDER) as rejected:
         report = _written(source, title, folder, Ledger(rules, rejected), began)
     _check_losses(report, rules)
+    _join_plays(folder, query_window_minutes)
     (folder / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
     return report
 
@@ -158,6 +176,19 @@ def _write_events(
         "queries": queries.height,
     }
     return rows, counts
+
+
+def _join_plays(folder: Path, window_minutes: float) -> None:
+    """Fills in what was played after the queries whose source does not say it."""
+    path = folder / "queries.parquet"
+    queries = pl.read_parquet(path)
+    if queries["item_id"].null_count() == 0:
+        return
+    events = pl.scan_parquet(folder / "events.parquet")
+    joined = played_after(queries.lazy(), events, window_minutes=window_minutes).collect(engine="streaming")
+    num_joined = queries["item_id"].null_count() - joined["item_id"].null_count()
+    log.info("joined queries to plays num_queries=%d num_joined=%d", queries.height, num_joined)
+    pq.write_table(joined.to_arrow().cast(QUERIES), path, compression="zstd")
 
 
 def _profiles_in_order(profile_id: pl.Series, profiles: pl.DataFrame | None) -> pl.DataFrame:

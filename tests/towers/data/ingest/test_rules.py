@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.towers.data.ingest.raws import EVENT, FILMS, Row, counts, ingested, raw, rejected, service
-from towers.data.ingest.ingest import read_report
+from towers.data.ingest.ingest import ingest, read_report
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
 from towers.data.raw import RawSource
 from towers.data.schema import read_tables
@@ -324,3 +324,17 @@ def test_a_column_that_no_table_has_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_policy_that_a_rule_does_not_know_is_refused(changed: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_rules(replace(RuleSettings(), **changed))  # type: ignore[arg-type]
+
+
+def test_a_query_gets_what_its_profile_played_next_within_the_window(tmp_path: Path) -> None:
+    rows: list[Row] = [EVENT, {**EVENT, "item_id": "t3", "start": "1700009000"}]
+    queries: list[Row] = [
+        {"profile_id": "ana", "text": "train", "time": "1699999900", "item_id": ""},
+        {"profile_id": "ana", "text": "reef", "time": "1700005000", "item_id": ""},
+        {"profile_id": "ana", "text": "rush", "time": "1700005001", "item_id": "t2"},
+        {"profile_id": "ben", "text": "reef", "time": "1699999900", "item_id": ""},
+    ]
+    ingest(service(rows, queries=queries), "a test", tmp_path, LENIENT, query_window_minutes=30.0)
+    assert read_tables(tmp_path).queries["item_id"].to_pylist() == ["t1", None, "t2", None]
+    ingest(service(rows, queries=queries[:2]), "a test", tmp_path, LENIENT, query_window_minutes=120.0)
+    assert read_tables(tmp_path).queries["item_id"].to_pylist() == ["t1", "t3"]
