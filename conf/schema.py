@@ -9,6 +9,7 @@ from conf.structured import register
 from retrieval.index.spec import IndexSpec
 from retrieval.release.gates import GateSettings
 from towers.data.batches import LoaderSettings
+from towers.data.features import FeatureSettings
 from towers.data.ingest.rules import RuleSettings
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.catalogues import CatalogueSettings
@@ -53,6 +54,7 @@ class PipelineSettings:
     rules: RuleSettings = field(default_factory=RuleSettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
@@ -64,7 +66,7 @@ class PipelineSettings:
 
     def fit(self) -> FitSettings:
         """The part that decides what the towers learn."""
-        return FitSettings(self.model, self.objective, self.loader, self.trainer, self.seed)
+        return FitSettings(self.model, self.objective, self.loader, self.trainer, self.seed, self.features)
 
     def context(self, title: str) -> Mapping[str, Any]:
         """Everything but the folder, as plain values: how an export came about.

@@ -15,7 +15,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig
 
 
 def register(name: str, settings_type: type, group: str | None = None) -> None:
@@ -36,7 +36,7 @@ def mirror(settings_type: type) -> type:
     return make_dataclass(
         settings_type.__name__,
         [
-            (item.name, _mirrored_hint(hints[item.name]), _mirrored_default(item))
+            (item.name, _mirrored_hint(hints[item.name]), _mirrored_default(item, hints[item.name]))
             for item in fields(settings_type)
         ],
     )
@@ -59,6 +59,9 @@ def hint_at(settings_type: type, full_key: str) -> Any:
         if name.startswith("["):
             hint = (get_args(hint) or (Any,))[0]
             continue
+        if get_origin(hint) is dict:
+            hint = get_args(hint)[1]
+            continue
         nested = [get_type_hints(arm) for arm in arms(hint) if is_dataclass(arm)]
         hint = next((hints[name] for hints in nested if name in hints), None)
         if hint is None:
@@ -78,6 +81,20 @@ def full_keys(settings_type: type, prefix: str = "") -> list[str]:
     return keys
 
 
+def elements(settings_type: type, prefix: str = "") -> dict[str, type]:
+    """The settings that lists hold, by the dotted key of the list."""
+    found: dict[str, type] = {}
+    for name, hint in get_type_hints(settings_type).items():
+        key = f"{prefix}{name}"
+        for arm in arms(hint):
+            element = get_args(arm)[0] if get_origin(arm) is list else None
+            if is_dataclass(element) and isinstance(element, type):
+                found[key] = element
+            elif is_dataclass(arm) and isinstance(arm, type):
+                found |= elements(arm, f"{key}.")
+    return found
+
+
 def spelled(hint: Any) -> str:
     """A hint as a user would say it: the values of a choice, the names of types."""
     if get_origin(hint) in (Union, UnionType):
@@ -86,6 +103,8 @@ def spelled(hint: Any) -> str:
         return "one of " + ", ".join(hint)
     if get_origin(hint) is list:
         return f"a list of {spelled(get_args(hint)[0])}"
+    if get_origin(hint) is dict:
+        return f"a map of names to {spelled(get_args(hint)[1])}"
     if is_dataclass(hint) and isinstance(hint, type):
         return "the keys " + ", ".join(item.name for item in fields(hint))
     return getattr(hint, "__name__", str(hint))
@@ -103,27 +122,42 @@ def _mirrored_hint(hint: Any) -> Any:
         return reduce(or_, (_mirrored_hint(arm) for arm in get_args(hint)))
     if get_origin(hint) is list:
         return list[_mirrored_hint(get_args(hint)[0])]  # type: ignore[misc]  # built at run time
+    if get_origin(hint) is dict:
+        return dict[str, _mirrored_hint(get_args(hint)[1])]  # type: ignore[misc]  # built at run time
     return hint
 
 
-def _mirrored_default(item: Field[Any]) -> Any:
+def _mirrored_default(item: Field[Any], hint: Any) -> Any:
     if item.default_factory is not NO_DEFAULT:
         factory = item.default_factory
-        return field(default_factory=lambda: _mirrored_value(factory()))
+        return field(default_factory=lambda: _mirrored_value(factory(), hint))
     if item.default is NO_DEFAULT:
         return field(default=MISSING)
     default = item.default
     if is_dataclass(default):
-        return field(default_factory=lambda: _mirrored_value(default))
-    return field(default=_mirrored_value(default))
+        return field(default_factory=lambda: _mirrored_value(default, hint))
+    return field(default=_mirrored_value(default, hint))
 
 
-def _mirrored_value(value: Any) -> Any:
+def _mirrored_value(value: Any, hint: Any) -> Any:
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, list):
-        return [_mirrored_value(element) for element in value]
+        return [_mirrored_value(element, None) for element in value]
+    if isinstance(value, dict):
+        return _open_map({name: _mirrored_value(element, None) for name, element in value.items()}, hint)
     if is_dataclass(value) and not isinstance(value, type):
-        named = {item.name: _mirrored_value(getattr(value, item.name)) for item in fields(value)}
+        hints = get_type_hints(type(value))
+        named = {
+            item.name: _mirrored_value(getattr(value, item.name), hints[item.name]) for item in fields(value)
+        }
         return mirror(type(value))(**named)
     return value
+
+
+def _open_map(value: dict[str, Any], hint: Any) -> DictConfig:
+    """A map that takes keys of the user's: Hydra closes whatever does not say that it is open."""
+    kind = _mirrored_hint(hint)
+    return DictConfig(
+        value, ref_type=kind, key_type=str, element_type=get_args(kind)[1], flags={"struct": False}
+    )

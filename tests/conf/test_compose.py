@@ -38,6 +38,8 @@ class Model:
     fallback: Metric | None = None
     metrics: list[Metric] = field(default_factory=lambda: [Metric.DOT])
     sizes: list[int] = field(default_factory=lambda: [1, 2])
+    names: dict[str, str] = field(default_factory=dict)
+    metric_of: dict[str, Metric] = field(default_factory=lambda: {"item": Metric.DOT})
     layer: Layer = field(default_factory=lambda: Layer(width=16))
     head: Layer | None = None
     verbose: bool = False
@@ -125,6 +127,17 @@ def test_a_group_may_choose_between_settings_of_different_kinds(config_dir: Path
     assert composed(config_dir, "source=folder", "source.path=/logs").source == Folder("/logs")
 
 
+def test_a_map_takes_keys_of_the_users_own_beside_those_it_has(config_dir: Path) -> None:
+    job = composed(config_dir, "model.names={a: b, c.d: 3}", "model.metric_of.user=cosine")
+    assert job.model.names == {"a": "b", "c.d": "3"}
+    assert job.model.metric_of == {"item": Metric.DOT, "user": Metric.COSINE}
+    assert type(job.model.metric_of["user"]) is Metric
+    one_by_one = composed(config_dir, "model.names.a=b", "+model.names.c=d", "model.metric_of.item=cosine")
+    assert one_by_one.model.names == {"a": "b", "c": "d"}
+    assert one_by_one.model.metric_of == {"item": Metric.COSINE}
+    assert composed(config_dir).model.names == {}
+
+
 def test_settings_stay_frozen(config_dir: Path) -> None:
     with pytest.raises(FrozenInstanceError):
         composed(config_dir).model.dim = 3  # type: ignore[misc]
@@ -156,6 +169,12 @@ def test_settings_stay_frozen(config_dir: Path) -> None:
         ("model.metric=DOT", "model.metric", "'DOT' is not a choice"),
         ("model.fallback=euclid", "model.fallback", "expected one of inner_product, cosine"),
         ("model.metrics=[cosine,euclid]", "model.metrics[1]", "expected one of inner_product, cosine"),
+        ("model.names=3", "model.names", "expected a map of names to str"),
+        ("model.names={a: [b]}", "model.names.a", "found ['b']; expected str"),
+        ("model.names={a: {b: c}}", "model.names.a", "found {'b': 'c'}; expected str"),
+        ("model.names.a=null", "model.names.a", "expected str"),
+        ("model.names={_target_: os.system}", "model.names._target_", "a config names no code"),
+        ("model.metric_of={item: euclid}", "model.metric_of.item", "'euclid' is not a choice; expected one"),
         ("source.num_rows=x", "source.num_rows", "found 'x'; expected int"),
         ("source.num_row=3", "source.num_row", "did you mean source.num_rows?"),
         ("+source.num_row=3", "source.num_row", "did you mean source.num_rows?"),
@@ -235,6 +254,8 @@ def test_the_mirror_has_the_keys_and_the_defaults_of_the_settings() -> None:
             "fallback": None,
             "metrics": ["inner_product"],
             "sizes": [1, 2],
+            "names": {},
+            "metric_of": {"item": "inner_product"},
             "layer": {"width": 16},
             "head": None,
             "verbose": False,

@@ -6,7 +6,7 @@ from pathlib import Path
 CSV = {
     "ratings.csv": (
         "userId,movieId,rating,timestamp\n"
-        "1,1,4.0,964982703\n1,47,0.5,964982704\n9,1,5.0,964982700\n12,500,3.5,0\n"
+        "1,1,4.0,964982703\n1,47,0.5,964982704\n9,1,5.0,964982700\n12,500,3.5,964982000\n"
     ),
     "movies.csv": (
         "movieId,title,genres\n"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.towers.data.movielens_folders import CSV, DAT, ML_100K, write_folder
-from towers.data.schema import Tables, validate
+from tests.towers.data.sources.raw_rows import ingested
+from towers.data.schema import Tables
 from towers.data.sources.movielens import MovieLensSettings, read_movielens
 from towers.errors import ConfigError, MissingDataError, ParseError
 
@@ -33,15 +34,14 @@ def read(
     for name, content in (("tmdb_movies.csv", tmdb), ("people.csv", people)):
         if content is not None:
             (folder / name).write_text(content, encoding="utf-8")
-    tables = read_movielens(
+    source = read_movielens(
         MovieLensSettings(
             root=str(folder / "ml"),
             tmdb=None if tmdb is None else str(folder),
             people=None if people is None else str(folder / "people.csv"),
         )
     )
-    validate(tables)
-    return tables
+    return ingested(source, folder)[0]
 
 
 def column(tables: Tables, name: str) -> dict[str, object]:
@@ -134,6 +134,8 @@ def test_names_that_were_decoded_wrongly_are_decoded_once_more(
     assert column(tables, "cast")["47"] == ["Léa Seydoux", "Raffaella Carrà", "Zoë Kravitz", "Ãlex Angulo"]
     assert column(tables, "directors")["47"] == ["Raffaella Carrà"]
     assert "column=cast num_rows=1" in caplog.text
+    settings = MovieLensSettings(root=str(tmp_path / "ml"), tmdb=str(tmp_path))
+    assert read_movielens(settings).repaired == {"decoded twice": 2}
 
 
 def test_a_table_is_given_as_a_file_or_a_folder_plain_or_gzipped(tmp_path: Path) -> None:
@@ -142,11 +144,11 @@ def test_a_table_is_given_as_a_file_or_a_folder_plain_or_gzipped(tmp_path: Path)
     zipped.parent.mkdir()
     zipped.write_bytes(gzip.compress(TMDB.encode()))
     by_file, by_folder = (
-        read_movielens(MovieLensSettings(root=str(folder), tmdb=str(path))).items
+        read_movielens(MovieLensSettings(root=str(folder), tmdb=str(path))).items[0].frame.collect()
         for path in (zipped, zipped.parent)
     )
     assert by_file.equals(by_folder)
-    assert by_file["rating"].null_count == 2
+    assert by_file["rating"].null_count() == 2
 
 
 def test_a_table_or_links_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -6,21 +6,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from tests.towers.data.sources.raw_rows import ingested, rows
 from towers.data.dataset import dataset_from_tables
-from towers.data.schema import Tables, validate
+from towers.data.raw import ROW, RawSource
+from towers.data.schema import Tables
 from towers.data.sources.movielens import MovieLensSettings, read_movielens
 
 
 @pytest.fixture(scope="module")
-def tables(real_data: Path) -> Tables:
-    tables = read_movielens(
+def source(real_data: Path) -> RawSource:
+    return read_movielens(
         MovieLensSettings(
             root=str(real_data / "ml-latest-small"),
             tmdb=str(real_data / "tmdb-movies"),
             people=str(real_data / "dbpedia-movie-people"),
         )
     )
-    validate(tables)
+
+
+@pytest.fixture(scope="module")
+def tables(source: RawSource, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    tables, report = ingested(source, tmp_path_factory.mktemp("movielens"))
+    assert {(c.table, c.rule) for c in report.counts} <= {
+        ("events", "time_travel"),
+        ("items", "decoded twice"),
+    }
     return tables
 
 
@@ -72,9 +82,12 @@ def test_cast_and_directors_are_those_of_the_film(tables: Tables) -> None:
     assert item(tables, "4993")["title"] == "The Lord of the Rings: The Fellowship of the Ring"
 
 
-def test_the_first_rating_of_the_file_is_the_first_event(tables: Tables) -> None:
-    event = tables.events.slice(0, 1).to_pylist()[0]
-    assert (event["profile_id"], event["item_id"], event["stars"]) == ("1", "1", 8.0)
+def test_the_first_rating_of_the_file_is_its_second_line(source: RawSource, tables: Tables) -> None:
+    first = rows(source.events[0], ROW, "profile_id", "item_id", "stars", "start")[0]
+    assert first == (2, "1", "1", "4.0", "964982703")
+    mine = tables.events.filter(pc.equal(tables.events["profile_id"], "1"))
+    (event,) = mine.filter(pc.equal(mine["item_id"], "1")).to_pylist()
+    assert event["stars"] == 8.0
     assert event["start"].timestamp() == 964_982_703
 
 

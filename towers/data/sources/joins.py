@@ -5,7 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from towers.data.sources.text import Column, Kind, Layout, find_file, read_rows
+from towers.data.sources.files import find_file
+from towers.data.sources.text import Column, Kind, Layout, read_rows
 from towers.errors import MissingDataError
 
 log = logging.getLogger(__name__)
@@ -16,7 +17,6 @@ PEOPLE_FILE = "people.csv"
 
 _NAMES = pl.List(pl.String)
 _MOVIE_ID = Column("movieId", Kind.INTEGER, low=0)
-_LINKS = Layout((_MOVIE_ID, Column("tmdbId", Kind.INTEGER, low=0, nullable=True)))
 _TMDB = Layout(
     (
         Column("id", Kind.INTEGER, low=0),
@@ -31,21 +31,26 @@ _PEOPLE = Layout((_MOVIE_ID, Column("relation"), Column("name")))
 _DISAMBIGUATION = r" \([^()]*\)$"  # "Michael Mann (director)": of the page, not of the person
 
 
-def read_links(path: Path) -> pl.DataFrame:
-    """One row per movie of movieId and tmdbId, null where unknown; of a repeated movie, its first row."""
-    return _first_of_each(read_rows(path, _LINKS), "movieId", path)
+def read_links(path: Path, key: str = "movieId") -> pl.DataFrame:
+    """One row per movie of `key` (movieId or imdbId) and tmdbId, null where unknown.
+
+    Of a repeated movie, the first row counts. Raises ParseError with file and line on a bad row.
+    """
+    columns = (Column(key, Kind.INTEGER, low=0), Column("tmdbId", Kind.INTEGER, low=0, nullable=True))
+    return _first_of_each(read_rows(path, Layout(columns)), key, path)
 
 
-def read_tmdb(file_or_folder: Path) -> pl.DataFrame:
+def read_tmdb(file_or_folder: Path) -> tuple[pl.DataFrame, int]:
     """One row per TMDB movie: tmdbId, cast, directors, rating (0 to 10), duration_minutes, synopsis.
 
-    Names keep their billing order. A mean vote or a runtime of 0 says that TMDB has none (votes start at
-    0.5), and is null. Of a repeated id, the first row counts.
+    And how many of its texts were decoded once more. Names keep their billing order. A mean vote or a runtime
+    of 0 says that TMDB has none (votes start at 0.5), and is null. Of a repeated id, the first row counts.
     """
     path = _table_file(file_or_folder, TMDB_FILE, "data.tmdb")
     rows = _first_of_each(read_rows(path, _TMDB), "id", path)
-    texts = {name: _decoded(rows[name], path) for name in ("cast", "director", "overview")}
-    return pl.DataFrame(
+    decoded = {name: _decoded(rows[name], path) for name in ("cast", "director", "overview")}
+    texts = {name: text for name, (text, _) in decoded.items()}
+    frame = pl.DataFrame(
         {
             "tmdbId": rows["id"],
             "cast": pl.Series([_listed(text) for text in texts["cast"]], dtype=_NAMES),
@@ -55,6 +60,7 @@ def read_tmdb(file_or_folder: Path) -> pl.DataFrame:
             "synopsis": texts["overview"],
         }
     )
+    return frame, sum(num for _, num in decoded.values())
 
 
 def read_people(file_or_folder: Path) -> pl.DataFrame:
@@ -66,11 +72,13 @@ def read_people(file_or_folder: Path) -> pl.DataFrame:
     )
 
 
-def with_tmdb(movies: pl.DataFrame, links: pl.DataFrame, tmdb: pl.DataFrame) -> pl.DataFrame:
-    """Movies with the TMDB columns, found through their links; rows and their order stay."""
+def with_tmdb(
+    movies: pl.DataFrame, links: pl.DataFrame, tmdb: pl.DataFrame, key: str = "movieId"
+) -> pl.DataFrame:
+    """Movies with the TMDB columns, found through the links of their `key`; rows and their order stay."""
     linked = links.drop_nulls("tmdbId").join(tmdb, on="tmdbId", how="inner").drop("tmdbId")
-    joined = movies.join(linked, on="movieId", how="left", maintain_order="left", validate="m:1")
-    num_joined = movies["movieId"].is_in(linked["movieId"].implode()).sum()
+    joined = movies.join(linked, on=key, how="left", maintain_order="left", validate="m:1")
+    num_joined = movies[key].is_in(linked[key].implode()).sum()
     log.info("joined TMDB num_movies=%d num_joined=%d %s", movies.height, num_joined, _coverage(joined))
     return joined
 
@@ -130,17 +138,17 @@ def _names_of(relation: str) -> pl.Expr:
     return pl.when(names.len() > 0).then(names.implode())
 
 
-def _decoded(texts: pl.Series, path: Path) -> pl.Series:
-    """The texts, with each part between bars decoded once more where it was decoded wrongly."""
+def _decoded(texts: pl.Series, path: Path) -> tuple[pl.Series, int]:
+    """The texts, each part between bars decoded once more where it was decoded wrongly, and how many were."""
     decoded = pl.Series(
         texts.name,
         [text if text is None else "|".join(_repaired(part) for part in text.split("|")) for text in texts],
         dtype=pl.String,
     )
-    num_repaired = (decoded != texts).sum()
+    num_repaired = int((decoded != texts).sum())
     if num_repaired:
         log.info("decoded double-encoded text file=%s column=%s num_rows=%d", path, texts.name, num_repaired)
-    return decoded
+    return decoded, num_repaired
 
 
 def _repaired(text: str) -> str:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import polars as pl
 
-from towers.data.sources.text import Column, Kind, Layout, find_file, read_numbers, read_rows
+from towers.data.raw import FAULT, ROW, TEXT
+from towers.data.sources.files import find_file, required_file
+from towers.data.sources.lines import CSV, TextFormat, scan_text
+from towers.data.sources.text import Column, Kind, Layout, read_rows
 from towers.data.sources.titles import split_title
 from towers.errors import MissingDataError, ParseError
 
-_LAST_SECOND = 253_402_300_799  # of the year 9999: milliseconds taken for seconds fall beyond it
-_NO_GENRES = {"(no genres listed)", "unknown"}
+_KEPT = (ROW, FAULT, TEXT)
+_NO_GENRES = ("(no genres listed)", "unknown")
 _AGE_BANDS = {
     "1": "Under 18",
     "18": "18-24",
@@ -32,18 +35,11 @@ _OCCUPATIONS = (
     "programmer", "retired", "sales/marketing", "scientist", "self-employed", "technician/engineer",
     "tradesman/craftsman", "unemployed", "writer",
 )  # fmt: skip
-
-_USER_ID = Column("userId", Kind.INTEGER, low=0)
-_MOVIE_ID = Column("movieId", Kind.INTEGER, low=0)
-_RATINGS = (
-    _USER_ID,
-    _MOVIE_ID,
-    Column("rating", Kind.NUMBER, low=0.5, high=5),
-    Column("timestamp", Kind.INTEGER, low=0, high=_LAST_SECOND),
-)
-_MOVIES = (_MOVIE_ID, Column("title"), Column("genres", nullable=True))
-_GENDER = Column("gender", choices=("F", "M"))
-_POSTAL_CODE = Column("postal_code", nullable=True)
+_DAT = TextFormat("::", has_header=False, encoding="latin-1", quoted=False)
+_TABS = TextFormat("\t", has_header=False, encoding="latin-1", quoted=False)
+_BARS = TextFormat("|", has_header=False, encoding="latin-1", quoted=False)
+_RATINGS = ["userId", "movieId", "rating", "timestamp"]
+_MOVIES = ["movieId", "title", "genres"]
 
 
 class Shape(StrEnum):
@@ -67,18 +63,18 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MovieLensFiles:
-    """What one folder says, as rows in the order of its files.
+    """What one folder says, as texts in the order of its files, not checked; each frame has ROW and FAULT.
 
-    ratings: userId, movieId, rating (stars, 0.5 to 5), timestamp (Unix seconds), from ratings_path.
-    movies: movieId, title, release_year (Int16), genres (list of strings, null where none), from movies_path.
-    users: userId, gender, age_band, occupation, postal_code, from users_path; both None where the release
+    ratings: profile_id, item_id, stars (0.5 to 5), start (Unix seconds), from ratings_path.
+    movies: item_id, title, release_year, genres (list of strings, null where none), from movies_path.
+    users: profile_id, gender, age_band, occupation, postal_code, from users_path; both None where the release
     has no users file.
     """
 
     shape: Shape
-    ratings: pl.DataFrame
+    ratings: pl.LazyFrame
     movies: pl.DataFrame
-    users: pl.DataFrame | None
+    users: pl.LazyFrame | None
     ratings_path: Path
     movies_path: Path
     users_path: Path | None
@@ -89,37 +85,34 @@ def shape_of(folder: Path) -> Shape | None:
     return next((shape for shape in Shape if not _missing(folder, shape)), None)
 
 
-def read_files(folder: Path) -> MovieLensFiles:
-    """Everything that the folder says, typed and in range.
+def scan_files(folder: Path) -> MovieLensFiles:
+    """Everything that the folder says.
 
-    Raises MissingDataError where no shape is complete, ParseError with file and line on a bad row.
+    Raises MissingDataError where no shape is complete, ParseError on a bad header, a damaged gzip file, and a
+    u.genre that cannot be read.
     """
     shape = shape_of(folder)
     if shape is None:
         raise _incomplete(folder)
-    paths = [_path(folder, name) for name in shape.files]
-    users: pl.DataFrame | None = None
+    paths = [required_file(folder, name) for name in shape.files]
+    users: pl.LazyFrame | None = None
     match shape:
         case Shape.CSV:
-            ratings = read_numbers(paths[0], Layout(_RATINGS))
-            movies = _with_listed_genres(read_rows(paths[1], Layout(_MOVIES)))
+            ratings = scan_text(paths[0], _RATINGS, CSV)
+            movies = _with_listed_genres(scan_text(paths[1], _MOVIES, CSV))
         case Shape.DAT:
-            ratings = read_numbers(paths[0], _dat(_RATINGS))
-            movies = _with_listed_genres(read_rows(paths[1], _dat(_MOVIES)))
+            ratings = scan_text(paths[0], _RATINGS, _DAT)
+            movies = _with_listed_genres(scan_text(paths[1], _MOVIES, _DAT))
             users = _dat_users(paths[2])
         case Shape.ML_100K:
-            ratings = read_numbers(paths[0], Layout(_RATINGS, "\t", has_header=False))
+            ratings = scan_text(paths[0], _RATINGS, _TABS)
             movies = _100k_movies(paths[1], _100k_genres(paths[3]))
             users = _100k_users(paths[2])
+    named = dict(zip(("profile_id", "item_id", "stars", "start"), _RATINGS, strict=True))
     users_path = None if users is None else paths[2]
-    return MovieLensFiles(shape, ratings, movies, users, paths[0], paths[1], users_path)
-
-
-def _path(folder: Path, name: str) -> Path:
-    path = find_file(folder, name)
-    if path is None:
-        raise MissingDataError(f"{folder / name}: no such file, nor {name}.gz")
-    return path
+    return MovieLensFiles(
+        shape, ratings.select(*_KEPT, **named), movies, users, paths[0], paths[1], users_path
+    )
 
 
 def _missing(folder: Path, shape: Shape) -> list[str]:
@@ -142,61 +135,44 @@ def _incomplete(folder: Path) -> MissingDataError:
     )
 
 
-def _dat(columns: tuple[Column, ...]) -> Layout:
-    return Layout(columns, "::", has_header=False, encoding="latin-1")
-
-
-def _bars(*columns: Column) -> Layout:
-    return Layout(columns, "|", has_header=False, encoding="latin-1")
-
-
-def _with_listed_genres(movies: pl.DataFrame) -> pl.DataFrame:
+def _with_listed_genres(movies: pl.LazyFrame) -> pl.DataFrame:
     """Movies of `movieId, title, genres`, the genres separated by bars."""
-    listed = [(text or "").split("|") for text in movies["genres"]]
-    return _movies(movies["movieId"], movies["title"], listed)
+    return _movies(movies.with_columns(pl.col("genres").str.split("|")).collect())
 
 
-def _movies(movie_id: pl.Series, titles: pl.Series, genres: list[list[str]]) -> pl.DataFrame:
-    split = [split_title(title) for title in titles]
-    named = [[genre for genre in movie if genre and genre not in _NO_GENRES] or None for movie in genres]
-    return pl.DataFrame(
-        {
-            "movieId": movie_id,
-            "title": pl.Series([title for title, _ in split], dtype=pl.String),
-            "release_year": pl.Series([year for _, year in split], dtype=pl.Int16),
-            "genres": pl.Series(named, dtype=pl.List(pl.String)),
-        }
+def _movies(found: pl.DataFrame) -> pl.DataFrame:
+    split = [(None, None) if title is None else split_title(title) for title in found["title"]]
+    genres = pl.col("genres").list.eval(pl.element().filter(~pl.element().is_in([*_NO_GENRES, ""])))
+    return found.select(
+        *_KEPT,
+        pl.col("movieId").alias("item_id"),
+        pl.Series("title", [title for title, _ in split], dtype=pl.String),
+        pl.Series("release_year", [year for _, year in split], dtype=pl.Int16),
+        pl.when(genres.list.len() > 0).then(genres).alias("genres"),
     )
 
 
-def _dat_users(path: Path) -> pl.DataFrame:
-    columns = (
-        _USER_ID,
-        _GENDER,
-        Column("age_band", choices=tuple(_AGE_BANDS)),
-        Column("occupation", Kind.INTEGER, low=0, high=len(_OCCUPATIONS) - 1),
-        _POSTAL_CODE,
-    )
-    return read_rows(path, _dat(columns)).with_columns(
-        pl.col("age_band").replace_strict(_AGE_BANDS),
-        pl.col("occupation").replace_strict(dict(enumerate(_OCCUPATIONS))),
+def _dat_users(path: Path) -> pl.LazyFrame:
+    columns = ["profile_id", "gender", "age_band", "occupation", "postal_code"]
+    # A code that the README does not have stays a code.
+    return scan_text(path, columns, _DAT).with_columns(
+        pl.col("age_band").replace(_AGE_BANDS),
+        pl.col("occupation").replace({str(code): name for code, name in enumerate(_OCCUPATIONS)}),
     )
 
 
-def _100k_users(path: Path) -> pl.DataFrame:
-    age = Column("age", Kind.INTEGER, low=0, high=150)
-    users = read_rows(path, _bars(_USER_ID, age, _GENDER, Column("occupation"), _POSTAL_CODE))
+def _100k_users(path: Path) -> pl.LazyFrame:
+    columns = ["profile_id", "age_band", "gender", "occupation", "postal_code"]
     # The exact age is told in the bands of the 1M README, so that both releases speak of the same groups.
     starts, bands = [int(code) for code in _AGE_BANDS], list(_AGE_BANDS.values())
-    band = [bands[max(0, bisect_right(starts, age) - 1)] for age in users["age"]]
-    return users.with_columns(pl.Series("age_band", band)).select(
-        "userId", "gender", "age_band", "occupation", "postal_code"
-    )
+    band_of = {str(age): bands[max(0, bisect_right(starts, age) - 1)] for age in range(150)}
+    return scan_text(path, columns, _BARS).with_columns(pl.col("age_band").replace(band_of))
 
 
 def _100k_genres(path: Path) -> list[str]:
     """The genres in the order of the flags; ParseError where their numbers are not 0, 1, 2 …"""
-    genres = read_rows(path, _bars(Column("genre"), Column("number", Kind.INTEGER, low=0)))
+    columns = (Column("genre"), Column("number", Kind.INTEGER, low=0))
+    genres = read_rows(path, Layout(columns, "|", has_header=False, encoding="latin-1"))
     if genres["number"].to_list() != list(range(genres.height)):
         raise ParseError(
             f"{path}:1: genres numbered {genres['number'].to_list()}; expected 0, 1, 2 and so on"
@@ -205,17 +181,16 @@ def _100k_genres(path: Path) -> list[str]:
 
 
 def _100k_movies(path: Path, genres: list[str]) -> pl.DataFrame:
-    flags = [Column(genre, Kind.INTEGER, low=0, high=1) for genre in genres]
-    dates = (Column("release date", nullable=True), Column("video release date", nullable=True))
-    movies = read_rows(
-        path, _bars(_MOVIE_ID, Column("title"), *dates, Column("IMDb URL", nullable=True), *flags)
+    columns = ["movieId", "title", "released", "video released", "IMDb URL", *genres]
+    flags = [pl.col(genre) for genre in genres]
+    are_flags = pl.all_horizontal(flag.is_in(["0", "1"]) & flag.is_not_null() for flag in flags)
+    found = scan_text(path, columns, _BARS).with_columns(
+        pl.coalesce(FAULT, pl.when(~are_flags).then(pl.lit("a genre flag is neither 0 nor 1"))).alias(FAULT),
+        genres=pl.concat_list(
+            pl.when(flag == "1").then(pl.lit(genre)) for genre, flag in zip(genres, flags, strict=True)
+        ).list.drop_nulls(),
     )
-    named = [
-        [genre for genre, flag in zip(genres, row, strict=True) if flag]
-        for row in movies.select(genres).iter_rows()
-    ]
+    read = found.collect()
     # A date reads 01-Jan-1995; the year in the title goes before it.
-    released = movies["release date"].str.extract(r"-(\d{4})$").cast(pl.Int16)
-    return _movies(movies["movieId"], movies["title"], named).with_columns(
-        pl.col("release_year").fill_null(released)
-    )
+    released = read["released"].str.extract(r"-(\d{4})$").cast(pl.Int16)
+    return _movies(read).with_columns(pl.col("release_year").fill_null(released))

@@ -1,21 +1,52 @@
-"""Any source → the four tables, by the type of its settings."""
+"""Any source → its raw tables, by the type of its settings."""
 
 from typing import assert_never
 
-from towers.data.schema import Tables
+from towers.data.raw import RawSource, raw_from_tables
+from towers.data.sources.catalogues import CatalogueSettings, read_catalogues
+from towers.data.sources.kion import KionSettings, read_kion
+from towers.data.sources.kuairand import KuaiRandSettings, read_kuairand
+from towers.data.sources.kuairec import KuaiRecSettings, read_kuairec
 from towers.data.sources.movielens import MovieLensSettings, read_movielens
+from towers.data.sources.movietweetings import MovieTweetingsSettings, read_movietweetings
+from towers.data.sources.sequences import SequenceSettings, read_sequences
 from towers.data.sources.simulated import SimulatedSettings, read_simulated
+from towers.data.sources.tables import TablesSettings, read_tables_source
 
-SourceSettings = SimulatedSettings | MovieLensSettings
+SourceSettings = (
+    SimulatedSettings
+    | MovieLensSettings
+    | MovieTweetingsSettings
+    | KionSettings
+    | KuaiRandSettings
+    | KuaiRecSettings
+    | SequenceSettings
+    | CatalogueSettings
+    | TablesSettings
+)
 """One dataclass per source."""
 
 
-def read_source(settings: SourceSettings) -> Tables:
-    """The tables of a source; raises what its reader raises on a missing folder or a row it cannot read."""
+def read_source(settings: SourceSettings) -> RawSource:
+    """The raw tables of a source; raises what its reader raises on a folder, a file or a column not there."""
     match settings:
         case SimulatedSettings():
-            return read_simulated(settings)
+            return raw_from_tables(read_simulated(settings))
         case MovieLensSettings():
             return read_movielens(settings)
+        case MovieTweetingsSettings():
+            return read_movietweetings(settings)
+        case KionSettings():
+            return read_kion(settings)
+        case KuaiRandSettings():
+            return read_kuairand(settings)
+        case KuaiRecSettings():
+            return read_kuairec(settings)
+        case SequenceSettings():
+            return read_sequences(settings)
+        case CatalogueSettings():
+            return read_catalogues(settings)
+        case TablesSettings():
+            return read_tables_source(settings)
         case _:
             assert_never(settings)

@@ -1,7 +1,7 @@
 """Typed rows of delimited text files, plain or gzipped; of a fault, its file, line and expectation.
 
-Two readers give the same frame. `read_rows` goes line by line and knows the line of every fault;
-`read_numbers` parses all-numeric files at the speed of Polars, and leaves whatever is unusual to `read_rows`.
+For the small tables that are joined to a catalogue: there the first bad row ends the job. What is ingested is
+scanned by `lines.scan_text` instead, which gives bad rows their fault.
 """
 
 import csv
@@ -9,14 +9,12 @@ import gzip
 import math
 import re
 import zlib
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import numpy as np
 import polars as pl
 
 from towers.errors import ParseError, SchemaError
@@ -42,15 +40,14 @@ _DTYPES = {Kind.INTEGER: pl.Int64(), Kind.NUMBER: pl.Float64(), Kind.TEXT: pl.St
 class Column:
     """One column: its name, its kind, and what a value may be.
 
-    low, high: the inclusive range of a number. choices: the only texts allowed; () allows any.
-    nullable: an empty field is null. optional: a header may lack the column, which then is null.
+    low, high: the inclusive range of a number. nullable: an empty field is null. optional: a header may lack
+    the column, which then is null.
     """
 
     name: str
     kind: Kind = Kind.TEXT
     low: int | float = -math.inf
     high: int | float = math.inf
-    choices: tuple[str, ...] = ()
     nullable: bool = False
     optional: bool = False
 
@@ -58,7 +55,7 @@ class Column:
     def expectation(self) -> str:
         """What a value must be, in words."""
         if self.kind is Kind.TEXT:
-            return f"one of {', '.join(self.choices)}" if self.choices else "some text"
+            return "some text"
         noun = "an integer" if self.kind is Kind.INTEGER else "a number"
         if math.isfinite(self.high):
             return f"{noun} from {self.low:g} to {self.high:.12g}"
@@ -72,8 +69,6 @@ class Column:
                 return None
             raise ValueError("empty")
         if self.kind is Kind.TEXT:
-            if self.choices and text not in self.choices:
-                raise ValueError(text)
             return text
         pattern, convert = (_INTEGER, int) if self.kind is Kind.INTEGER else (_NUMBER, float)
         number = convert(text) if pattern.fullmatch(text) else math.nan
@@ -109,14 +104,6 @@ class Layout:
         return [column.name for column in self.columns]
 
 
-def find_file(folder: Path, name: str) -> Path | None:
-    """The file `name` in `folder`, or else its gzipped form `name`.gz; None where neither is there."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    return None
-
-
 def read_rows(path: Path, layout: Layout) -> pl.DataFrame:
     """One row per record, columns as in the layout: Int64, Float64 or String; blank lines hold no record.
 
@@ -125,7 +112,7 @@ def read_rows(path: Path, layout: Layout) -> pl.DataFrame:
     """
     records = _records(path, layout)
     places, num_fields = _places(path, layout, records)
-    values = [_growing(column) for column in layout.columns]
+    values: list[list[Any]] = [[] for _ in layout.columns]
     plan = [
         (column.value, out.append, place)
         for column, out, place in zip(layout.columns, values, places, strict=True)
@@ -148,57 +135,10 @@ def read_rows(path: Path, layout: Layout) -> pl.DataFrame:
         raise SchemaError(f"{path}: no rows; expected at least one")
     return pl.DataFrame(
         [
-            pl.Series(
-                column.name, [None] * num_rows if place is None else _plain(out), dtype=_DTYPES[column.kind]
-            )
+            pl.Series(column.name, [None] * num_rows if place is None else out, dtype=_DTYPES[column.kind])
             for column, out, place in zip(layout.columns, values, places, strict=True)
         ]
     )
-
-
-def read_numbers(path: Path, layout: Layout) -> pl.DataFrame:
-    """What `read_rows` gives, at the speed of Polars, for a file whose columns are all plain numbers.
-
-    Whatever the fast parser refuses, and whatever breaks the layout, is read again line by line: that pass
-    either names the line at fault or makes sense of an oddity (a blank line, a padded field).
-    """
-    frame = _scan(path, layout)
-    return read_rows(path, layout) if frame is None else frame
-
-
-def _scan(path: Path, layout: Layout) -> pl.DataFrame | None:
-    """The frame of the fast parser, or None where anything at all is not as the layout says."""
-    if layout.has_header:
-        _, header = next(_records(path, layout), (1, []))
-        names, gaps = [name.strip(BLANKS) for name in header], []
-    else:
-        # Polars splits at one byte: "1::2" is then 1, nothing, 2; the fields between must hold nothing.
-        gaps = [f"gap {n}" for n in range((len(layout.separator) - 1) * (len(layout.columns) - 1))]
-        names = _interleaved(layout.names, gaps)
-    if len(set(names)) != len(names) or not set(layout.names) <= set(names):
-        return None
-    kinds = dict.fromkeys(names, Kind.TEXT) | {column.name: column.kind for column in layout.columns}
-    try:
-        frame = pl.read_csv(
-            path if path.suffix != ".gz" else gzip.decompress(path.read_bytes()),
-            schema={name: _DTYPES[kind] for name, kind in kinds.items()},
-            has_header=layout.has_header,
-            separator=layout.separator[0],
-            quote_char='"' if layout.separator == "," else None,
-        )
-    except (pl.exceptions.PolarsError, EOFError, gzip.BadGzipFile, zlib.error):
-        return None
-    usual = [pl.col(c.name).is_not_null() & pl.col(c.name).is_between(c.low, c.high) for c in layout.columns]
-    usual += [pl.col(name).is_null() for name in gaps]
-    if frame.height == 0 or not frame.select(pl.all_horizontal(usual).all()).item():
-        return None
-    return frame.select(layout.names)
-
-
-def _interleaved(names: Sequence[str], gaps: Sequence[str]) -> list[str]:
-    """Names with an equal share of the gaps between any two of them."""
-    share = len(gaps) // max(1, len(names) - 1)
-    return [name for n, name in enumerate(names) for name in (name, *gaps[n * share : (n + 1) * share])]
 
 
 def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -255,18 +195,6 @@ def _places(
                 f"columns {column.name!r}; expected {expected}, each once"
             )
     return [names.index(name) if name in names else None for name in layout.names], len(names)
-
-
-def _growing(column: Column) -> "list[Any] | array[Any]":
-    """An empty sequence for a column's values."""
-    # Plain machine numbers where no null can be: this pass must also survive a file of many million rows.
-    if column.nullable or column.optional or column.kind is Kind.TEXT:
-        return []
-    return array("q" if column.kind is Kind.INTEGER else "d")
-
-
-def _plain(values: "list[Any] | array[Any]") -> list[Any] | np.ndarray:
-    return np.array(values) if isinstance(values, array) else values
 
 
 def _field_error(
