@@ -34,12 +34,13 @@ def title_rows(items: pa.Table) -> Int64[np.ndarray, " N"]:
             f"items: {episode!r} belongs to {series!r}, which belongs to {beyond!r} ({len(chained)} such "
             "rows); expected a series_id that names a title without one"
         )
-    log.info(
-        "rolled episodes up to their series num_episodes=%d num_series=%d num_unknown_series=%d",
-        np.sum(title != own),
-        len(np.unique(title[title != own])),
-        pc.sum(unknown).as_py() or 0,
-    )
+    if items.num_rows > series_id.null_count:
+        log.info(
+            "rolled episodes up to their series num_episodes=%d num_series=%d num_unknown_series=%d",
+            np.sum(title != own),
+            len(np.unique(title[title != own])),
+            pc.sum(unknown).as_py() or 0,
+        )
     return title
 
 
