@@ -1,15 +1,15 @@
-"""Histories → padded batches: training windows in a seeded order, and queries at serving."""
+"""Packed batches of histories: windows to learn from, or queries at serving, without padding."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int, Int32, Int64
 from torch import Tensor
 
-from towers.data.histories import Histories
-from towers.errors import TrainingError
+from towers.data.encoded import EncodedProfiles
+from towers.data.histories import Histories, runs
 from towers.settings import bounded
 
 NO_TARGET = -1
@@ -19,214 +19,179 @@ NO_TARGET = -1
 class LoaderSettings:
     """How batches are fed.
 
-    batch_positions: history positions per batch and process, padding included.
+    batch_positions: positions asked per batch and process, near enough: no window is cut for it, and one of
+    them alone may have more.
+    pool_blocks: blocks of about 65,536 events shuffled among each other; what memory the shuffle takes grows
+    with it. A log of no more blocks is shuffled as a whole.
     num_workers: loader processes; 0 loads in the training process.
     """
 
     batch_positions: int = bounded(1024, ge=1)
+    pool_blocks: int = bounded(128, ge=1)
     num_workers: int = bounded(0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """B histories, left-aligned, oldest event first, L the longest of them.
+class Questions:
+    """Q questions with their answers: what comes after the first `place` events of a window?
 
-    item_row: int64 (B, L), 0 at padding. valid: bool (B, L), False at padding.
-    minutes: float32 (B, L), NaN where unknown. country_row: int64 (B,), embedding row, 0 unknown.
-    gap_seconds: float32 (B, L + 1), from the l-th event to the next moment: that of the next event or, after
-    the last, of the request; NaN at l = 0 and past the end.
-    target_row: int64 (B, L + 1, T), the T items watched after the first l events, the next one first;
-    NO_TARGET where the history ends, and in all T places where nothing is asked.
+    window, place: int64 (Q,), lines and positions of what the user tower gives.
+    target_row: int64 (Q, T), the T items watched after that, the next one first; NO_TARGET where the history
+    ends. target_weight: float32 (Q, T), the weights of those events, 0 where there is none.
     """
 
-    item_row: Int64[Tensor, "B L"]
-    valid: Bool[Tensor, "B L"]
-    minutes: Float32[Tensor, "B L"]
-    gap_seconds: Float32[Tensor, "B L1"]
-    country_row: Int64[Tensor, " B"]
-    target_row: Int64[Tensor, "B L1 T"]
+    window: Int64[Tensor, " Q"]
+    place: Int64[Tensor, " Q"]
+    target_row: Int64[Tensor, "Q T"]
+    target_weight: Float32[Tensor, "Q T"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B windows of histories, one after another: a window's events lie together, oldest first.
+
+    num_events: int64 (B,), events of each window among the S of the columns: those shown, then those that are
+    only asked for. num_shown: int64 (B,), how many are shown.
+    from_first: bool (B,), whether the history begins with the window.
+    asked_seconds: int64 (B,), the moment of the question after the last event shown.
+    profile_row: int32 (B, C), profile_numeric: float32 (B, F2), of who watched, as in EncodedProfiles.
+    item_row: int64, or int32 from a store (S,). time_seconds: int64 (S,). minutes: float32 (S,), NaN where
+    unknown. weight: float32 (S,).
+    longest: the largest num_shown, 0 without windows; kept here, since asking a device for it waits for it.
+    """
+
+    num_events: Int64[Tensor, " B"]
+    num_shown: Int64[Tensor, " B"]
+    from_first: Bool[Tensor, " B"]
+    asked_seconds: Int64[Tensor, " B"]
+    profile_row: Int32[Tensor, "B C"]
+    profile_numeric: Float32[Tensor, "B F2"]
+    item_row: Int[Tensor, " S"]
+    time_seconds: Int64[Tensor, " S"]
+    minutes: Float32[Tensor, " S"]
+    weight: Float32[Tensor, " S"]
+    longest: int
+
+    def __len__(self) -> int:
+        return len(self.num_events)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         return Batch(
+            self.num_events.to(device, non_blocking=True),
+            self.num_shown.to(device, non_blocking=True),
+            self.from_first.to(device, non_blocking=True),
+            self.asked_seconds.to(device, non_blocking=True),
+            self.profile_row.to(device, non_blocking=True),
+            self.profile_numeric.to(device, non_blocking=True),
             self.item_row.to(device, non_blocking=True),
-            self.valid.to(device, non_blocking=True),
+            self.time_seconds.to(device, non_blocking=True),
             self.minutes.to(device, non_blocking=True),
-            self.gap_seconds.to(device, non_blocking=True),
-            self.country_row.to(device, non_blocking=True),
-            self.target_row.to(device, non_blocking=True),
+            self.weight.to(device, non_blocking=True),
+            self.longest,
         )
+
+    def layout(self) -> tuple[Int64[Tensor, "B L"], Bool[Tensor, "B L"]]:
+        """The shown events, a window a line and left-aligned: their place in the columns, and which exist.
+
+        L is `longest`. Where a line has no such event, its place is 0.
+        """
+        place = torch.arange(self.longest, device=self.num_events.device)
+        shown = place < self.num_shown[:, None]
+        return torch.where(shown, self._start()[:, None] + place, 0), shown
+
+    def gap_seconds(self) -> Float32[Tensor, "B L1"]:
+        """From the l-th event to the next moment, in seconds; (B, L + 1).
+
+        That is the moment of the next event shown or, after the last of them, of the question; NaN at l = 0
+        and past the end.
+        """
+        event, shown = self.layout()
+        time = self.time_seconds[event]
+        last = torch.arange(1, self.longest + 1, device=time.device) == self.num_shown[:, None]
+        moment = torch.where(last, self.asked_seconds[:, None], time.roll(-1, dims=1))
+        gap = torch.where(shown, (moment - time).to(torch.float32), torch.nan)
+        return torch.nn.functional.pad(gap, (1, 0), value=torch.nan)
+
+    def questions(self, num_targets: int) -> Questions:
+        """What the windows ask: what comes after each event shown, and what came first of a whole history."""
+        place = torch.arange(self.longest + 1, device=self.num_events.device)
+        asked = (place <= self.num_shown[:, None]) & (self.from_first[:, None] | (place > 0))
+        window, after = asked.nonzero(as_tuple=True)
+        ahead = torch.arange(num_targets, device=place.device)
+        there = ahead < (self.num_events[window] - after)[:, None]
+        event = torch.where(there, (self._start()[window] + after)[:, None] + ahead, 0)
+        return Questions(
+            window,
+            after,
+            target_row=torch.where(there, self.item_row[event].long(), NO_TARGET),
+            target_weight=torch.where(there, self.weight[event], 0.0),
+        )
+
+    def _start(self) -> Int64[Tensor, " B"]:
+        return self.num_events.cumsum(0) - self.num_events
 
 
 def query_batch(
     history: Histories,
     time_seconds: Int64[np.ndarray, " Q"],
-    country_row: Int64[np.ndarray, " Q"],
+    profiles: EncodedProfiles,
     max_history: int,
 ) -> Batch:
-    """The batch of Q queries, each history cut to its last `max_history` events; targets are NO_TARGET."""
+    """The batch of Q queries, each history cut to its last `max_history` events; all of them are shown."""
     stop = history.offset[1:]
     start = np.maximum(history.offset[:-1], stop - max_history)
-    whole = start == history.offset[:-1]
-    return _padded(history, start, stop, whole, country_row, num_targets=0, asked_seconds=time_seconds)
-
-
-class TrainingWindows(torch.utils.data.Dataset[Batch]):
-    """Cuts histories into windows and lays them out as batches; item w is the batch of windows w.
-
-    A window of n events asks n questions: what came first (of the whole history only), and what came after
-    each event but the last. The answer is the next `num_targets` events, beyond the window too.
-    """
-
-    def __init__(
-        self,
-        history: Histories,
-        country_row: Int64[np.ndarray, " P"],
-        max_history: int,
-        num_targets: int = 1,
-    ) -> None:
-        self.history = history
-        self.country_row = country_row
-        self.max_history = max_history
-        self.num_targets = num_targets
-
-    def cut(self, rng: np.random.Generator) -> Int64[np.ndarray, "W 3"]:
-        """(profile, start, stop) of every window; each event with a question is in exactly one.
-
-        A history longer than `max_history` is cut at a random phase, so that over the epochs every event is
-        learned with contexts of every length.
-        """
-        step = self.max_history
-        profile = np.flatnonzero(self.history.lengths > 0)
-        begin, end = self.history.offset[profile], self.history.offset[profile + 1]
-        # At least two events come first: a later window starts with its context, which must not be the first
-        # event of all, or that one would be asked for twice.
-        phase = np.where(end - begin > step, rng.integers(2, step + 1, len(profile)), step)
-        num_windows = 1 + np.maximum(0, -(-(end - begin - phase) // step))
-        which = np.repeat(np.arange(len(profile)), num_windows)
-        number = np.arange(len(which)) - np.repeat(np.cumsum(num_windows) - num_windows, num_windows)
-        start = np.where(number == 0, begin[which], begin[which] + phase[which] + (number - 1) * step)
-        stop = np.minimum(begin[which] + phase[which] + number * step, end[which])
-        # The event before a later window is its context: without it the window's first event has no question.
-        return np.stack([profile[which], np.where(number == 0, start, start - 1), stop], axis=1)
-
-    def __getitem__(self, windows: Int64[np.ndarray, "B 3"]) -> Batch:
-        profile, start, stop = windows.T
-        whole = start == self.history.offset[profile]
-        # The last event of a window is asked for, so the moment of every question is that of an event.
-        return _padded(
-            self.history,
-            start,
-            stop,
-            whole,
-            self.country_row[profile],
-            num_targets=self.num_targets,
-            asked_seconds=self.history.time_seconds[stop - 1],
-        )
-
-
-class WindowSampler(torch.utils.data.Sampler[Int64[np.ndarray, "B 3"]]):
-    """The batches of one epoch in an order that seed and epoch alone decide, disjoint between ranks.
-
-    Windows of like length share a batch, so that little is padding. All ranks get equally many batches, no
-    window is left out and none comes twice.
-    """
-
-    def __init__(
-        self,
-        windows: TrainingWindows,
-        batch_positions: int,
-        seed: int,
-        *,
-        epoch: int = 0,
-        rank: int = 0,
-        num_ranks: int = 1,
-    ) -> None:
-        rng = np.random.default_rng([seed, epoch])
-        cut = windows.cut(rng)
-        length = cut[:, 2] - cut[:, 1]
-        # Sorted by length with a little noise: neighbours are alike, yet not the same in every epoch.
-        cut = cut[np.argsort(length * rng.uniform(0.9, 1.1, len(cut)), kind="stable")]
-        batches = _packed(cut, batch_positions, num_ranks)
-        order = rng.permutation(len(batches))
-        self._batches = [batches[place] for place in order[rank::num_ranks]]
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Int64[np.ndarray, "B 3"]]:
-        return iter(self._batches)
-
-
-def _packed(cut: np.ndarray, batch_positions: int, num_ranks: int) -> list[np.ndarray]:
-    """Runs of windows whose padded size fits; as many as divide among the ranks, by halving the largest."""
-    bounds, widest = [0], 0
-    for place, length in enumerate(cut[:, 2] - cut[:, 1]):
-        widest = max(widest, int(length))
-        if place > bounds[-1] and widest * (place + 1 - bounds[-1]) > batch_positions:
-            bounds.append(place)
-            widest = int(length)
-    batches = [cut[start:stop] for start, stop in zip(bounds, [*bounds[1:], len(cut)], strict=True)]
-    while len(batches) % num_ranks:
-        largest = max(range(len(batches)), key=lambda b: len(batches[b]))
-        if len(batches[largest]) < 2:
-            raise TrainingError(
-                f"{len(cut)} windows cannot feed {num_ranks} ranks; expected at least one for each"
-            )
-        batches[largest : largest + 1] = np.array_split(batches[largest], 2)
-    return batches
-
-
-def _padded(
-    history: Histories,
-    start: np.ndarray,
-    stop: np.ndarray,
-    from_first: np.ndarray,
-    country_row: np.ndarray,
-    *,
-    num_targets: int,
-    asked_seconds: np.ndarray,
-) -> Batch:
-    """Events start:stop of each line; with targets, the last of them is only asked for, not shown."""
-    num_shown = stop - start - int(num_targets > 0)
-    place = start[:, None] + np.arange(max(int(num_shown.max(initial=0)), 0))
-    valid = place < (start + num_shown)[:, None]
-    if history.num_events == 0:
-        history = _ONE_EVENT  # every place is padding, but must be somewhere
-    event = np.where(valid, place, 0)
-    asked = np.concatenate([from_first[:, None], valid], axis=1)
-    return Batch(
-        item_row=torch.from_numpy(np.where(valid, history.item_row[event], 0)),
-        valid=torch.from_numpy(valid),
-        minutes=torch.from_numpy(np.where(valid, history.minutes[event], np.nan).astype(np.float32)),
-        gap_seconds=torch.from_numpy(_gaps(history.time_seconds[event], valid, asked_seconds)),
-        country_row=torch.from_numpy(country_row),
-        target_row=torch.from_numpy(_targets(history, start, asked, num_targets)),
+    (batch,) = packed(
+        history,
+        start,
+        num_events=stop - start,
+        num_shown=stop - start,
+        from_first=start == history.offset[:-1],
+        profiles=profiles,
+        num_windows=[len(history)],
+        asked_seconds=time_seconds,
     )
+    return batch
 
 
-def _gaps(shown_seconds: np.ndarray, valid: np.ndarray, asked_seconds: np.ndarray) -> np.ndarray:
-    """float32 (B, L + 1): from each event shown to the next one shown, and from the last to the request."""
-    gaps = np.full((len(valid), valid.shape[1] + 1), np.nan, np.float32)
-    moment = np.broadcast_to(asked_seconds[:, None], valid.shape).copy()
-    moment[:, :-1] = np.where(valid[:, 1:], shown_seconds[:, 1:], moment[:, :-1])
-    gaps[:, 1:] = np.where(valid, moment - shown_seconds, np.nan)
-    return gaps
+def packed(
+    history: Histories,
+    start: Int64[np.ndarray, " W"],
+    num_events: Int64[np.ndarray, " W"],
+    num_shown: Int64[np.ndarray, " W"],
+    from_first: Bool[np.ndarray, " W"],
+    profiles: EncodedProfiles,
+    num_windows: Sequence[int],
+    asked_seconds: Int64[np.ndarray, " W"] | None = None,
+) -> list[Batch]:
+    """Batches of `num_windows` windows each, in order; a window is `num_events` events from `start` on.
 
-
-def _targets(history: Histories, start: np.ndarray, asked: np.ndarray, num_targets: int) -> np.ndarray:
-    """int64 (B, L + 1, T): the events start + l, start + l + 1, … of the same profile, where asked."""
-    if num_targets == 0:
-        return np.full((*asked.shape, 1), NO_TARGET)
-    end = history.offset[np.searchsorted(history.offset, start, side="right")]
-    event = start[:, None, None] + np.arange(asked.shape[1])[:, None] + np.arange(num_targets)
-    there = asked[:, :, None] & (event < end[:, None, None])
-    return np.where(there, history.item_row[np.minimum(event, history.num_events - 1)], NO_TARGET)
-
-
-_ONE_EVENT = Histories(
-    offset=np.array([0, 1]),
-    item_row=np.zeros(1, np.int64),
-    time_seconds=np.zeros(1, np.int64),
-    minutes=np.zeros(1, np.float32),
-)
+    Without `asked_seconds` the last question of a window is asked at the event after those it shows. Several
+    batches are read at once because a small one costs less time to read than to ask for.
+    """
+    event = runs(start, num_events)
+    time_seconds = history.time_seconds.take(event)
+    if asked_seconds is None:
+        asked_seconds = time_seconds[np.cumsum(num_events) - num_events + num_shown]
+    ends = np.cumsum(num_windows)
+    bounds = list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True))
+    longest = [int(num_shown[start:stop].max(initial=0)) for start, stop in bounds]
+    total = np.concatenate([np.zeros(1, np.int64), np.cumsum(num_events)])[ends]
+    sizes = np.diff(total, prepend=0).tolist()
+    windows = [
+        torch.split(torch.from_numpy(column), list(num_windows))
+        for column in (
+            *(num_events, num_shown, from_first, asked_seconds),
+            *(profiles.row, profiles.numeric),
+        )
+    ]
+    events = [
+        torch.split(torch.from_numpy(column), sizes)
+        for column in (
+            history.item_row.take(event),
+            time_seconds,
+            history.minutes.take(event),
+            history.weight.take(event),
+        )
+    ]
+    return [Batch(*columns) for columns in zip(*windows, *events, longest, strict=True)]

@@ -1,16 +1,27 @@
 """What many profiles watched, as packed ragged arrays: no padding, no Python object per event."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, Int, Int64
 
+from towers.data.mapped import Portable, portable
 from towers.errors import QueryError
+
+
+def runs(start: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " total"]:
+    """start[0], start[0] + 1, … for lengths[0] places, then from start[1], and so on: one index of all."""
+    end = np.cumsum(lengths)
+    places: np.ndarray = np.repeat(start - end + lengths, lengths)
+    places += np.arange(len(places))
+    return places
 
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Watch histories of P profiles, oldest event first.
+    """Watch histories of P profiles, oldest event first; other processes get mapped columns by path.
 
     offset: int64 (P+1,), profile p owns the events offset[p]:offset[p+1].
     item_row: int64, or int32 in a store (E,), rows of the catalogue.
@@ -26,7 +37,7 @@ class Histories:
     weight: Float32[np.ndarray, " E"] = None  # type: ignore[assignment]  # filled below
 
     def __post_init__(self) -> None:
-        if self.weight is None:
+        if cast(object, self.weight) is None:
             object.__setattr__(self, "weight", np.ones(len(self.item_row), np.float32))
         if len(self.offset) == 0 or self.offset[0] != 0 or np.any(np.diff(self.offset) < 0):
             raise QueryError("histories: offset must start at 0 and never fall")
@@ -36,6 +47,10 @@ class Histories:
                 "histories: {} items, {} times, {} minutes and {} weights for {} events; "
                 "expected equal counts".format(*map(len, columns), int(self.offset[-1]))
             )
+
+    def __reduce__(self) -> tuple[Callable[..., "Histories"], tuple[Portable, ...]]:
+        columns = (self.offset, self.item_row, self.time_seconds, self.minutes, self.weight)
+        return _from_portable, tuple(portable(column) for column in columns)
 
     @classmethod
     def empty(cls, num_profiles: int) -> "Histories":
@@ -91,7 +106,7 @@ class Histories:
         if np.any(lengths < 0):
             raise QueryError("histories: a slice stops before it starts")
         offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        event = np.arange(offset[-1]) + np.repeat(start - offset[:-1], lengths)
+        event = runs(start, lengths)
         return Histories(
             offset,
             self.item_row[event],
@@ -99,3 +114,7 @@ class Histories:
             self.minutes[event],
             self.weight[event],
         )
+
+
+def _from_portable(*columns: Portable) -> Histories:
+    return Histories(*(column.array() for column in columns))

@@ -14,7 +14,8 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from towers.data.batches import Batch, query_batch
-from towers.data.features import EncodedItems, FeatureEncoder
+from towers.data.encoded import EncodedItems
+from towers.data.feature_encoder import FeatureEncoder
 from towers.errors import ConfigError, MissingDataError, ReleaseError
 from towers.exported import MODEL_FILE, WEIGHTS_FILE, read_object
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
@@ -22,7 +23,7 @@ from towers.nets.user_tower import UserTower
 from towers.recommender import Queries
 from towers.settings import bounded, settings_from_plain
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _MAX_POSITIONS = 1 << 15
 
 
@@ -59,10 +60,10 @@ class TwoTower(nn.Module):
         self.settings = settings
         self.encoder = encoder
         self.items = ItemTower(
-            encoder, settings.dim, dropout=settings.item_dropout, id_dropout=settings.id_dropout
+            encoder.items, settings.dim, dropout=settings.item_dropout, id_dropout=settings.id_dropout
         )
         self.users = UserTower(
-            encoder.country.table_size,
+            encoder.profiles,
             settings.dim,
             num_layers=settings.num_layers,
             num_heads=settings.num_heads,
@@ -94,10 +95,10 @@ class TwoTower(nn.Module):
         step = max(1, _MAX_POSITIONS // (self.settings.max_history + 1))
         for start in range(0, len(queries), step):
             part = queries.select(np.arange(start, min(start + step, len(queries))))
-            country_row = self.encoder.country.embedding_rows(part.country)
-            batch = query_batch(part.history, part.time_seconds, country_row, self.settings.max_history)
+            profiles = self.encoder.encode_profiles(part.profiles, part.country)
+            batch = query_batch(part.history, part.time_seconds, profiles, self.settings.max_history)
             every = self.users(batch.to(item.device), item)
-            last = batch.valid.sum(1).to(item.device)
+            last = batch.num_shown.to(item.device)
             vectors[start : start + len(part)] = every[torch.arange(len(part)), last].float().cpu().numpy()
         return vectors
 
@@ -157,6 +158,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     description = read_object(path)
     if description.get("format_version") != _FORMAT_VERSION:
         raise ReleaseError(
-            f"{path}: format_version is {description.get('format_version')!r}; expected {_FORMAT_VERSION}"
+            f"{path}: format_version is {description.get('format_version')!r}; expected {_FORMAT_VERSION}, "
+            "which scripts/train.py writes"
         )
     return description

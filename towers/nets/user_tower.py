@@ -1,4 +1,4 @@
-"""The user tower: watch history and country → one vector per position. No profile id enters it."""
+"""The user tower: watch history and profile features → one vector per position. No profile id enters it."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from towers.data.batches import Batch
+from towers.data.encoders import TableEncoder
+from towers.nets.feature_tables import ProfileFeatures
 
 # Gaps in buckets of powers of two of a second: row 0 is "no event before", the last is 2^30 s, 34 years.
 _NUM_GAPS = 32
@@ -14,16 +16,16 @@ _NUM_GAPS = 32
 class UserTower(nn.Module):
     """Causal encoder of the watch history → unit vectors, (B, L + 1, D).
 
-    Position 0 is a start token with the country: its vector is the learned prior of a profile that has
-    watched nothing. Position l has seen the first l events: their item vectors, minutes watched and the time
-    between them. With `request_time` it also knows how long after the last of them it is asked: whoever
-    comes back after a month wants something else than whoever goes on. Every position is trained; the last
-    one serves.
+    Position 0 is a start token with the profile's features, by default its country: its vector is the learned
+    prior of a profile that has watched nothing. Position l has seen the first l events: their item vectors,
+    minutes watched and the time between them. With `request_time` it also knows how long after the last of
+    them it is asked: whoever comes back after a month wants something else than whoever goes on. Every
+    position is trained; the last one serves.
     """
 
     def __init__(
         self,
-        num_countries: int,
+        profiles: TableEncoder,
         dim: int,
         *,
         num_layers: int,
@@ -37,10 +39,9 @@ class UserTower(nn.Module):
         self.item = nn.Linear(dim, dim, bias=False)
         self.minutes = nn.Linear(2, dim)
         self.gap = nn.Embedding(_NUM_GAPS, dim)
-        self.country = nn.Embedding(num_countries, dim)
+        self.profile = ProfileFeatures(profiles, dim)
         self.start = nn.Parameter(torch.zeros(dim))
-        for table in (self.gap, self.country):
-            nn.init.normal_(table.weight, std=0.02)
+        nn.init.normal_(self.gap.weight, std=0.02)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(dim, num_heads, dropout, max_history + 1) for _ in range(num_layers)
@@ -49,15 +50,20 @@ class UserTower(nn.Module):
         self.recency = nn.Parameter(0.7 ** torch.arange(max_history + 1))
 
     def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "B L1 D"]:
-        """Unit vectors of every position of a batch; `item` holds the vectors of the whole catalogue."""
+        """Unit vectors of every position of a batch; `item` holds the vectors of the whole catalogue.
+
+        Windows of like length share a batch, so padding them here, on the device, costs little.
+        """
+        event, shown = batch.layout()
         # Unit vectors have entries near dim**-0.5; the embeddings beside them are near 1 after the norm.
-        vectors = item[batch.item_row] * batch.valid[..., None]
+        vectors = item[batch.item_row[event].long()] * shown[..., None]
         watched = self.item(vectors * item.shape[1] ** 0.5)
-        known = torch.isfinite(batch.minutes)
-        minutes = torch.stack([torch.log1p(batch.minutes.masked_fill(~known, 0.0)), known.float()], dim=-1)
-        start = self.start + self.country(batch.country_row)
+        minutes = batch.minutes[event]
+        known = shown & torch.isfinite(minutes)
+        minutes = torch.stack([torch.log1p(minutes.masked_fill(~known, 0.0)), known.float()], dim=-1)
+        start = self.start + self.profile(batch.profile_row, batch.profile_numeric)
         events = torch.cat([start[:, None], watched + self.minutes(minutes)], dim=1)
-        hidden = self.dropout(events + self.gap(self._gap_row(batch.gap_seconds)))
+        hidden = self.dropout(events + self.gap(self._gap_row(batch.gap_seconds())))
         for block in self.blocks:
             hidden = block(hidden)
         return F.normalize(F.normalize(self.out(hidden), dim=-1) + self._recent(vectors), dim=-1)

@@ -27,15 +27,19 @@ class ObjectiveSettings:
     num_targets: int = bounded(5, ge=1)
 
 
-def falling_weights(target_row: Int64[Tensor, "P T"]) -> Float[Tensor, "P T"]:
+def falling_weights(
+    target_row: Int64[Tensor, "P T"], preference: Float[Tensor, "P T"] | None = None
+) -> Float[Tensor, "P T"]:
     """The weight of each target: 1 / t for the t-th, 0 where the row is negative, scaled to sum to 1.
 
-    A position without any target has only zeros. The targets beyond the next event follow PinnerFormer's
-    training on all future actions, Pancha et al. 2022, arXiv:2205.04507.
+    `preference` multiplies that: what a target's event says of what the profile likes. A position without any
+    target has only zeros. The targets beyond the next event follow PinnerFormer's training on all future
+    actions, Pancha et al. 2022, arXiv:2205.04507.
     """
     place = torch.arange(1, target_row.shape[1] + 1, device=target_row.device)
     weight = (target_row >= 0) / place
-    return weight / weight.sum(1, keepdim=True).clamp(min=1e-9)
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-9)
+    return weight if preference is None else weight * preference
 
 
 def full_softmax(
@@ -46,13 +50,13 @@ def full_softmax(
     *,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of weighted targets against every item of the catalogue: mean over positions, in nats.
+    """Cross-entropy of weighted targets against every item of the catalogue: their weighted mean, in nats.
 
-    loss = -mean_p sum_t w_pt log( exp(s_pi) / sum_j exp(s_pj) ),  i = target_row[p, t],
-    s_pj = <q_p, v_j> / temperature. The weights of a position sum to 1; where one is 0 its row may be
-    negative. Both gradients are made in the forward pass, a chunk of positions at a time, so memory is
-    O(P·D + N·D) and each product is computed once. An empty batch has loss 0. The arithmetic is that of the
-    wider of both types, whatever autocast says: gradients are summed over the whole catalogue.
+    loss = -sum_pt w_pt log( exp(s_pi) / sum_j exp(s_pj) ) / sum_pt w_pt,  i = target_row[p, t],
+    s_pj = <q_p, v_j> / temperature. Where a weight is 0 its row may be negative. Both
+    gradients are made in the forward pass, a chunk of positions at a time, so memory is O(P·D + N·D) and each
+    product is computed once. An empty batch has loss 0. The arithmetic is that of the wider of both types,
+    whatever autocast says: gradients are summed over the whole catalogue.
     """
     wider = torch.promote_types(query.dtype, item.dtype)
     with torch.autocast(query.device.type, enabled=False):
@@ -79,21 +83,24 @@ class _FullSoftmax(torch.autograd.Function):
             of_target = (score.gather(1, target) * share).sum(1, keepdim=True)
             odds = score.sub_(peak).exp_()
             total = odds.sum(1, keepdim=True)
-            loss += (total.log() + peak - of_target).sum()
-            # d loss / d score is softmax minus the weights: the softmax by two products, the weights by row.
-            odds, total = odds.to(query.dtype), total.to(query.dtype)
+            whole = share.sum(1, keepdim=True)
+            loss += ((total.log() + peak) * whole - of_target).sum()
+            # d loss / d score is the position's weight times the softmax, minus the targets' weights: the
+            # softmax by two products, the targets by row.
+            odds, pushed = odds.to(query.dtype), (whole / total).to(query.dtype)
             pulled = torch.einsum("pt,ptd->pd", share, item[target])
-            query_grad[part] = (odds @ item) / total - pulled
-            item_grad.addmm_(odds.T, chunk / total)
+            query_grad[part] = (odds @ item) * pushed - pulled
+            item_grad.addmm_(odds.T, chunk * pushed)
             pulling = (share[..., None] * chunk[:, None]).flatten(0, 1)
             item_grad.index_add_(0, target.flatten(), pulling, alpha=-1)
-        scale = 1.0 / max(num_positions, 1)
-        ctx.save_for_backward(query_grad, item_grad)
-        ctx.scale = scale / temperature
+        of_all = weight.sum(dtype=loss.dtype)
+        scale = torch.where(of_all > 0, 1.0 / of_all, 0.0)
+        ctx.save_for_backward(query_grad, item_grad, scale)
+        ctx.temperature = temperature
         return loss * scale
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        query_grad, item_grad = ctx.saved_tensors
-        scale = (grad * ctx.scale).to(query_grad.dtype)
+        query_grad, item_grad, scale = ctx.saved_tensors
+        scale = (grad * scale / ctx.temperature).to(query_grad.dtype)
         return query_grad * scale, item_grad * scale, None, None, None

@@ -1,13 +1,10 @@
 """The LightningDataModule: training windows, shuffled anew every epoch."""
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-from jaxtyping import Int64
-from torch.utils.data import DataLoader
 
-from towers.data.batches import Batch, LoaderSettings, TrainingWindows, WindowSampler
-from towers.data.histories import Histories
+from towers.data.batches import LoaderSettings
+from towers.data.loader import EpochPlan, WindowLoader
+from towers.data.windows import Blocks, TrainingWindows
 
 
 class WindowDataModule(pl.LightningDataModule):
@@ -17,40 +14,28 @@ class WindowDataModule(pl.LightningDataModule):
     one would.
     """
 
-    def __init__(
-        self,
-        train: Histories,
-        country_row: Int64[np.ndarray, " P"],
-        max_history: int,
-        num_targets: int,
-        settings: LoaderSettings,
-        seed: int,
-    ) -> None:
+    def __init__(self, windows: TrainingWindows, settings: LoaderSettings, seed: int) -> None:
         super().__init__()
-        self.windows = TrainingWindows(train, country_row, max_history, num_targets)
+        self.windows = windows
+        self.blocks = Blocks.of(windows)
         self.settings = settings
         self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> WindowLoader:
         """The loader of the trainer's current epoch and rank."""
         if self.trainer is None:
             raise RuntimeError("the data module has no trainer; expected Trainer.fit to ask for the loader")
-        sampler = WindowSampler(
-            self.windows,
-            self.settings.batch_positions,
-            self.seed,
-            epoch=self.trainer.current_epoch,
+        num_ranks = self.trainer.world_size
+        return WindowLoader(
+            self._plan(self.trainer.current_epoch, num_ranks),
+            num_workers=self.settings.num_workers,
             rank=self.trainer.global_rank,
-            num_ranks=self.trainer.world_size,
+            num_ranks=num_ranks,
         )
-        num_workers = self.settings.num_workers
-        return DataLoader(
-            self.windows,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=num_workers,
-            # A fork after OpenMP or FAISS has run hangs.
-            multiprocessing_context="forkserver" if num_workers else None,
-            # The loader draws a seed for its workers; from the global generator it would shift the dropout.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+
+    def num_batches(self, num_ranks: int) -> int:
+        """Batches of each rank in the first epoch; with several pools, others may have a few more or less."""
+        return len(self._plan(0, num_ranks)) // num_ranks
+
+    def _plan(self, epoch: int, num_ranks: int) -> EpochPlan:
+        return EpochPlan.of(self.windows, self.blocks, self.settings, self.seed, epoch, num_ranks)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -18,13 +19,21 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from towers.data.batches import LoaderSettings
 from towers.data.dataset import Dataset
-from towers.data.features import FeatureEncoder, fit_features
+from towers.data.feature_encoder import FeatureEncoder, fit_features, training_rows
+from towers.data.features import FeatureSettings
 from towers.data.split import Split
+from towers.data.windows import TrainingWindows
 from towers.errors import ConfigError, TrainingError
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.softmax import ObjectiveSettings
 from towers.settings import bounded, check_ranges
-from towers.training.callbacks import BestEpoch, RememberedStopping
+from towers.training.callbacks import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    BestEpoch,
+    NewestState,
+    RememberedStopping,
+)
 from towers.training.datamodule import WindowDataModule
 from towers.training.module import SELECTION_METRIC, LoggerKind, TrainerSettings, TwoTowerModule
 
@@ -40,16 +49,17 @@ class FitSettings:
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     seed: int = bounded(0, ge=0, lt=2**32)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
 
 
 def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:
     """Trains on the split's train part and gives back the towers of the epoch with the best validation N@10.
 
-    Checkpoints and curves go to `folder`. With trainer.resume it goes on from the last checkpoint there,
-    which must be of the same data and settings, and ends with the weights that an unbroken run would have
-    (to the bit on one CPU thread). Without validation questions there is nothing to select by: the last
-    epoch is taken. Raises TrainingError where there is nothing to learn, a loss is not finite or the
-    checkpoint is another run's, ConfigError on settings that this machine cannot follow.
+    Checkpoints and curves go to `folder`. With trainer.resume it goes on from the newest checkpoint there, in
+    the middle of an epoch too, which must be of the same data and settings, and ends with the weights that an
+    unbroken run would have (to the bit on one CPU thread). Without validation questions there is nothing to
+    select by: the last epoch is taken. Raises TrainingError where there is nothing to learn, a loss is not
+    finite or the checkpoint is another run's, ConfigError on settings that this machine cannot follow.
     """
     check_ranges(settings)
     if split.train.num_events < 2:
@@ -59,8 +69,16 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}; expected a folder that can be written to") from error
     pl.seed_everything(settings.seed, verbose=False)
-    encoder = fit_features(dataset.items, split.seen, dataset.country[split.train.lengths > 0])
+    encoder = fit_features(*training_rows(dataset, split), settings.features)
     towers = TwoTower(settings.model, encoder)
+    windows = TrainingWindows(
+        split.train,
+        split.train.lengths,
+        encoder.encode_profiles(dataset.profile_table, dataset.country),
+        settings.model.max_history,
+        settings.objective.num_targets,
+    )
+    data = WindowDataModule(windows, settings.loader, settings.seed)
     module = TwoTowerModule(
         towers,
         encoder.encode(dataset.items),
@@ -69,14 +87,7 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         settings.trainer,
         settings.seed,
         lineage=_lineage(settings, encoder, split),
-    )
-    data = WindowDataModule(
-        split.train,
-        encoder.country.embedding_rows(dataset.country),
-        settings.model.max_history,
-        settings.objective.num_targets,
-        settings.loader,
-        settings.seed,
+        num_batches=data.num_batches,
     )
     metric = SELECTION_METRIC if len(split.validation) else None
     checkpoint = BestEpoch(folder, metric)
@@ -98,20 +109,22 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
 def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> str:
     """SHA-256 over all that decides what is learned: a checkpoint goes on only where it came from."""
     kept = asdict(settings)
-    for name in ("max_epochs", "patience", "resume", "logger"):
+    for name in ("max_epochs", "patience", "checkpoint_steps", "resume", "logger"):
         del kept["trainer"][name]
+    del kept["loader"]["num_workers"]
     digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())
-    digest.update(split.train.offset.tobytes())
-    digest.update(split.train.item_row.tobytes())
+    train = split.train
+    for column in (train.offset, train.item_row, train.time_seconds, train.minutes, train.weight):
+        digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
 
 
 def _last(folder: Path, resume: bool) -> Path | None:
     """The checkpoint to go on from; an older run's are removed where there is none to go on from."""
-    last = folder / "last.ckpt"
+    last = folder / LAST_CHECKPOINT
     if resume and last.is_file():
         return last
-    for path in (folder / "best.ckpt", last):
+    for path in (folder / BEST_CHECKPOINT, last):
         if path.exists():
             path.unlink()
             log.info("removed the checkpoint of an older run file=%s", path)
@@ -126,14 +139,13 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # Lightning 2.6 on torch 2.13.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="The 'train_dataloader' does not have many workers")
         yield
 
 
 def _trainer(
     settings: TrainerSettings, folder: Path, checkpoint: ModelCheckpoint, metric: str | None
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [checkpoint]
+    callbacks: list[Callback] = [checkpoint, NewestState(folder, settings.checkpoint_steps)]
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
     if metric is not None:
@@ -155,7 +167,7 @@ def _trainer(
             log_every_n_steps=1,
             enable_model_summary=False,
             enable_progress_bar=sys.stderr.isatty(),
-            # The windows are cut anew every epoch, and the sampler shards them itself.
+            # The windows are cut anew every epoch, and the loader shards them itself.
             reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False,
         )

@@ -1,6 +1,7 @@
 """The LightningModule: one step of learning, and the validation that selects."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,8 +13,8 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
-from towers.data.batches import Batch
-from towers.data.features import EncodedItems
+from towers.data.batches import NO_TARGET, Batch
+from towers.data.encoded import EncodedItems
 from towers.data.split import Split
 from towers.errors import TrainingError
 from towers.evaluation.evaluate import evaluate
@@ -62,7 +63,9 @@ class TrainerSettings:
     learning_rate: peak of a cosine with linear warm-up over `warmup_share` of all steps.
     patience: epochs without a better validation N@10 before training stops.
     gradient_clip: largest norm of a step's gradient. devices: 0 takes all there are.
-    resume: go on from the last checkpoint of the same folder, if there is one.
+    checkpoint_steps: a checkpoint to go on from every so many steps, beside the one of every epoch; none of
+    them where it is null.
+    resume: go on from the newest checkpoint of the same folder, if there is one.
     """
 
     max_epochs: int = bounded(12, ge=1)
@@ -76,6 +79,7 @@ class TrainerSettings:
     devices: int = bounded(1, ge=0)
     strategy: Strategy = Strategy.AUTO
     logger: LoggerKind = LoggerKind.CSV
+    checkpoint_steps: int | None = bounded(None, ge=1)
     resume: bool = False
 
 
@@ -91,6 +95,7 @@ class TwoTowerModule(pl.LightningModule):
         trainer: TrainerSettings,
         seed: int,
         lineage: str,
+        num_batches: Callable[[int], int],
     ) -> None:
         super().__init__()
         self.towers = towers
@@ -105,22 +110,28 @@ class TwoTowerModule(pl.LightningModule):
         self.settings = trainer
         self.seed = seed
         self.lineage = lineage
+        # Not the trainer's estimate: to ask for it makes the loader before the checkpoint is read, and
+        # Lightning 2.6 then never tells that loader where to go on.
+        self.num_batches = num_batches
 
-    def on_train_epoch_start(self) -> None:
-        """Seeds dropout by epoch and rank, so that a resumed run draws what the unbroken one would."""
-        drawn = np.random.SeedSequence([self.seed, self.current_epoch, self.global_rank]).generate_state(1)
-        torch.manual_seed(int(drawn[0]))
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds dropout by epoch, step and rank, so that a resumed run draws what the unbroken one would."""
+        key = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Mean softmax loss over the batch's questions, against all titles with a train event, in nats."""
+        """Softmax loss of the batch's questions against all titles with a train event, in nats.
+
+        The mean over the questions' targets, weighed by their place and by their events' weights.
+        """
         vectors = self.towers.items(self.items)
-        asked = batch.target_row[..., 0] >= 0
-        target_row = batch.target_row[asked]
+        asked = batch.questions(self.objective.num_targets)
+        weight = falling_weights(asked.target_row, asked.target_weight)
         loss = full_softmax(
-            self.towers(batch, vectors)[asked],
+            self.towers(batch, vectors)[asked.window, asked.place],
             vectors[self.get_buffer("seen_row")],
-            torch.where(target_row < 0, target_row, self.get_buffer("place")[target_row]),
-            falling_weights(target_row),
+            torch.where(asked.target_row < 0, NO_TARGET, self.get_buffer("place")[asked.target_row]),
+            weight,
             temperature=self.objective.temperature,
         )
         if not torch.isfinite(loss):
@@ -130,9 +141,9 @@ class TwoTowerModule(pl.LightningModule):
             )
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
         self.log(
-            "train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=int(asked.sum())
+            "train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(asked.window)
         )
-        return loss * self._share(asked)
+        return loss * self._share(weight)
 
     def on_train_epoch_end(self) -> None:
         """Ranks the whole catalogue for every validation question; the same on every rank."""
@@ -175,7 +186,7 @@ class TwoTowerModule(pl.LightningModule):
             ],
             lr=self.settings.learning_rate,
         )
-        num_steps = int(self.trainer.estimated_stepping_batches)
+        num_steps = self.settings.max_epochs * self.num_batches(self.trainer.world_size)
         warmup = max(1, round(self.settings.warmup_share * num_steps))
 
         def share(step: int) -> float:
@@ -187,11 +198,11 @@ class TwoTowerModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _share(self, asked: Tensor) -> Tensor | float:
-        """Own questions over the mean of all ranks, so that every question weighs the same."""
+    def _share(self, weight: Tensor) -> Tensor | float:
+        """Own weight over the mean of all ranks, so that a target weighs the same wherever it is."""
         if self.trainer.world_size == 1:
             return 1.0
-        total = asked.sum()
+        total = weight.sum()
         own = total.clone()
         dist.all_reduce(total)
         return own * self.trainer.world_size / total

@@ -1,151 +1,146 @@
-from collections import Counter
-
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towers.data.batches import NO_TARGET, TrainingWindows, WindowSampler, query_batch
+from tests.towers.data.windowed import histories, numbered, windows
+from towers.data.batches import NO_TARGET, Batch, packed, query_batch
 from towers.data.histories import Histories
-from towers.errors import TrainingError
+
+LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=8)
 
 
-def histories(lengths: list[int]) -> Histories:
-    """Events numbered through: item = place among all events, time = 10 × place, minutes = place."""
-    offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-    place = np.arange(offset[-1])
-    return Histories(offset, place, place * 10, place.astype(np.float32))
+def every_window(lengths: list[int], seed: int, max_history: int, num_targets: int = 1) -> Batch:
+    made = windows(lengths, max_history, num_targets)
+    cut = made.cut(0, len(lengths), np.random.default_rng(seed))
+    return made.read(cut, [cut.shape[1]])[0]
 
 
-def windows(lengths: list[int], max_history: int = 4, num_targets: int = 1) -> TrainingWindows:
-    return TrainingWindows(histories(lengths), np.zeros(len(lengths), np.int64), max_history, num_targets)
-
-
-@given(
-    lengths=st.lists(st.integers(0, 20), min_size=1, max_size=12).filter(any),
-    max_history=st.integers(2, 6),
-    seed=st.integers(0, 99),
-)
-@settings(max_examples=80, deadline=None)
-def test_every_event_is_asked_for_exactly_once_in_an_epoch(
-    lengths: list[int], max_history: int, seed: int
-) -> None:
-    made = windows(lengths, max_history)
-    asked: Counter[int] = Counter()
-    for batch in WindowSampler(made, 8, seed):
-        target = made[batch].target_row[..., 0].numpy()
-        asked.update(target[target != NO_TARGET].tolist())
-    # Items are numbered by event, so each stands for one.
-    assert asked == Counter(range(sum(lengths)))
-
-
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
-def test_a_question_is_asked_after_the_event_before_it_and_shows_none_later(
-    lengths: list[int], seed: int
-) -> None:
-    made = windows(lengths)
-    for cut in WindowSampler(made, 16, seed):
-        batch = made[cut]
-        for line in range(len(cut)):
-            target = batch.target_row[line, :, 0].numpy()
-            for place in np.flatnonzero(target != NO_TARGET):
-                shown = batch.item_row[line][:place][batch.valid[line][:place]].numpy()
-                first = made.history.offset[cut[line, 0]]
-                if place == 0:
-                    assert target[0] == first
-                else:
-                    assert shown[-1] == target[place] - 1
-                    assert shown[0] >= first
-
-
-def test_ranks_share_all_windows_without_overlap_and_get_equally_many_batches() -> None:
-    made = windows([3, 9, 1, 14, 2, 2, 7, 30, 5])
-    whole = np.concatenate(list(WindowSampler(made, 16, 5, epoch=2)))
-    for num_ranks in (2, 3):
-        parts = [
-            list(WindowSampler(made, 16, 5, epoch=2, rank=r, num_ranks=num_ranks)) for r in range(num_ranks)
-        ]
-        assert len({len(part) for part in parts}) == 1
-        together = np.concatenate([batch for part in parts for batch in part])
-        assert sorted(map(tuple, together)) == sorted(map(tuple, whole))
-
-
-def test_seed_and_epoch_decide_the_order_and_nothing_else() -> None:
-    made = windows([3, 9, 1, 14, 2, 2, 7, 30, 5])
-
-    def order(seed: int, epoch: int) -> list[list[list[int]]]:
-        return [batch.tolist() for batch in WindowSampler(made, 16, seed, epoch=epoch)]
-
-    assert order(1, 0) == order(1, 0)
-    assert order(1, 0) != order(1, 1)
-    assert order(1, 0) != order(2, 0)
-
-
-def test_a_batch_stays_within_its_positions_unless_one_window_is_longer() -> None:
-    made = windows([3, 9, 1, 14, 2, 2, 7, 30, 5], max_history=10)
-    for batch in WindowSampler(made, 24, 0):
-        lengths = batch[:, 2] - batch[:, 1]
-        assert len(batch) == 1 or lengths.max() * len(batch) <= 24
-
-
-def test_fewer_windows_than_ranks_are_refused() -> None:
-    with pytest.raises(TrainingError, match="1 windows cannot feed 2 ranks"):
-        WindowSampler(windows([3]), 16, 0, num_ranks=2)
-
-
-def test_queries_show_the_last_events_and_ask_nothing() -> None:
+def test_queries_show_the_last_events() -> None:
     asked = np.array([100, 100, 100])
-    batch = query_batch(histories([5, 0, 2]), asked, np.array([1, 0, 0]), 3)
-    assert batch.item_row.tolist() == [[2, 3, 4], [0, 0, 0], [5, 6, 0]]
-    assert batch.valid.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
-    assert batch.country_row.tolist() == [1, 0, 0]
-    assert (batch.target_row == NO_TARGET).all()
+    batch = query_batch(histories([5, 0, 2]), asked, numbered(3), 3)
+    event, shown = batch.layout()
+    assert batch.item_row.tolist() == [2, 3, 4, 5, 6]
+    assert batch.item_row[event].masked_fill(~shown, 0).tolist() == [[2, 3, 4], [0, 0, 0], [5, 6, 0]]
+    assert shown.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
+    assert batch.profile_row.tolist() == [[0], [1], [2]]
+    assert batch.profile_numeric.shape == (3, 0)
+    assert batch.from_first.tolist() == [False, True, True]
     # Events lie 10 s apart, numbered through; the last gap runs to the request.
     nan = np.nan
     expected = [[nan, 10.0, 10.0, 60.0], [nan] * 4, [nan, 10.0, 40.0, nan]]
-    np.testing.assert_array_equal(batch.gap_seconds.numpy(), np.array(expected, np.float32))
+    np.testing.assert_array_equal(batch.gap_seconds().numpy(), np.array(expected, np.float32))
 
 
 def test_queries_without_any_history_are_empty_lines() -> None:
     nothing = np.zeros(2, np.int64)
-    batch = query_batch(Histories.empty(2), nothing, nothing, 3)
-    assert batch.item_row.shape == (2, 0)
-    assert batch.gap_seconds.shape == (2, 1)
-    assert batch.target_row.shape == (2, 1, 1)
+    batch = query_batch(Histories.empty(2), nothing, numbered(2), 3)
+    event, shown = batch.layout()
+    assert event.shape == shown.shape == (2, 0)
+    assert batch.gap_seconds().shape == (2, 1)
+    assert len(query_batch(Histories.empty(0), nothing[:0], numbered(0), 3)) == 0
 
 
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+def test_a_batch_has_no_padding_and_shares_the_memory_of_those_read_with_it() -> None:
+    made = windows([3, 20, 9], max_history=50)
+    cut = made.cut(0, 3, np.random.default_rng(0))
+    one, two = made.read(cut, [1, 2])
+    assert (one.item_row.tolist(), two.item_row.tolist()) == ([0, 1, 2], list(range(3, 32)))
+    assert (one.longest, two.longest) == (2, 19)
+    assert one.item_row.untyped_storage().data_ptr() == two.item_row.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_rows_of_a_store_are_read_in_their_own_width(dtype: type) -> None:
+    made = histories([4, 2])
+    narrow = Histories(made.offset, made.item_row.astype(dtype), made.time_seconds, made.minutes, made.weight)
+    (batch,) = packed(
+        narrow,
+        np.array([1, 4]),
+        num_events=np.array([3, 2]),
+        num_shown=np.array([2, 1]),
+        from_first=np.array([False, True]),
+        profiles=numbered(2),
+        num_windows=[2],
+    )
+    assert batch.item_row.numpy().dtype == dtype
+    questions = batch.questions(1)
+    assert questions.target_row.dtype == torch.int64
+    # Of a later window the place before its first event is not asked: another window asked it.
+    assert list(zip(questions.window.tolist(), questions.place.tolist(), strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 1),
+    ]
+    assert questions.target_row[:, 0].tolist() == [2, 3, 4, 5]
+
+
+@given(lengths=LENGTHS, seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_question_is_asked_after_the_event_before_it_and_shows_none_later(
+    lengths: list[int], seed: int
+) -> None:
+    batch = every_window(lengths, seed, max_history=4)
+    first = set(np.cumsum([0, *lengths]).tolist())
+    event, shown = batch.layout()
+    questions = batch.questions(1)
+    for window, place, target in zip(
+        questions.window.tolist(), questions.place.tolist(), questions.target_row[:, 0].tolist(), strict=True
+    ):
+        assert shown[window, :place].all()
+        seen = batch.item_row[event[window, :place]].tolist()
+        if place == 0:
+            assert target in first
+        else:
+            assert seen == list(range(target - place, target))
+            assert not first & {*seen[1:], target}
+
+
+@given(lengths=LENGTHS, seed=st.integers(0, 99))
+@settings(max_examples=12, deadline=None)
 def test_a_training_position_is_what_a_query_asked_at_its_target_would_be(
     lengths: list[int], seed: int
 ) -> None:
-    made = windows(lengths, max_history=30)
-    for cut in WindowSampler(made, 64, seed):
-        batch = made[cut]
-        for line, (profile, start, _) in enumerate(cut):
-            for place in np.flatnonzero(batch.target_row[line, :, 0] != NO_TARGET):
-                target = int(batch.target_row[line, place, 0])
-                known = made.history.slices(np.array([profile]), np.array([start]), np.array([start + place]))
-                query = query_batch(known, np.array([10 * target]), np.array([0]), 30)
-                for name in ("item_row", "minutes"):
-                    shown = getattr(batch, name)[line, :place].numpy()
-                    np.testing.assert_array_equal(shown, getattr(query, name)[0].numpy())
-                gaps = batch.gap_seconds[line, : place + 1].numpy()
-                np.testing.assert_array_equal(gaps, query.gap_seconds[0].numpy())
+    batch = every_window(lengths, seed, max_history=30)
+    history = histories(lengths)
+    questions = batch.questions(1)
+    event, _ = batch.layout()
+    gaps = batch.gap_seconds()
+    for window, place, target in zip(
+        questions.window.tolist(), questions.place.tolist(), questions.target_row[:, 0].tolist(), strict=True
+    ):
+        profile = int(batch.profile_row[window, 0])
+        known = history.slices(np.array([profile]), np.array([target - place]), np.array([target]))
+        query = query_batch(known, np.array([10 * target]), numbered(1), 30)
+        part = event[window, :place]
+        for name in ("item_row", "minutes"):
+            torch.testing.assert_close(getattr(batch, name)[part], getattr(query, name), rtol=0, atol=0)
+        np.testing.assert_array_equal(gaps[window, : place + 1].numpy(), query.gap_seconds()[0].numpy())
 
 
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8), seed=st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
-def test_further_targets_are_the_events_that_follow_up_to_the_end_of_the_history(
+@given(lengths=LENGTHS, seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_further_targets_follow_with_their_weights_up_to_the_end_of_the_history(
     lengths: list[int], seed: int
 ) -> None:
-    made = windows(lengths, num_targets=3)
-    for cut in WindowSampler(made, 16, seed):
-        for line, targets in zip(cut, made[cut].target_row.numpy(), strict=True):
-            end = made.history.offset[line[0] + 1]
-            for target in targets[targets[:, 0] != NO_TARGET]:
-                following = np.arange(target[0], target[0] + 3)
-                # Items are numbered by event, so the next event is the next item.
-                assert target.tolist() == np.where(following < end, following, NO_TARGET).tolist()
-            assert (targets[targets[:, 0] == NO_TARGET] == NO_TARGET).all()
+    questions = every_window(lengths, seed, max_history=4, num_targets=3).questions(3)
+    ends = np.cumsum(lengths)
+    for targets, weights in zip(questions.target_row.numpy(), questions.target_weight.numpy(), strict=True):
+        end = ends[np.searchsorted(ends, targets[0], side="right")]
+        following = np.arange(targets[0], targets[0] + 3)
+        # Items are numbered by event, so the next event is the next item; event e weighs 1 + e.
+        assert targets.tolist() == np.where(following < end, following, NO_TARGET).tolist()
+        assert weights.tolist() == np.where(following < end, 1.0 + following, 0.0).tolist()
+
+
+def test_no_event_beyond_those_to_learn_from_is_shown_or_asked_for() -> None:
+    history = histories([10, 6, 8])
+    limited = type(windows([1]))(history, np.array([7, 0, 1]), numbered(3), 4, num_targets=5)
+    cut = limited.cut(0, 3, np.random.default_rng(0))
+    (batch,) = limited.read(cut, [cut.shape[1]])
+    assert set(batch.item_row.tolist()) == {*range(7), 16}
+    rows = batch.questions(5).target_row
+    assert sorted(rows[:, 0].tolist()) == [*range(7), 16]
+    assert set(rows.flatten().tolist()) == {NO_TARGET, *range(7), 16}

@@ -8,7 +8,8 @@ import torch
 from tests.worlds import block_world
 from towers.data.batches import query_batch
 from towers.data.dataset import Dataset, dataset_from_tables
-from towers.data.features import fit_features
+from towers.data.feature_encoder import fit_features
+from towers.data.features import FeatureSettings
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, table
 from towers.errors import ConfigError, MissingDataError, ReleaseError
@@ -26,8 +27,8 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="module")
 def towers(dataset: Dataset) -> TwoTower:
     torch.manual_seed(0)
-    seen = np.ones(len(dataset.catalogue), dtype=bool)
-    return TwoTower(SMALL, fit_features(dataset.items, seen, dataset.country)).eval()
+    encoder = fit_features(dataset.items, dataset.profile_table, FeatureSettings())
+    return TwoTower(SMALL, encoder).eval()
 
 
 def queries_of(dataset: Dataset, history: Histories | None = None) -> Queries:
@@ -50,11 +51,12 @@ def test_all_vectors_have_unit_length(dataset: Dataset, towers: TwoTower) -> Non
 def test_a_position_reads_nothing_after_it(dataset: Dataset, towers: TwoTower) -> None:
     item = item_vectors(dataset, towers)
     asked = np.full(len(dataset.history), 2**31)
-    country_row = towers.encoder.country.embedding_rows(dataset.country)
-    batch = query_batch(dataset.history, asked, country_row, 6)
-    changed = query_batch(dataset.history, asked, country_row, 6)
-    changed.item_row[:, 4:] = (changed.item_row[:, 4:] + 1) % len(item)
-    changed.minutes[:, 4:] = 1.0
+    profiles = towers.encoder.encode_profiles(dataset.profile_table, dataset.country)
+    batch = query_batch(dataset.history, asked, profiles, 6)
+    changed = query_batch(dataset.history, asked, profiles, 6)
+    # Six events a window, packed one after another.
+    changed.item_row.view(-1, 6)[:, 4:] = (changed.item_row.view(-1, 6)[:, 4:] + 1) % len(item)
+    changed.minutes.view(-1, 6)[:, 4:] = 1.0
     with torch.inference_mode():
         before, after = towers(batch, item), towers(changed, item)
     torch.testing.assert_close(before[:, :5], after[:, :5], atol=1e-6, rtol=0)
@@ -141,7 +143,7 @@ def test_a_missing_a_newer_and_a_mismatched_export_are_refused(towers: TwoTower,
     save_towers(towers, tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(description | {"format_version": 99}))
-    with pytest.raises(ReleaseError, match="format_version is 99"):
+    with pytest.raises(ReleaseError, match=r"format_version is 99; expected 2, which scripts/train"):
         load_towers(tmp_path)
     description["settings"]["num_layers"] = 1
     (tmp_path / "model.json").write_text(json.dumps(description))
@@ -199,15 +201,19 @@ GONE = object()
         (("settings", "dropout"), 2.0, r"settings\.dropout: 2\.0 is out of range"),
         (("encoder",), GONE, "has no 'encoder'"),
         (("encoder",), None, "NoneType"),
-        (("encoder", "country"), GONE, "has no 'country'"),
-        (("encoder", "scales"), {}, "feature encoder: has"),
-        (("encoder", "scales", "rating"), [1.0], "not enough values"),
-        (("encoder", "vocabularies"), [], "'list'|feature encoder: has"),
-        (("encoder", "vocabularies", "genres"), ["a", "a"], "more than once"),
+        (("encoder", "profiles"), GONE, "has no 'profiles'"),
+        (("encoder", "items", "scales"), {}, "features.items: fitted are"),
+        (("encoder", "items", "scales", "rating"), [1.0], "not enough values"),
+        (("encoder", "items", "vocabularies"), [], "'list'|features.items: fitted are"),
+        (("encoder", "items", "vocabularies", "genres"), ["a", "a"], "more than once"),
+        (("encoder", "items", "features", 0, "kind"), "lottery", r"features\.items\[0\]\.kind: 'lottery'"),
+        (("encoder", "items", "features", 1, "rule"), GONE, r"features\.items\[1\]: "),
+        (("encoder", "items", "features", 1, "column"), "cost", r"features\.items\[1\]\.column: 'cost'"),
+        (("encoder", "profiles", "features", 0, "column"), "profile_id", r"features\.profiles\[0\]\.column"),
     ],
 )
 def test_a_description_with_a_damaged_part_is_refused(
-    keys: tuple[str, ...], value: object, complaint: str, towers: TwoTower, tmp_path: Path
+    keys: tuple[str | int, ...], value: object, complaint: str, towers: TwoTower, tmp_path: Path
 ) -> None:
     save_towers(towers, tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())

@@ -22,14 +22,14 @@ def by_hand(query: np.ndarray, item: np.ndarray, target: np.ndarray, share: np.n
         largest = max(scores)
         log_total = largest + math.log(sum(math.exp(s - largest) for s in scores))
         total += sum(w * (log_total - scores[row]) for row, w in zip(rows, shares, strict=True) if w)
-    return total / len(query)
+    return total / float(share.sum())
 
 
 def by_torch(query: Tensor, item: Tensor, target: Tensor, share: Tensor, tau: float) -> Tensor:
     """Torch's own cross-entropy, which holds all scores: its gradients are what to compare with."""
     wanted = torch.zeros(len(query), len(item), dtype=share.dtype)
     wanted.scatter_add_(1, target.clamp(min=0), share)
-    return torch.nn.functional.cross_entropy(query @ item.T / tau, wanted)
+    return torch.nn.functional.cross_entropy(query @ item.T / tau, wanted, reduction="sum") / share.sum()
 
 
 @given(
@@ -51,8 +51,8 @@ def test_value_and_gradients_equal_the_formula_whatever_the_chunk(
     target[:, 0] = rng.integers(0, items, positions)  # a position that is asked has a next event
     q, v = torch.tensor(query, requires_grad=True), torch.tensor(item, requires_grad=True)
     rows = torch.from_numpy(target)
-    share = falling_weights(rows).double()
-    share /= share.sum(1, keepdim=True)  # to the last digit of float64
+    share = falling_weights(rows, torch.from_numpy(rng.uniform(0.1, 3.0, target.shape).astype(np.float32)))
+    share = share.double()
     with mock.patch.dict(softmax._CHUNK_SCORES, {False: chunk}):
         loss = full_softmax(q, v, rows, share, temperature=tau)
         found = torch.autograd.grad(loss, (q, v))
@@ -65,6 +65,25 @@ def test_weights_fall_with_the_distance_and_sum_to_one() -> None:
     rows = torch.tensor([[4, 2, 7], [4, 2, -1], [4, -1, -1], [-1, -1, -1]])
     expected = torch.tensor([[6 / 11, 3 / 11, 2 / 11], [2 / 3, 1 / 3, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     torch.testing.assert_close(falling_weights(rows), expected)
+
+
+def test_a_targets_own_weight_multiplies_and_does_not_fall_out_again() -> None:
+    rows = torch.tensor([[4, 2, 7], [4, -1, -1], [3, 1, -1]])
+    preference = torch.tensor([[1.0, 0.5, 2.0], [0.25, 9.0, 9.0], [1.0, 1.0, 1.0]])
+    expected = torch.tensor([[6 / 11, 1.5 / 11, 4 / 11], [0.25, 0.0, 0.0], [2 / 3, 1 / 3, 0.0]])
+    torch.testing.assert_close(falling_weights(rows, preference), expected)
+    torch.testing.assert_close(falling_weights(rows, torch.ones(3, 3)), falling_weights(rows), rtol=0, atol=0)
+
+
+def test_the_scale_of_all_weights_changes_neither_loss_nor_gradient() -> None:
+    torch.manual_seed(0)
+    query, item = (torch.randn(size, 4, dtype=torch.float64, requires_grad=True) for size in (6, 5))
+    target, share = torch.randint(0, 5, (6, 2)), torch.rand(6, 2, dtype=torch.float64)
+    one = full_softmax(query, item, target, share, temperature=0.5)
+    other = full_softmax(query, item, target, 7 * share, temperature=0.5)
+    torch.testing.assert_close(one, other)
+    grads = (torch.autograd.grad(loss, (query, item)) for loss in (one, other))
+    torch.testing.assert_close(*grads)
 
 
 def test_an_upstream_factor_scales_both_gradients() -> None:

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 
 from tests.worlds import block_world
 from towers.data.dataset import Dataset, dataset_from_tables
-from towers.data.features import fit_features
+from towers.data.feature_encoder import fit_features, training_rows
+from towers.data.features import FeatureSettings
 from towers.data.split import Split, SplitKind, SplitSettings, split
 from towers.errors import MissingDataError, ReleaseError
 from towers.exported import read_context
@@ -34,7 +35,8 @@ def world() -> World:
 def towers_of(world: World, seed: int) -> TwoTower:
     dataset, parts = world
     torch.manual_seed(seed)
-    return TwoTower(ModelSettings(dim=8), fit_features(dataset.items, parts.seen, dataset.country)).eval()
+    encoder = fit_features(*training_rows(dataset, parts), FeatureSettings())
+    return TwoTower(ModelSettings(dim=8), encoder).eval()
 
 
 def test_an_export_holds_towers_vectors_counts_and_context(world: World, tmp_path: Path) -> None:

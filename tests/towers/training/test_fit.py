@@ -56,6 +56,40 @@ def test_tastes_in_blocks_are_learned_for_known_and_for_cold_titles(
         assert (~parts.seen[line[:7]]).sum() == 3
 
 
+def test_titles_watched_with_a_preference_are_learned_before_those_that_were_not(
+    world: tuple[Dataset, Split], tmp_path: Path
+) -> None:
+    dataset, parts = world
+    # Of each block every other title is watched to the end, the others are left early.
+    liked = np.arange(len(dataset.catalogue)) // NUM_BLOCKS % 2 == 0
+    weight = np.where(liked[parts.train.item_row], 4.0, 0.25).astype(np.float32)
+    weighed = replace(parts, train=replace(parts.train, weight=weight))
+    towers = fit_towers(dataset, weighed, SMALL, tmp_path)
+    ranked = rank_all(towers, dataset, parts)
+    for row, line in enumerate(ranked):
+        left = [item for item in line if item >= 0 and block_of(item, NUM_BLOCKS) == row % NUM_BLOCKS]
+        warm = [item for item in left if parts.seen[item]]
+        places = {kind: [at for at, item in enumerate(warm) if liked[item] == kind] for kind in (True, False)}
+        if places[True] and places[False]:
+            assert np.mean(places[True]) < np.mean(places[False])
+
+
+def test_a_weight_that_all_events_share_changes_nothing(world: tuple[Dataset, Split], tmp_path: Path) -> None:
+    dataset, parts = world
+    short = replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=1))
+    one, half = (
+        fit_towers(
+            dataset,
+            replace(parts, train=replace(parts.train, weight=np.full_like(parts.train.weight, weight))),
+            short,
+            tmp_path / f"{weight}",
+        )
+        for weight in (1.0, 0.5)
+    )
+    for (name, value), (_, other) in zip(one.state_dict().items(), half.state_dict().items(), strict=True):
+        torch.testing.assert_close(value, other, atol=1e-5, rtol=0, msg=name)
+
+
 class StoppedError(Exception):
     """What a power cut would be, for a process that must live on to compare."""
 

@@ -1,0 +1,33 @@
+"""A training process that is killed: python killed.py FOLDER EPOCH BATCH WORKERS."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.towers.training.worlds import MANY_STEPS, block_split
+from towers.training.fit import fit_towers
+from towers.training.module import TwoTowerModule
+
+
+def main(folder: str, epoch: int, batch: int, num_workers: int) -> None:
+    """Trains until it is killed, as by a power cut, in that step."""
+    torch.set_num_threads(1)
+    step = TwoTowerModule.training_step
+
+    def cut_off(module: TwoTowerModule, given: Any, batch_idx: int) -> Any:
+        if (module.current_epoch, batch_idx) == (epoch, batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(module, given, batch_idx)
+
+    TwoTowerModule.training_step = cut_off  # type: ignore[assignment, method-assign]
+    settings = replace(MANY_STEPS, loader=replace(MANY_STEPS.loader, num_workers=num_workers))
+    fit_towers(*block_split(), settings, Path(folder))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
