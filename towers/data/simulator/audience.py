@@ -1,111 +1,105 @@
-"""The simulated profiles: where they live, what they like, and the true affinity that follows from it."""
+"""The simulated profiles: households, children, where they live, and what of a title suits them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt8
 
-from towers.data.simulator.catalogue import DECADES, LANGUAGE_OF, LANGUAGES, Catalogue
-from towers.data.simulator.numeric import factor_grid, gumbel
-from towers.data.simulator.titles import GENRE_OF, SUB_GENRES
-from towers.data.simulator.words import AGE_BANDS, COUNTRIES, GENRES
+from towers.data.simulator.catalogue import DECADES, LANGUAGE_OF, LANGUAGES, Catalogue, decade_row
+from towers.data.simulator.tastes import Tastes, make_tastes
+from towers.data.simulator.words import COUNTRIES, KIDS_AGE_BANDS, MATURITY
 
-_LIKED_WEIGHTS = np.array([4.5, 4.0, 3.25, 2.5])
-_GENRE_WEIGHT = 0.75
-_LANGUAGE_WEIGHT = 0.75
-_COUNTRY_WEIGHT = 0.75
-_DECADE_WEIGHT = 1.5
-_PERSON_WEIGHT = np.float32(2.0)
+REGIONS = tuple(region for country in COUNTRIES for region in country.regions)
+REGIONS_PER_COUNTRY = len(REGIONS) // len(COUNTRIES)
+NUM_CLASSES = len(COUNTRIES) * len(DECADES)
+"""Titles of one country of production and one decade suit a profile equally."""
+
+_HEAD_SHARE = 0.5
 _LANGUAGE_OF_COUNTRY_SHARE = 0.85
 _AGE_SHARES = np.array([0.16, 0.25, 0.22, 0.16, 0.12, 0.09])
+
+# What suits, in nats.
+_LANGUAGE_SUITS = 1.0
+_COUNTRY_SUITS = 0.6
+_DECADE_SUITS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """P profiles, one array entry each.
+    """P profiles, one array entry each; those of a household stand together, its first is an adult.
 
-    country: int64 rows of COUNTRIES; language: int64 rows of LANGUAGES; age_band: int64 rows of AGE_BANDS.
-    liked_sub_genre: int64 (P, 4), best liked first.
-    favourite: int64 (P, 3), rows of the catalogue's people: two actors and a director.
-    taste: float32 (P, F), acts on the catalogue's factors.
+    household: int64, from 0; kids: bool, a child's profile; cap: int64, the highest certificate it may watch.
+    country: int64 rows of COUNTRIES; region: int64 rows of REGIONS; language: int64 rows of LANGUAGES;
+    age_band: int64 rows of AGE_BANDS.
+    era: float32, the year that feels like home.
+    tastes: liked sub-genres and people, in force for a time.
     """
 
+    household: Int64[np.ndarray, " P"]
+    kids: Bool[np.ndarray, " P"]
+    cap: Int64[np.ndarray, " P"]
     country: Int64[np.ndarray, " P"]
+    region: Int64[np.ndarray, " P"]
     language: Int64[np.ndarray, " P"]
     age_band: Int64[np.ndarray, " P"]
-    liked_sub_genre: Int64[np.ndarray, "P 4"]
-    favourite: Int64[np.ndarray, "P 3"]
-    taste: Float32[np.ndarray, "P F"]
+    era: Float32[np.ndarray, " P"]
+    tastes: Tastes
 
     def __len__(self) -> int:
         return len(self.country)
 
+    def part(self, start: int, stop: int) -> "Audience":
+        """The profiles start:stop alone."""
+        columns = {
+            field.name: getattr(self, field.name)[start:stop]
+            for field in fields(self)
+            if field.name != "tastes"
+        }
+        return Audience(tastes=self.tastes.part(start, stop), **columns)
 
-def make_audience(rng: np.random.Generator, num_profiles: int, catalogue: Catalogue) -> Audience:
-    """Profiles with a country, a language, an age band and tastes."""
+    def suits(self, profile_row: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n K"]:
+        """How each class of titles suits the profiles, in nats: language, country of production, decade."""
+        language = self.language[profile_row, None] == LANGUAGE_OF
+        home = self.country[profile_row, None] == np.arange(len(COUNTRIES))
+        made = np.float32(_LANGUAGE_SUITS) * language + np.float32(_COUNTRY_SUITS) * home
+        distance = (np.array(DECADES, np.float32) + 5 - self.era[profile_row, None]) / np.float32(12)
+        when = np.float32(_DECADE_SUITS) * np.exp(-(distance**2))
+        nats: np.ndarray = (made[:, :, None] + when[:, None, :]).astype(np.float32)
+        return nats.reshape(len(profile_row), NUM_CLASSES)
+
+
+def class_of(catalogue: Catalogue) -> UInt8[np.ndarray, " N"]:
+    """uint8 (N,): the class of each title."""
+    row: np.ndarray = catalogue.country * len(DECADES) + decade_row(catalogue.year)
+    return row.astype(np.uint8)
+
+
+def make_audience(
+    rng: np.random.Generator, num_profiles: int, catalogue: Catalogue, kids_share: float, drift_rate: float
+) -> Audience:
+    """Profiles in households that share a country, a region and mostly a language."""
+    is_head = rng.random(num_profiles) < _HEAD_SHARE
+    is_head[0] = True
+    household = np.cumsum(is_head) - 1
+    head = np.flatnonzero(is_head)[household]
+    kids = ~is_head & (rng.random(num_profiles) < kids_share / (1 - _HEAD_SHARE))
     share = np.array([country.profile_share for country in COUNTRIES])
-    country = rng.choice(len(COUNTRIES), num_profiles, p=share / share.sum())
-    settled = rng.random(num_profiles) < _LANGUAGE_OF_COUNTRY_SHARE
-    language = np.where(settled, LANGUAGE_OF[country], rng.integers(0, len(LANGUAGES), num_profiles))
-    age_band = rng.choice(len(AGE_BANDS), num_profiles, p=_AGE_SHARES)
-    liked = _liked_sub_genres(rng, num_profiles)
-    favourite = np.column_stack(
-        [
-            catalogue.actors.draw(rng, GENRE_OF[liked[:, 0]]),
-            catalogue.actors.draw(rng, GENRE_OF[liked[:, 1]]),
-            catalogue.directors.draw(rng, GENRE_OF[liked[:, 0]]),
-        ]
+    country = rng.choice(len(COUNTRIES), num_profiles, p=share / share.sum())[head]
+    region = country * REGIONS_PER_COUNTRY + rng.integers(0, REGIONS_PER_COUNTRY, num_profiles)[head]
+    settled = rng.random(num_profiles)[head] < _LANGUAGE_OF_COUNTRY_SHARE
+    language = np.where(settled, LANGUAGE_OF[country], rng.integers(0, len(LANGUAGES), num_profiles)[head])
+    adult_band = len(KIDS_AGE_BANDS) + rng.choice(len(_AGE_SHARES), num_profiles, p=_AGE_SHARES)
+    age_band = np.where(kids, rng.integers(0, len(KIDS_AGE_BANDS), num_profiles), adult_band)
+    # The older the band, the earlier the years that feel like home; children's films do not age.
+    era = 2018.0 - 6.0 * (age_band - len(KIDS_AGE_BANDS)) + rng.normal(0.0, 6.0, num_profiles)
+    return Audience(
+        household=household,
+        kids=kids,
+        cap=np.where(kids, age_band, len(MATURITY) - 1),
+        country=country,
+        region=region,
+        language=language,
+        age_band=age_band,
+        era=np.where(kids, 2008.0, era).astype(np.float32),
+        tastes=make_tastes(rng, catalogue, np.where(kids, len(COUNTRIES), country), drift_rate),
     )
-    taste = _taste(rng, country, language, age_band, liked)
-    return Audience(country, language, age_band, liked, favourite, taste)
-
-
-def affinity(
-    audience: Audience, catalogue: Catalogue, profile_rows: Int64[np.ndarray, " n"]
-) -> Float32[np.ndarray, "n N"]:
-    """The true relevance of every title to the profiles given: taste, language, country, era and people.
-
-    Popularity, novelty and the order of watching are no part of it. The same on every machine, bit for bit.
-    """
-    relevance: np.ndarray = audience.taste[profile_rows] @ catalogue.factor.T
-    for person in audience.favourite[profile_rows].T:
-        start, stop = catalogue.film_offset[person], catalogue.film_offset[person + 1]
-        num_films = stop - start
-        line = np.repeat(np.arange(len(person)), num_films)
-        place = np.arange(len(line)) + np.repeat(start - (np.cumsum(num_films) - num_films), num_films)
-        relevance[line, catalogue.film[place]] += _PERSON_WEIGHT  # a person stands in a title once
-    return relevance
-
-
-def _liked_sub_genres(rng: np.random.Generator, num_profiles: int) -> np.ndarray:
-    """Four draws from a softmax over sub-genres: some are followed more, and each profile has its genres."""
-    following = rng.normal(0.0, 0.4, len(SUB_GENRES))
-    genre = 1.5 * rng.normal(size=(num_profiles, len(GENRES)))
-    utility = following + genre[:, GENRE_OF] + gumbel(rng, (num_profiles, len(SUB_GENRES)))
-    liked: np.ndarray = np.argsort(-utility, axis=1, kind="stable")[:, : len(_LIKED_WEIGHTS)]
-    return liked
-
-
-def _taste(
-    rng: np.random.Generator,
-    country: np.ndarray,
-    language: np.ndarray,
-    age_band: np.ndarray,
-    liked: np.ndarray,
-) -> np.ndarray:
-    """Columns as the catalogue's factors: sub-genres, languages, countries, decades."""
-    line = np.arange(len(country))
-    sub_genres = np.zeros((len(country), len(SUB_GENRES)))
-    for place in range(liked.shape[1]):
-        same_genre = GENRE_OF[liked[:, place]][:, None] == GENRE_OF
-        sub_genres = np.maximum(sub_genres, _GENRE_WEIGHT * same_genre)
-    np.put_along_axis(sub_genres, liked, _LIKED_WEIGHTS, axis=1)
-    languages = np.zeros((len(country), len(LANGUAGES)))
-    languages[line, language] = _LANGUAGE_WEIGHT
-    countries = np.zeros((len(country), len(COUNTRIES)))
-    countries[line, country] = _COUNTRY_WEIGHT
-    # The older the band, the earlier the years that feel like home.
-    centre = 2018.0 - 6.0 * age_band + rng.normal(0.0, 6.0, len(country))
-    distance = (np.array(DECADES) + 5.0 - centre[:, None]) / 12.0
-    decades = _DECADE_WEIGHT * np.exp(-(distance**2))
-    return factor_grid(np.hstack([sub_genres, languages, countries, decades]))

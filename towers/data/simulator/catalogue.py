@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from towers.data.simulator.numeric import allocate, factor_grid, offsets, place_in_group, utility_grid
+from towers.data.simulator.calendar import FIRST_YEAR, NUM_WEEKS
+from towers.data.simulator.numeric import allocate, offsets, place_in_group
 from towers.data.simulator.people import Guild, make_guild, make_names
 from towers.data.simulator.titles import (
     GENRE_OF,
@@ -15,17 +16,15 @@ from towers.data.simulator.titles import (
     draw_titles,
     sequel_titles,
 )
-from towers.data.simulator.words import COUNTRIES, GENRES, MATURITY_OF_GENRE, Genre
+from towers.data.simulator.words import COUNTRIES, GENRES, KIDS_SUB_GENRES, MATURITY_OF_GENRE, Genre
 from towers.errors import SchemaError
 
-NUM_WEEKS = 104
-"""Weeks of the log. Titles arrive as a week begins; one that arrives at week 104 was never on offer in it."""
-FIRST_YEAR = 2023
-"""The year in which the log begins."""
 LANGUAGES = tuple(dict.fromkeys(country.language for country in COUNTRIES))
 LANGUAGE_OF = np.array([LANGUAGES.index(country.language) for country in COUNTRIES])
 """int64 (C,): the language of each country."""
 DECADES = tuple(range(1960, 2030, 10))
+KIDS_TITLES = np.array([SUB_GENRES.index(name) for name in SUB_GENRES if KIDS_SUB_GENRES.get(name) == 1.0])
+"""int64, the sub-genres that are made for children: each has a title for the youngest, always on offer."""
 
 _CAST_SLOTS = 5
 _PARTS = 3
@@ -39,12 +38,12 @@ class Catalogue:
     country, second_country: int64 rows of COUNTRIES; the second is -1 where there is none.
     year: int64; arrival_week: int64, non-decreasing, 0 for what was there when the log begins.
     prequel_row: int64, -1 for titles that follow none.
+    evergreen: int64 (K,), titles for the youngest that are everywhere and always on offer.
     duration: int64 minutes; maturity: int64 rows of MATURITY; rating: float32, 0 to 10.
     appeal: float32, the log-weight of popularity, correlated with the rating through latent quality.
     cast: int64 (N, 5) rows of people, billing order, -1 where a place is empty; director: int64 (N,).
     people: all names; actors, directors: who is at home where.
     film_offset, film: the titles of person p are film[film_offset[p]:film_offset[p+1]].
-    factor: float32 (N, F), what the tastes of profiles act on.
     """
 
     titles: tuple[str, ...]
@@ -56,6 +55,7 @@ class Catalogue:
     year: Int64[np.ndarray, " N"]
     arrival_week: Int64[np.ndarray, " N"]
     prequel_row: Int64[np.ndarray, " N"]
+    evergreen: Int64[np.ndarray, " K"]
     duration: Int64[np.ndarray, " N"]
     maturity: Int64[np.ndarray, " N"]
     rating: Float32[np.ndarray, " N"]
@@ -67,7 +67,6 @@ class Catalogue:
     directors: Guild
     film_offset: Int64[np.ndarray, " P1"]
     film: Int64[np.ndarray, " R"]
-    factor: Float32[np.ndarray, "N F"]
 
     def __len__(self) -> int:
         return len(self.titles)
@@ -80,7 +79,8 @@ def make_catalogue(
     num_of_sub_genre = _sub_genre_counts(rng, num_items)
     sub_genre = np.repeat(np.arange(len(SUB_GENRES)), num_of_sub_genre)
     part = _franchise_parts(rng, num_of_sub_genre, sequel_share)
-    week, year = _release(rng, part, arrival_share, cold_share)
+    evergreen = offsets(num_of_sub_genre)[KIDS_TITLES]
+    week, year = _release(rng, part, evergreen, arrival_share, cold_share)
     quality = rng.normal(size=num_items)
     # A sequel is made where the first part was loved, and is seldom as good.
     quality = np.where(part > 0, quality[np.arange(num_items) - part] + 0.3 - 0.4 * part, quality)
@@ -94,6 +94,7 @@ def make_catalogue(
     second = _second_sub_genre(rng, sub_genre)
     country, second_country = _countries(rng, part)
     duration, maturity = _durations(rng, sub_genre), _maturity(rng, sub_genre)
+    maturity[evergreen] = 0
     actors, directors = _guilds(rng, sub_genre)
     people = make_names(rng, directors.first_row + len(directors.fame) - 1)
     cast, director = _casting(rng, sub_genre, part, actors, directors)
@@ -113,10 +114,11 @@ def make_catalogue(
         year=year[order],
         arrival_week=week[order],
         prequel_row=prequel[order],
+        evergreen=row_of[evergreen],
         duration=duration[order],
         maturity=maturity[order],
         rating=np.round(rating[order], 1).astype(np.float32),
-        appeal=utility_grid(appeal[order]),
+        appeal=appeal[order].astype(np.float32),
         cast=cast[order],
         director=director[order],
         people=people,
@@ -124,7 +126,6 @@ def make_catalogue(
         directors=directors,
         film_offset=film_offset,
         film=film,
-        factor=_factors(sub_genre, second, country, second_country, year)[order],
     )
 
 
@@ -159,7 +160,11 @@ def _franchise_parts(
 
 
 def _release(
-    rng: np.random.Generator, part: np.ndarray, arrival_share: float, cold_share: float
+    rng: np.random.Generator,
+    part: np.ndarray,
+    evergreen: np.ndarray,
+    arrival_share: float,
+    cold_share: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     num_items = len(part)
     row = np.arange(num_items)
@@ -171,6 +176,7 @@ def _release(
         1, NUM_WEEKS, size=len(week[num_cold : num_cold + num_new])
     )
     week = rng.permutation(week)
+    week[evergreen] = 0
     for number in range(1, _PARTS):  # no part arrives before the one it follows
         follows = row[part == number]
         week[follows] = np.maximum(week[follows], week[follows - 1])
@@ -247,24 +253,3 @@ def _filmography(cast: np.ndarray, director: np.ndarray, num_people: int) -> tup
     person, film = person[person >= 0], film[person >= 0]
     order = np.argsort(person, kind="stable")
     return offsets(np.bincount(person, minlength=num_people)), film[order]
-
-
-def _factors(
-    sub_genre: np.ndarray,
-    second: np.ndarray,
-    country: np.ndarray,
-    second_country: np.ndarray,
-    year: np.ndarray,
-) -> np.ndarray:
-    """Columns: sub-genres, languages, countries, decades."""
-    sub_genres = _one_hot(sub_genre, len(SUB_GENRES)) + 0.5 * _one_hot(second, len(SUB_GENRES))
-    languages = _one_hot(LANGUAGE_OF[country], len(LANGUAGES))
-    countries = _one_hot(country, len(COUNTRIES)) + 0.5 * _one_hot(second_country, len(COUNTRIES))
-    decades = _one_hot(decade_row(year), len(DECADES))
-    return factor_grid(np.hstack([sub_genres, languages, countries, decades]))
-
-
-def _one_hot(row: np.ndarray, num_columns: int) -> np.ndarray:
-    """float64 (n, num_columns); a row of -1 is all zero."""
-    hot: np.ndarray = (row[:, None] == np.arange(num_columns)).astype(np.float64)
-    return hot

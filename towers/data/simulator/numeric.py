@@ -1,33 +1,35 @@
-"""Numbers that come out the same on every machine, and counts that add up.
-
-Linear algebra libraries sum float32 in orders of their own, so that the last bits of a score differ
-between machines, and with them the title that is chosen. Factors here lie on a grid of 1/64 and utilities
-on one of 1/4096: their float32 products and sums below 4096 are exact, in whatever order they are taken.
-"""
+"""Counts that add up, packed groups, and draws in constant time."""
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Int, Int64
 
-_FACTOR_STEPS = 64
-_UTILITY_STEPS = _FACTOR_STEPS**2
-
-
-def factor_grid(values: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    """Values rounded to multiples of 1/64."""
-    rounded: np.ndarray = (np.rint(values * _FACTOR_STEPS) / _FACTOR_STEPS).astype(np.float32)
-    return rounded
-
-
-def utility_grid(values: Float[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    """Values rounded to multiples of 1/4096; infinities stay."""
-    rounded: np.ndarray = (np.rint(values * _UTILITY_STEPS) / _UTILITY_STEPS).astype(np.float32)
-    return rounded
+POOL = 1024
+"""Places of a pool: a probability is a multiple of 1/1024."""
 
 
 def gumbel(rng: np.random.Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "*shape"]:
     """Standard Gumbel noise: with it, the argmax of utilities is a draw from their softmax."""
     noise: np.ndarray = -np.log(rng.standard_exponential(shape))
     return noise
+
+
+def pools(
+    rng: np.random.Generator, weight: Float[np.ndarray, "R n"], value: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, "R 1024"]:
+    """R pools to draw from in constant time: values fill places of a row in proportion to their weights.
+
+    A uniform place of a row is a draw. Places are whole, so shares are rounded to 1/1024 at random without
+    bias (systematic sampling); what was rounded is the truth. A row of zeros is as one of ones.
+    """
+    weight = np.where(weight.sum(axis=1, keepdims=True) > 0, weight, 1.0)
+    bound = np.cumsum(weight, axis=1, dtype=np.float64)
+    bound *= POOL / bound[:, -1:]
+    bound[:, -1] = POOL
+    bound += rng.random((len(weight), 1))
+    place = bound.astype(np.int64)
+    count = np.diff(place, axis=1, prepend=0)
+    filled = np.repeat(np.broadcast_to(value, weight.shape).ravel(), count.ravel())
+    return filled.reshape(len(weight), POOL)
 
 
 def allocate(
@@ -65,3 +67,16 @@ def place_in_group(count: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " total"
     """0, 1, 2 … within each of n packed groups."""
     place: np.ndarray = np.arange(int(count.sum())) - np.repeat(offsets(count)[:-1], count)
     return place
+
+
+def repeats(
+    group: Int[np.ndarray, " n"], value: Int[np.ndarray, " n"], num_values: int
+) -> Int64[np.ndarray, " r"]:
+    """The entries whose (group, value) stands at an earlier entry too, in no order."""
+    # Sorting the pair with the entry packed below it is several times faster than an argsort of pairs.
+    bits = max(1, len(group).bit_length())
+    key = ((group.astype(np.int64) * num_values + value) << bits) | np.arange(len(group))
+    key.sort()
+    again = (key[1:] >> bits) == (key[:-1] >> bits)
+    entries: np.ndarray = key[1:][again] & ((1 << bits) - 1)
+    return entries

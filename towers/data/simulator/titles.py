@@ -16,7 +16,8 @@ def capacity(sub_genre: int) -> int:
     """How many distinct titles the words of a sub-genre make."""
     genre = GENRES[GENRE_OF[sub_genre]]
     num_nouns, num_places = len(genre.sub_genres[SUB_GENRES[sub_genre]]), len(genre.places)
-    return num_nouns * (len(genre.adjectives) + num_places + len(genre.adjectives) * num_places)
+    num_adjectives = len(genre.adjectives)
+    return num_nouns * (num_adjectives + num_places + num_nouns * num_adjectives * num_places)
 
 
 def draw_titles(rng: np.random.Generator, sub_genre: int, num_titles: int) -> list[str]:
@@ -31,6 +32,15 @@ def draw_titles(rng: np.random.Generator, sub_genre: int, num_titles: int) -> li
             for noun in nouns
             for adjective in genre.adjectives
             for place in genre.places
+        ]
+    if num_titles > len(titles):
+        titles += [
+            f"{adjective} {noun} and {other} of {place}"
+            for noun in nouns
+            for other in nouns
+            for adjective in genre.adjectives
+            for place in genre.places
+            if other != noun
         ]
     titles = [f"The {title}" if place % 2 else title for place, title in enumerate(titles)]
     return [titles[place] for place in rng.choice(len(titles), num_titles, replace=False)]

@@ -1,221 +1,275 @@
-"""Who watches what, when and for how long: sessions, then choices by random utility, then minutes."""
+"""What is watched at every visit: causes, draws with rejection, sequels and rewatches; then minutes."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Int8, Int64
 
-from towers.data.simulator.audience import Audience, affinity
-from towers.data.simulator.catalogue import NUM_WEEKS, Catalogue
-from towers.data.simulator.numeric import allocate, gumbel, offsets, place_in_group, utility_grid
-from towers.data.simulator.titles import GENRE_OF, SUB_GENRES
-from towers.errors import SchemaError
+from towers.data.simulator.audience import NUM_CLASSES, Audience
+from towers.data.simulator.numeric import POOL, repeats
+from towers.data.simulator.sessions import Visits
+from towers.data.simulator.settings import SimulatedSettings
+from towers.data.simulator.stage import Stage
+from towers.data.simulator.tastes import NUM_SLOTS, SLOT_SHARES
+from towers.data.simulator.titles import SUB_GENRES
+from towers.data.simulator.words import COUNTRIES
 
-NUM_DAYS = 7 * NUM_WEEKS
-
-_SESSION_LENGTH = 3
-_DAY_MS = 24 * 60 * 60 * 1000
-_MINUTE_MS = 60 * 1000
-
-# Utilities beside taste and popularity, in nats.
-_SAME_SUB_GENRE = 1.25
-_SAME_GENRE = 0.5
-_PREQUEL_UNSEEN = -2.0
-_PREQUEL_SEEN = 3.0
-_NOVELTY = 2.0
-_NOVELTY_WEEKS = 5.0
-
-_MAX_SCORES = 1 << 20
-"""Utilities held at once; a chunk of profiles against the catalogue, small enough for the caches."""
+_KIDS_REWATCH, _MOST_REWATCHED = 5.0, 0.9
+_SLOT_BOUNDS = np.cumsum(SLOT_SHARES, dtype=np.float32)[:-1]
+_PATIENCE, _LITTLE_PATIENCE, _UNPICKY_ROUNDS = 24, 6, 8
+_REPEAT_ROUNDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Visits:
-    """When profiles watch: E events packed by profile, in time order within each.
+class Cause(IntEnum):
+    """Why a watch came about."""
 
-    offset: int64 (P+1,), the events of profile p are offset[p]:offset[p+1].
-    day: int64 (E,), the day of the log on which the session began; opens: bool (E,), first of its session.
-    """
-
-    offset: Int64[np.ndarray, " P1"]
-    day: Int64[np.ndarray, " E"]
-    opens: Bool[np.ndarray, " E"]
+    TASTE = 0
+    """A title of a sub-genre that the profile likes, or that it sought last."""
+    PERSON = 1
+    """A title of a person that the profile likes."""
+    STROLL = 2
+    """Any sub-genre, by popularity."""
+    SEQUEL = 3
+    """The part after the one watched before it."""
+    ROW = 4
+    """From the row on the home page."""
+    REWATCH = 5
+    """A title watched before."""
+    ACCIDENT = 6
+    """A play that nobody meant, from the row on the home page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What was chosen at each of E visits.
 
-    item_row: int64 (E,); accidental: bool (E,), a play nobody meant; affinity: float32 (E,), the true one.
+    item_row: int64 (E,); cause: int8 (E,), members of Cause.
+    position: int8 (E,), the place in the row on the home page, from 1; 0 where it came from elsewhere.
     """
 
     item_row: Int64[np.ndarray, " E"]
-    accidental: Bool[np.ndarray, " E"]
-    affinity: Float32[np.ndarray, " E"]
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceWeights:
-    """How much taste, popularity and the order of watching weigh, and the share of accidental plays."""
-
-    taste: float
-    popularity: float
-    sequence: float
-    accident_share: float
-
-
-def draw_visits(rng: np.random.Generator, num_profiles: int, num_events: int, catalogue: Catalogue) -> Visits:
-    """Exactly `num_events` visits, log-normal over profiles; SchemaError where they cannot watch so much.
-
-    A profile never watches a title twice and opens one session a day at most, so the titles there at the
-    start of the log and the days it stays bound what it can watch.
-    """
-    join = np.where(rng.random(num_profiles) < 0.3, rng.integers(0, 500, num_profiles), 0)
-    stays = np.where(rng.random(num_profiles) < 0.2, rng.uniform(0.4, 1.0, num_profiles), 1.0)
-    life = ((NUM_DAYS - join) * stays).astype(np.int64)
-    room = np.minimum(life, np.count_nonzero(catalogue.arrival_week == 0))
-    if num_events > room.sum():
-        raise SchemaError(
-            f"simulated: num_events = {num_events} is more than {num_profiles} profiles can watch of "
-            f"{len(catalogue)} titles without watching one twice; expected at most {room.sum()}"
-        )
-    low = min(1, num_events // num_profiles)
-    count = allocate(np.exp(rng.normal(0.0, 0.8, num_profiles)), num_events, low, room)
-    opens = (place_in_group(count) % _SESSION_LENGTH == 0) | (rng.random(num_events) < 0.6)
-
-    profile = np.repeat(np.arange(num_profiles), count)
-    num_sessions = np.bincount(profile[opens], minlength=num_profiles)
-    owner = np.repeat(np.arange(num_profiles), num_sessions)
-    moment = rng.random(len(owner))
-    moment = moment[np.lexsort((moment, owner))]
-    # Sorted draws from what is left beside one day per session, one day apart: distinct days, any of them.
-    slack = (life - num_sessions + 1)[owner]
-    day = join[owner] + (moment * slack).astype(np.int64) + place_in_group(num_sessions)
-    return Visits(offsets(count), day[np.cumsum(opens) - 1], opens)
+    cause: Int8[np.ndarray, " E"]
+    position: Int8[np.ndarray, " E"]
 
 
 def choose(
-    rng: np.random.Generator, audience: Audience, catalogue: Catalogue, visits: Visits, weights: ChoiceWeights
+    rng: np.random.Generator, stage: Stage, audience: Audience, visits: Visits, settings: SimulatedSettings
 ) -> Choices:
-    """What is watched at every visit: the title of highest utility among those on offer and not yet watched.
+    """A title for every visit, out of those on offer at home then, that the profile may watch.
 
-    Utility = taste + popularity + novelty + what was watched before + Gumbel noise, drawn once per profile
-    and title. Without the order effects this is Gumbel top-k, a draw from the softmax without replacement
-    (Kool et al., ICML 2019, arXiv:1903.06059).
+    Each visit draws a cause and, with it, a pool. Titles proposed from the pool are refused unless they are
+    on offer, within the profile's certificate and not watched yet; a title of a liked sub-genre is refused by
+    a chance too that grows the less it suits, so that it is drawn from pool share · exp(suits), renormalised.
     """
-    num_events = len(visits.day)
-    noise_rng, accident_rng = rng.spawn(2)
-    accidental = accident_rng.random(num_events) < weights.accident_share
-    fame = np.cumsum(np.exp(catalogue.appeal.astype(np.float64)))
-    stray = np.searchsorted(fame, accident_rng.random(num_events) * fame[-1], side="right")
-    choosing = _Choosing(catalogue, visits, weights, accidental, np.minimum(stray, len(catalogue) - 1))
-
-    # Longest histories first, so that those still watching at a step are the first lines of a chunk.
-    by_length = np.argsort(-np.diff(visits.offset), kind="stable")
-    by_length = by_length[: np.count_nonzero(np.diff(visits.offset))]
-    step = max(1, _MAX_SCORES // len(catalogue))
-    for start in range(0, len(by_length), step):
-        profiles = by_length[start : start + step]
-        relevance = affinity(audience, catalogue, profiles)
-        noise = utility_grid(gumbel(noise_rng, relevance.shape))
-        choosing.run(profiles, relevance, noise)
-    return Choices(choosing.item_row, choosing.accidental, choosing.affinity)
+    draw = _Draw(rng, stage, audience, visits, settings)
+    draw.propose(np.arange(len(visits.day)), _PATIENCE)
+    draw.watch_once(_REPEAT_ROUNDS)
+    draw.follow_sequels()
+    draw.watch_once(2)
+    draw.rewatch()
+    return Choices(draw.item, draw.cause, draw.position())
 
 
-class _Choosing:
-    """The tables that all chunks of profiles share, and the choices made so far."""
+class _Draw:
+    """The choices of some profiles so far; `Stage` holds what all of them share."""
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        rng: np.random.Generator,
+        stage: Stage,
+        audience: Audience,
         visits: Visits,
-        weights: ChoiceWeights,
-        accidental: np.ndarray,
-        stray: np.ndarray,
+        settings: SimulatedSettings,
     ) -> None:
-        self.item_row = np.full(len(visits.day), -1)
-        self.affinity = np.zeros(len(visits.day), np.float32)
-        self.accidental = accidental.copy()
-        self._catalogue, self._visits, self._weights, self._stray = catalogue, visits, weights, stray
-        self._offer = _offers(catalogue)
-        self._follow = _follow_table(catalogue, weights.sequence)
-        self._sequel_row = np.full(len(catalogue), -1)
-        has_prequel = np.flatnonzero(catalogue.prequel_row >= 0)
-        self._sequel_row[catalogue.prequel_row[has_prequel]] = has_prequel
-        unseen = _PREQUEL_UNSEEN * weights.sequence * (catalogue.prequel_row >= 0)
-        self._constant = utility_grid(weights.popularity * catalogue.appeal.astype(np.float64) + unseen)
-        self._unlock = utility_grid(np.full(1, (_PREQUEL_SEEN - _PREQUEL_UNSEEN) * weights.sequence))[0]
+        self._rng, self._stage = rng, stage
+        self._owner = visits.owner
+        self._first = np.searchsorted(visits.owner, np.arange(len(audience)))
+        num_events = len(visits.day)
+        week = visits.day // 7
+        country = audience.country[visits.owner]
+        self._offer = week * stage.num_items
+        self._tastes, self._day = audience.tastes, visits.day
+        self._segment = np.where(audience.kids, len(COUNTRIES), audience.country)
+        self._need = stage.needed(country, audience.cap[visits.owner])
+        self._row = stage.home_line(week, country, audience.cap[visits.owner])
+        # One line of ones more, for those who take any title.
+        self._chance = np.append(_acceptance(audience), np.ones(NUM_CLASSES, np.float32))
 
-    def run(self, profiles: np.ndarray, relevance: np.ndarray, noise: np.ndarray) -> None:
-        """All choices of some profiles, sorted by falling length, one step of their histories at a time."""
-        utility = utility_grid(relevance * np.float32(self._weights.taste))
-        utility += self._constant
-        utility += noise
-        first = self._visits.offset[profiles]
-        length = self._visits.offset[profiles + 1] - first
-        follow = np.full(len(profiles), len(SUB_GENRES))  # the last line of the follow table: no effect
-        week = self._visits.day // 7
-        total = np.empty_like(utility)
-        for place in range(int(length[0])):
-            active = int(np.searchsorted(-length, -place, side="left"))
-            line, event = np.arange(active), first[:active] + place
-            offer = self._offer[week[event]]
-            np.add(utility[:active], offer, out=total[:active])
-            total[:active] += self._follow[follow[:active]]
-            chosen = total[:active].argmax(axis=1)
-            stray = self._stray[event]
-            strays = self.accidental[event] & np.isfinite(total[line, stray])
-            chosen = np.where(strays, stray, chosen)
+        self.item = np.zeros(num_events, np.int64)
+        self._target, self.cause = self._causes(audience, settings)
+        self._goes_on = rng.random(num_events, np.float32) < settings.sequence_share
+        self._any_taste = len(audience) * NUM_CLASSES
+        self._first_shelf = week * (len(SUB_GENRES) * POOL)
+        self._base, self._size = self._pools(settings)
+        self._picky = np.where(self.cause == Cause.TASTE, self._owner * NUM_CLASSES, self._any_taste)
 
-            self.accidental[event] = strays
-            self.item_row[event] = chosen
-            self.affinity[event] = relevance[line, chosen]
-            utility[line, chosen] = -np.inf
-            meant = ~strays
-            follow[:active][meant] = self._catalogue.sub_genre[chosen[meant]]
-            sequel = self._sequel_row[chosen]
-            unlocked = meant & (sequel >= 0)
-            utility[line[unlocked], sequel[unlocked]] += self._unlock
+    def _causes(self, audience: Audience, settings: SimulatedSettings) -> tuple[np.ndarray, np.ndarray]:
+        """Which event each rewatch repeats, and causes as far as they do not depend on what is watched."""
+        rng, num_events = self._rng, len(self._owner)
+        cause = np.full(num_events, Cause.TASTE, np.int8)
+        chance = rng.random(num_events, np.float32)
+        by_accident = settings.accident_share
+        from_row = by_accident + (1 - by_accident) * settings.row_share
+        again_share = np.where(audience.kids, _KIDS_REWATCH, 1.0) * settings.rewatch_share
+        again_share = from_row + (1 - from_row) * np.minimum(again_share, _MOST_REWATCHED)
+        cause[chance < again_share.astype(np.float32)[self._owner]] = Cause.REWATCH
+        cause[chance < np.float32(from_row)] = Cause.ROW
+        cause[chance < np.float32(by_accident)] = Cause.ACCIDENT
+
+        again = np.flatnonzero(cause == Cause.REWATCH)
+        first = self._first[self._owner[again]]
+        cause[again[again == first]] = Cause.TASTE  # nothing to repeat
+        again, first = again[again > first], first[again > first]
+        target = np.full(num_events, -1)
+        target[again] = first + (rng.random(len(again)) * (again - first)).astype(np.int64)
+        chase = again
+        while len(chase := chase[cause[target[chase]] == Cause.REWATCH]):
+            target[chase] = target[target[chase]]
+        cause[again[cause[target[again]] == Cause.ACCIDENT]] = Cause.TASTE
+        return target, cause
+
+    def _pools(self, settings: SimulatedSettings) -> tuple[np.ndarray, np.ndarray]:
+        """Where in the stage's pool each event draws, and out of how many."""
+        num_events, rng, tastes = len(self._day), self._rng, self._tastes
+        sought = self.cause == Cause.TASTE
+        slot = np.searchsorted(_SLOT_BOUNDS, rng.random(num_events, np.float32), side="right")
+        entry = tastes.in_force(self._owner * NUM_SLOTS + slot, self._day)
+        sub_genre = tastes.sub_genre.take(entry)
+        chance = rng.random(num_events, np.float32)
+        by_taste = np.float32(settings.taste_share)
+        strolls = chance >= by_taste
+        # Whoever goes on stays with the sub-genre sought last.
+        starts = sought & ~self._goes_on
+        origin = np.maximum.accumulate(np.where(starts, np.arange(num_events), -1))
+        stays = sought & self._goes_on & (origin >= self._first[self._owner])
+        strolling = np.flatnonzero(strolls)
+        sub_genre[strolling] = self._anything(strolling)
+        sub_genre = np.where(stays, sub_genre[origin], sub_genre)
+
+        fresh = sought & ~stays
+        self.cause[fresh & strolls] = Cause.STROLL
+        base = self._first_shelf + sub_genre * POOL
+        self._shelf = base.copy()
+        size = np.full(num_events, np.float32(POOL))
+        fan = np.flatnonzero(fresh & (chance < by_taste * np.float32(settings.person_share)))
+        start, num_films = self._stage.films_of(tastes.person[entry[fan]])
+        fan, start, num_films = (column[num_films > 0] for column in (fan, start, num_films))
+        self.cause[fan] = Cause.PERSON
+        base[fan], size[fan] = start, num_films
+        from_row = np.flatnonzero((self.cause == Cause.ROW) | (self.cause == Cause.ACCIDENT))
+        base[from_row] = self._row[from_row]
+        return base, size
+
+    def _anything(self, event: np.ndarray) -> np.ndarray:
+        """A sub-genre for each event, by what its country follows, or children."""
+        segment = self._segment[self._owner[event]]
+        found: np.ndarray = self._tastes.following[segment, self._rng.integers(0, POOL, len(event))]
+        return found
+
+    def propose(self, event: np.ndarray, patience: int) -> None:
+        """Draws titles for the events given, anew for those drawn before.
+
+        patience: proposals before what is proposed is taken, suit it or not; a few later, the home page is.
+        """
+        stage, rng = self._stage, self._rng
+        for number in range(patience + _UNPICKY_ROUNDS):
+            if number == patience:
+                self._picky[event] = self._any_taste
+            place = rng.random(len(event), np.float32) * self._size.take(event)
+            item = stage.pool.take(self._base.take(event) + place.astype(np.int64))
+            chance = self._chance.take(self._picky.take(event) + stage.item_class.take(item))
+            suited = np.flatnonzero(rng.random(len(event), np.float32) < chance)
+            taken = suited[self._allowed(event.take(suited), item.take(suited))]
+            self.item[event.take(taken)] = item.take(taken)
+            left = np.ones(len(event), bool)
+            left[taken] = False
+            event = event[left]
+            if len(event) == 0:
+                return
+            if number == 0:
+                self._leave_person(event)
+        self.cause[event] = Cause.ROW
+        self._base[event], self._size[event] = self._row[event], POOL
+        place = (rng.random(len(event), np.float32) * POOL).astype(np.int64)
+        self.item[event] = stage.pool[self._base[event] + place]
+
+    def _leave_person(self, event: np.ndarray) -> None:
+        """Where the film of a person cannot be had, a title of the liked sub-genre is sought instead."""
+        event = event[self.cause[event] == Cause.PERSON]
+        if len(event):
+            self.cause[event] = Cause.TASTE
+            self._base[event], self._size[event] = self._shelf[event], POOL
+            self._picky[event] = self._owner[event] * NUM_CLASSES
+
+    def _leave_shelf(self, event: np.ndarray) -> None:
+        """Where what is liked was all watched, another of the tastes is followed, and in the end none."""
+        event = event[self.cause[event] == Cause.TASTE]
+        slot = self._owner[event] * NUM_SLOTS + self._rng.integers(0, NUM_SLOTS, len(event))
+        liked = self._tastes.sub_genre[self._tastes.in_force(slot, self._day[event])]
+        same = self._first_shelf[event] + liked * POOL == self._base[event]
+        self._base[event] = self._first_shelf[event] + liked * POOL
+        stroll = event[same]
+        self.cause[stroll], self._picky[stroll] = Cause.STROLL, self._any_taste
+        self._base[stroll] = self._first_shelf[stroll] + self._anything(stroll) * POOL
+
+    def _allowed(self, event: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Whether titles are on offer at the visits, and for the profile's eyes."""
+        needed = self._need.take(event)
+        allowed: np.ndarray = (self._stage.on_offer.take(self._offer.take(event) + item) & needed) == needed
+        return allowed
+
+    def watch_once(self, num_rounds: int) -> None:
+        """Draws again where a title was watched before; what still repeats after some rounds stays."""
+        drawn = np.flatnonzero(self.cause != Cause.REWATCH)
+        for place in range(num_rounds):
+            again = np.sort(drawn[repeats(self._owner[drawn], self.item[drawn], self._stage.num_items)])
+            if len(again) == 0:
+                return
+            self._leave_person(again)
+            if place >= 2:
+                self._leave_shelf(again)
+            self.propose(again, _LITTLE_PATIENCE)
+            changed = np.zeros(len(self._first), bool)
+            changed[self._owner[again]] = True
+            drawn = drawn[changed[self._owner[drawn]]]  # the others have no repeats
+
+    def follow_sequels(self) -> None:
+        """Whoever goes on watches the next part of the title before, where it is on offer and new to them."""
+        sought = self.cause <= Cause.STROLL
+        meant_before = np.concatenate([[False], self.cause[:-1] <= Cause.ROW])
+        same = np.concatenate([[False], self._owner[1:] == self._owner[:-1]])
+        ready = np.flatnonzero(sought & self._goes_on & meant_before & same)
+        drawn_item, drawn_cause = self.item.copy(), self.cause.copy()
+        for _ in range(2):  # the second part, and the third after it
+            sequel = self._stage.sequel_row[self.item[ready - 1]]
+            event, sequel = ready[sequel >= 0], sequel[sequel >= 0]
+            allowed = self._allowed(event, sequel)
+            self.item[event[allowed]], self.cause[event[allowed]] = sequel[allowed], Cause.SEQUEL
+        drawn = np.flatnonzero(self.cause != Cause.REWATCH)
+        again = drawn[repeats(self._owner[drawn], self.item[drawn], self._stage.num_items)]
+        known = again[self.cause[again] == Cause.SEQUEL]
+        self.item[known], self.cause[known] = drawn_item[known], drawn_cause[known]
+
+    def rewatch(self) -> None:
+        """Repeats what is repeated; where it has left the catalogue, something else is watched."""
+        event = np.flatnonzero(self.cause == Cause.REWATCH)
+        self.item[event] = self.item[self._target[event]]
+        gone = event[~self._allowed(event, self.item[event])]
+        self.cause[gone] = Cause.TASTE
+        self.propose(gone, _LITTLE_PATIENCE)
+
+    def position(self) -> np.ndarray:
+        """int8 (E,), where in the row each title stood that was watched from it; else 0."""
+        position = np.zeros(len(self.item), np.int8)
+        event = np.flatnonzero((self.cause == Cause.ROW) | (self.cause == Cause.ACCIDENT))
+        shown = self._stage.row[self._stage.line_of(self._row[event])]
+        position[event] = 1 + np.argmax(shown == self.item[event, None], axis=1)
+        return position
 
 
-def _offers(catalogue: Catalogue) -> Float32[np.ndarray, "W N"]:
-    """Per week of the log: -inf for titles yet to arrive, and a fading lift for those that just have."""
-    age = np.arange(NUM_WEEKS)[:, None] - catalogue.arrival_week
-    lift = _NOVELTY * np.exp(-np.maximum(age, 0) / _NOVELTY_WEEKS)
-    lift = np.where(catalogue.arrival_week == 0, 0.0, lift)
-    return utility_grid(np.where(age < 0, -np.inf, lift))
-
-
-def _follow_table(catalogue: Catalogue, weight: float) -> Float32[np.ndarray, "S1 N"]:
-    """Per sub-genre watched last: the pull of titles like it; the line after the last is for no title yet."""
-    sub_genre = np.arange(len(SUB_GENRES))[:, None]
-    same_genre = GENRE_OF[sub_genre] == GENRE_OF[catalogue.sub_genre]
-    pull = np.where(sub_genre == catalogue.sub_genre, _SAME_SUB_GENRE, _SAME_GENRE * same_genre)
-    return utility_grid(np.vstack([weight * pull, np.zeros((1, len(catalogue)))]))
-
-
-def draw_minutes(rng: np.random.Generator, catalogue: Catalogue, choices: Choices) -> Int64[np.ndarray, " E"]:
-    """Tenths of a minute watched: the more affinity the nearer the end; an accident ends within minutes."""
-    num_events = len(choices.item_row)
-    drive = 0.6 * (choices.affinity.astype(np.float64) - 2.5) + rng.normal(0.0, 0.9, num_events)
-    completion = 1.0 / (1.0 + np.exp(-drive))
-    duration = catalogue.duration[choices.item_row].astype(np.float64)
-    minutes = np.where(choices.accidental, rng.uniform(0.5, 6.0, num_events), completion * duration)
-    # Who gets as far as the credits has watched it all.
-    minutes = np.where(~choices.accidental & (completion > 0.93), duration, minutes)
-    return np.rint(np.maximum(minutes, 0.5) * 10.0).astype(np.int64)
-
-
-def draw_starts(
-    rng: np.random.Generator, visits: Visits, minutes_tenths: Int64[np.ndarray, " E"]
-) -> Int64[np.ndarray, " E"]:
-    """Start of each event in ms since the log began: evenings, and within a session one after the other."""
-    num_events = len(visits.day)
-    opened = np.maximum.accumulate(np.where(visits.opens, np.arange(num_events), 0))
-    minute = rng.triangular(6.0 * 60, 20.0 * 60, 21.5 * 60, num_events)[opened]
-    begin = visits.day * _DAY_MS + (minute * _MINUTE_MS).astype(np.int64)
-    pause = rng.integers(4 * _MINUTE_MS, 10 * _MINUTE_MS, num_events)
-    spent = minutes_tenths * (_MINUTE_MS // 10) + pause
-    before = np.cumsum(spent) - spent
-    start: np.ndarray = begin + before - before[opened]
-    return start
+def _acceptance(audience: Audience) -> np.ndarray:
+    """float32 (P·K,): the chance that a title of each class is taken when proposed, 1 for what suits best."""
+    nats = audience.suits(np.arange(len(audience)))
+    chance: np.ndarray = np.exp(nats - nats.max(axis=1, keepdims=True))
+    return chance.ravel()

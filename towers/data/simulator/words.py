@@ -386,30 +386,49 @@ MIDDLE_INITIALS = "ABCDEFGHJKLMNPRSTVWZ"
 
 @dataclass(frozen=True, slots=True)
 class Country:
-    """code: ISO 3166-1 alpha-2; language: ISO 639-1; shares are weights of profiles and of productions."""
+    """code: ISO 3166-1 alpha-2; language: ISO 639-1; shares are weights of profiles and of productions.
+
+    utc_hours: its one clock, hours ahead of UTC, without summer time; regions: four of its ISO 3166-2
+    subdivisions.
+    """
 
     code: str
     language: str
     profile_share: float
     production_share: float
+    utc_hours: float
+    regions: tuple[str, ...]
 
 
 COUNTRIES: tuple[Country, ...] = (
-    Country("US", "en", 0.28, 0.36),
-    Country("GB", "en", 0.12, 0.13),
-    Country("IN", "hi", 0.11, 0.09),
-    Country("BR", "pt", 0.09, 0.04),
-    Country("DE", "de", 0.08, 0.05),
-    Country("FR", "fr", 0.07, 0.09),
-    Country("JP", "ja", 0.06, 0.07),
-    Country("MX", "es", 0.06, 0.04),
-    Country("ES", "es", 0.04, 0.05),
-    Country("KR", "ko", 0.04, 0.05),
-    Country("NG", "en", 0.03, 0.02),
-    Country("PL", "pl", 0.02, 0.01),
+    Country("US", "en", 0.28, 0.36, -5.0, _words("US-CA, US-TX, US-NY, US-FL")),
+    Country("GB", "en", 0.12, 0.13, 0.0, _words("GB-ENG, GB-SCT, GB-WLS, GB-NIR")),
+    Country("IN", "hi", 0.11, 0.09, 5.5, _words("IN-MH, IN-DL, IN-KA, IN-TN")),
+    Country("BR", "pt", 0.09, 0.04, -3.0, _words("BR-SP, BR-RJ, BR-MG, BR-BA")),
+    Country("DE", "de", 0.08, 0.05, 1.0, _words("DE-BY, DE-NW, DE-BE, DE-HH")),
+    Country("FR", "fr", 0.07, 0.09, 1.0, _words("FR-IDF, FR-ARA, FR-PAC, FR-OCC")),
+    Country("JP", "ja", 0.06, 0.07, 9.0, _words("JP-13, JP-27, JP-01, JP-40")),
+    Country("MX", "es", 0.06, 0.04, -6.0, _words("MX-CMX, MX-JAL, MX-NLE, MX-PUE")),
+    Country("ES", "es", 0.04, 0.05, 1.0, _words("ES-MD, ES-CT, ES-AN, ES-VC")),
+    Country("KR", "ko", 0.04, 0.05, 9.0, _words("KR-11, KR-26, KR-41, KR-49")),
+    Country("NG", "en", 0.03, 0.02, 1.0, _words("NG-LA, NG-FC, NG-KN, NG-RI")),
+    Country("PL", "pl", 0.02, 0.01, 1.0, _words("PL-14, PL-12, PL-02, PL-22")),
 )
 
-AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
+KIDS_AGE_BANDS = ("3-6", "7-12")
+"""The band at place b may watch certificates up to MATURITY[b]."""
+AGE_BANDS = (*KIDS_AGE_BANDS, "18-24", "25-34", "35-44", "45-54", "55-64", "65+")
+
+KIDS_SUB_GENRES: dict[str, float] = {
+    "Talking Animals": 1.0,
+    "Robots": 1.0,
+    "Musical Adventure": 1.0,
+    "Small Heroes": 1.0,
+    "Fairy Tale": 0.5,
+    "Nature": 0.4,
+    "Family Comedy": 0.4,
+}
+"""What children follow, and how much."""
 
 MATURITY = ("0+", "6+", "12+", "16+", "18+")
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from towers.data.simulator.catalogue import NUM_WEEKS, Catalogue, make_catalogue
+from towers.data.simulator.calendar import NUM_WEEKS
+from towers.data.simulator.catalogue import KIDS_TITLES, Catalogue, make_catalogue
 from towers.data.simulator.people import make_guild, make_names
 from towers.data.simulator.titles import GENRE_OF, SUB_GENRES, capacity, draw_titles
-from towers.data.simulator.words import GENRES, MATURITY, MATURITY_OF_GENRE
+from towers.data.simulator.words import COUNTRIES, GENRES, KIDS_SUB_GENRES, MATURITY, MATURITY_OF_GENRE
 from towers.errors import SchemaError
 
 
@@ -18,7 +19,7 @@ def catalogue() -> Catalogue:
 def test_all_titles_that_the_words_make_are_distinct() -> None:
     rng = np.random.default_rng(0)
     titles = [title for row in range(len(SUB_GENRES)) for title in draw_titles(rng, row, capacity(row))]
-    assert len(set(titles)) == len(titles) > 50_000
+    assert len(set(titles)) == len(titles) > 500_000
 
 
 def test_drawn_titles_and_people_are_distinct(catalogue: Catalogue) -> None:
@@ -35,6 +36,9 @@ def test_the_words_name_each_other_rightly() -> None:
     names = [genre.name for genre in GENRES]
     assert all(near in names for genre in GENRES for near in genre.near)
     assert set(MATURITY_OF_GENRE) == set(names)
+    assert set(KIDS_SUB_GENRES) <= set(SUB_GENRES)
+    regions = [region for country in COUNTRIES for region in country.regions]
+    assert len(set(regions)) == len(regions) == 4 * len(COUNTRIES)
     assert len(set(SUB_GENRES)) == len(SUB_GENRES) == len(GENRE_OF)
 
 
@@ -50,7 +54,9 @@ def test_every_sub_genre_has_titles_and_second_ones_are_of_a_near_genre(catalogu
 
 def test_certificates_are_those_of_the_genre(catalogue: Catalogue) -> None:
     spans = [MATURITY_OF_GENRE[GENRES[GENRE_OF[row]].name] for row in catalogue.sub_genre]
-    assert all(low <= row <= high for row, (low, high) in zip(catalogue.maturity, spans, strict=True))
+    low, high = np.array(spans).T
+    kept = (low <= catalogue.maturity) & (catalogue.maturity <= high)
+    assert kept.all()
     assert catalogue.maturity.max() < len(MATURITY)
 
 
@@ -127,5 +133,20 @@ def test_ratings_follow_appeal_through_quality(catalogue: Catalogue) -> None:
 
 
 def test_more_titles_than_the_words_make_are_refused() -> None:
-    with pytest.raises(SchemaError, match="num_items = 70000 is more than the 65600 titles"):
-        make_catalogue(np.random.default_rng(0), 70_000, arrival_share=0.2, cold_share=0.0, sequel_share=0.0)
+    with pytest.raises(SchemaError, match="num_items = 600000 is more than the 569600 titles"):
+        make_catalogue(np.random.default_rng(0), 600_000, arrival_share=0.2, cold_share=0.0, sequel_share=0.0)
+
+
+def test_a_catalogue_of_tens_of_thousands_of_titles_has_distinct_names() -> None:
+    large = make_catalogue(
+        np.random.default_rng(5), 30_000, arrival_share=0.2, cold_share=0.02, sequel_share=0.1
+    )
+    assert len(set(large.titles)) == 30_000
+
+
+def test_each_sub_genre_for_children_has_a_title_for_the_youngest_that_was_always_there(
+    catalogue: Catalogue,
+) -> None:
+    assert set(catalogue.sub_genre[catalogue.evergreen].tolist()) == set(KIDS_TITLES.tolist())
+    assert (catalogue.maturity[catalogue.evergreen] == 0).all()
+    assert (catalogue.arrival_week[catalogue.evergreen] == 0).all()

@@ -2,14 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from towers.data.simulator.numeric import (
-    allocate,
-    factor_grid,
-    gumbel,
-    offsets,
-    place_in_group,
-    utility_grid,
-)
+from towers.data.simulator.numeric import POOL, allocate, gumbel, offsets, place_in_group, pools, repeats
 
 relaxed = settings(deadline=None, max_examples=100)
 
@@ -50,26 +43,43 @@ def test_groups_are_packed_one_after_the_other() -> None:
     assert offsets(np.zeros(0, np.int64)).tolist() == [0]
 
 
-def test_sums_on_the_grid_are_exact_in_any_order() -> None:
-    rng = np.random.default_rng(0)
-    factor = factor_grid(rng.normal(0.0, 3.0, (1, 500)))
-    taste = factor_grid(rng.normal(0.0, 3.0, (500, 1)))
-    product = (factor.T * taste).ravel()
-    exact = float((factor.astype(np.float64) @ taste.astype(np.float64))[0, 0])
-    for _ in range(5):
-        running = np.float32(0)
-        for value in rng.permutation(product):
-            running += value
-        assert float(running) == exact
-    assert float((factor @ taste)[0, 0]) == exact
+@relaxed
+@given(
+    st.lists(
+        st.lists(st.one_of(st.just(0.0), st.floats(0.001, 100.0)), min_size=3, max_size=3),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_values_fill_a_pool_in_proportion_to_their_weights_to_the_nearest_places(
+    weights: list[list[float]],
+) -> None:
+    weight = np.array(weights)
+    pool = pools(np.random.default_rng(0), weight, np.array([7, 5, 9]))
+    assert pool.shape == (len(weights), POOL)
+    for line, row in zip(weight, pool, strict=True):
+        share = line / line.sum() if line.sum() > 0 else np.full(3, 1 / 3)
+        count = np.array([np.count_nonzero(row == value) for value in (7, 5, 9)])
+        assert count.sum() == POOL
+        assert (np.abs(count - share * POOL) < 1.001).all()
+        if line.sum() > 0:
+            assert not count[line == 0].any()
 
 
-def test_the_grids_are_a_64th_and_a_4096th() -> None:
-    values = np.array([0.3, -1.01, 7.77])
-    assert (factor_grid(values) * 64 % 1 == 0).all()
-    assert (utility_grid(values) * 4096 % 1 == 0).all()
-    assert np.abs(utility_grid(values) - values).max() <= 0.5 / 4096
-    assert utility_grid(np.array([-np.inf]))[0] == -np.inf
+def test_rounding_of_a_pool_is_without_bias() -> None:
+    weight = np.tile([0.3, 1023.7], (4000, 1))
+    pool = pools(np.random.default_rng(0), weight, np.array([1, 0]))
+    # A third of a place: there in three rows of ten; standard error 0.007.
+    assert abs(pool.sum() / 4000 - 0.3) < 0.03
+
+
+@relaxed
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), max_size=40))
+def test_repeats_are_the_pairs_that_stood_before(pairs: list[tuple[int, int]]) -> None:
+    group = np.array([pair[0] for pair in pairs], np.int64)
+    value = np.array([pair[1] for pair in pairs], np.int64)
+    expected = [row for row, pair in enumerate(pairs) if pair in pairs[:row]]
+    assert sorted(repeats(group, value, 7).tolist()) == expected
 
 
 def test_the_argmax_with_gumbel_noise_is_a_draw_from_the_softmax() -> None:
