@@ -6,7 +6,7 @@ from difflib import SequenceMatcher, get_close_matches
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from conf.structured import full_keys, hint_at, spelled
+from conf.structured import elements, full_keys, hint_at, spelled
 from towers.errors import ConfigError
 
 # Ratio of difflib: above it stand misspellings (dmi, dim: 0.67), below it chance (lr, loader: 0.5).
@@ -27,6 +27,12 @@ def config_error(error: HydraException | OmegaConfBaseException, settings_type: 
     where = f" (in {origin[1]}.yaml)" if origin else ""
     reason = said[origin.end() if origin else 0 :].splitlines()[0].rstrip(".")
     reason = re.sub(r"^Value (.*?) (?:of type|is not) .*$", r"found \1", reason)
+    # An element is checked before it is put into its list, so its key is short of that of the list.
+    kind = re.search(r"^\s*object_type=(\w+)", said, re.MULTILINE)
+    lists = {key: held for key, held in elements(settings_type).items() if kind and held.__name__ == kind[1]}
+    if lists and hint_at(settings_type, full_key[1]) is None:
+        about = _about_key(full_key[1], reason, cause, next(iter(lists.values())))
+        return ConfigError(f"{' or '.join(f'{key}[…]' for key in lists)}: {about}{where}")
     return ConfigError(_about_key(full_key[1], reason, cause, settings_type) + where)
 
 

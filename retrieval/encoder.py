@@ -16,6 +16,7 @@ class QueryEncoder:
     """Queries → unit vectors in the space of the item vectors it was opened with.
 
     dimension: D. fingerprint: SHA-256 of the towers, the same for every copy of one export.
+    profile_columns: what it reads of a profile beside the country, as the towers were trained to.
     """
 
     def __init__(self, towers: TwoTower, item_vectors: Float32[np.ndarray, "N D"], fingerprint: str) -> None:
@@ -24,11 +25,12 @@ class QueryEncoder:
             raise ReleaseError(f"item vectors are {item_vectors.shape}; expected (items, {dimension})")
         self.dimension = dimension
         self.fingerprint = fingerprint
+        self.profile_columns = towers.encoder.profile_columns
         self._towers = towers
         self._item = torch.from_numpy(item_vectors)
 
     def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
-        """One unit vector per query; an empty history gives the learned prior of its country."""
+        """One unit vector per query; an empty history gives the learned prior of its profile."""
         return self._towers.encode(queries, self._item)
 
 

@@ -1,6 +1,7 @@
 """What every profile had watched when a release was made: the histories that it answers from."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from towers.data.columns import source_column
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV, Vocabulary
 from towers.errors import SchemaError
 
 log = logging.getLogger(__name__)
+
+_FEATURE = "feature."
+"""Before the name of a column that the towers read: it may be any, also one of those below."""
 
 # Lists are large (64-bit offsets): all events of a service together pass 2^31.
 PROFILES = pa.schema(
@@ -34,27 +39,42 @@ class ProfileHistories:
 
     profiles: Vocabulary of their ids. history: Histories of the P, item rows of the release's catalogue.
     country: str (P,), "" where unknown. as_of_seconds: the newest event, Unix seconds; 0 without events.
+    features: the columns of profiles that the towers read beside it, a row per profile; None where there are
+    none.
     """
 
     profiles: Vocabulary
     history: Histories
     country: np.ndarray
     as_of_seconds: int
+    features: pa.Table | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of `features`."""
+        return () if self.features is None else tuple(self.features.column_names)
 
 
-def write_profiles(dataset: Dataset, path: Path) -> None:
-    """Writes the histories of all profiles of a Dataset as one parquet file; item ids, not rows."""
+def write_profiles(dataset: Dataset, path: Path, columns: Sequence[str] = ()) -> None:
+    """Writes the histories of all profiles of a Dataset as one parquet file; item ids, not rows.
+
+    columns: those of the profiles table that the towers read, attributes among them; no other is written.
+    """
     history = dataset.history
     offset = pa.array(history.offset, pa.int64())
     item_id = dataset.items["item_id"].combine_chunks().take(pa.array(history.item_row))
-    columns = [
+    arrays = [
         pa.array(dataset.profiles.ids, pa.string()),
         pa.array(dataset.country.tolist(), pa.string()),
         pa.LargeListArray.from_arrays(offset, item_id),
         pa.LargeListArray.from_arrays(offset, pa.array(history.time_seconds)),
         pa.LargeListArray.from_arrays(offset, pa.array(history.minutes, pa.float32())),
     ]
-    pq.write_table(pa.Table.from_arrays(columns, schema=PROFILES), path, compression="zstd")
+    written = pa.Table.from_arrays(arrays, schema=PROFILES)
+    for column in columns:
+        values = source_column(dataset.profile_table, column)
+        written = written.append_column(f"{_FEATURE}{column}", values)
+    pq.write_table(written, path, compression="zstd")
 
 
 def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
@@ -64,7 +84,8 @@ def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
     where the columns are others, lists of one profile differ in length, or a profile stands twice.
     """
     try:
-        table = pq.read_table(path).select(PROFILES.names).cast(PROFILES).combine_chunks()
+        whole = pq.read_table(path)
+        table = whole.select(PROFILES.names).cast(PROFILES).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
         raise SchemaError(f"{path}: {error}; expected the columns {PROFILES.names}") from error
     lengths = {name: _lengths(table[name]) for name in ("item_id", "time_seconds", "minutes")}
@@ -89,7 +110,16 @@ def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
         history=history,
         country=np.array(table["country"].to_pylist(), dtype=np.str_),
         as_of_seconds=int(history.time_seconds.max(initial=0)),
+        features=_features(whole),
     )
+
+
+def _features(whole: pa.Table) -> pa.Table | None:
+    names = [name for name in whole.column_names if name.startswith(_FEATURE)]
+    if not names:
+        return None
+    renamed = whole.select(names).rename_columns([name.removeprefix(_FEATURE) for name in names])
+    return renamed.combine_chunks()
 
 
 def _lengths(lists: pa.ChunkedArray) -> np.ndarray:

@@ -209,7 +209,8 @@ class Retriever:
             country = "" if row == OOV else str(profiles.country[row])
         last = int(watched.time_seconds.max(initial=0))
         asked_seconds = last if time_seconds is None else max(time_seconds, last)
-        query = Queries(watched, np.array([asked_seconds]), np.array([country]))
+        known = None if row == OOV or profiles.features is None else profiles.features.slice(row, 1)
+        query = Queries(watched, np.array([asked_seconds]), np.array([country]), known)
         if watched.num_events:
             return query, num_unknown, None
         stranger = row == OOV and history is None

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float32, Int64
 
 from towers.data.histories import Histories
@@ -32,11 +33,13 @@ class Queries:
     history: Histories of Q profiles; item rows of the catalogue being ranked.
     time_seconds: int64 (Q,), the moment of the request in Unix seconds; no event of the history is later.
     country: str (Q,), ISO 3166-1 alpha-2 code of the request; "" where unknown.
+    profiles: columns of the profiles table, a row per query; None where nothing is known of who asks.
     """
 
     history: Histories
     time_seconds: Int64[np.ndarray, " Q"]
     country: np.ndarray
+    profiles: pa.Table | None = None
 
     def __post_init__(self) -> None:
         sizes = (len(self.history), len(self.time_seconds), len(self.country))
@@ -45,13 +48,18 @@ class Queries:
                 f"queries: {sizes[0]} histories, {sizes[1]} times and {sizes[2]} countries; "
                 "expected equal counts"
             )
+        if self.profiles is not None and self.profiles.num_rows != len(self):
+            raise QueryError(
+                f"queries: {self.profiles.num_rows} profiles for {len(self)} queries; expected as many"
+            )
 
     def __len__(self) -> int:
         return len(self.history)
 
     def select(self, rows: Int64[np.ndarray, " n"]) -> "Queries":
         """The queries of the rows given, in that order."""
-        return Queries(self.history.select(rows), self.time_seconds[rows], self.country[rows])
+        profiles = None if self.profiles is None else self.profiles.take(pa.array(rows))
+        return Queries(self.history.select(rows), self.time_seconds[rows], self.country[rows], profiles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save
 
@@ -70,7 +71,7 @@ def build_release(
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
-        write_profiles(dataset, folder / PROFILES_FILE)
+        write_profiles(dataset, folder / PROFILES_FILE, encoder.profile_columns)
         description = _description(dataset, encoder, index_spec, results, context)
         read_parts(folder, "candidate", description)  # what cannot be opened does not become current
         return description
@@ -100,7 +101,8 @@ def _gate_queries(dataset: Dataset, encoder: QueryEncoder, num_queries: int) -> 
     place = np.linspace(0, len(watched) - 1, min(num_queries, len(watched))).astype(np.int64)
     chosen = watched[place]
     time_seconds = history.time_seconds[history.offset[chosen + 1] - 1]
-    return encoder.encode(Queries(history.select(chosen), time_seconds, dataset.country[chosen]))
+    known = dataset.profile_table.take(pa.array(chosen))
+    return encoder.encode(Queries(history.select(chosen), time_seconds, dataset.country[chosen], known))
 
 
 def _description(

@@ -36,6 +36,7 @@ class Encoder(Protocol):
 
     dimension: int
     fingerprint: str
+    profile_columns: tuple[str, ...]
 
     def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
         """One vector per query; an empty history is answered too."""
@@ -129,13 +130,17 @@ def _check_against_description(release: Release, about: Description, folder: Pat
         "dimension": release.encoder.dimension,
         "items": len(release.catalogue),
         "profiles": len(release.profiles.profiles),
+        "columns of profiles": release.profiles.columns,
     }
     expected = {
         "model_fingerprint": about.model_fingerprint,
         "dimension": about.dimension,
         "items": about.num_items,
         "profiles": about.num_profiles,
+        "columns of profiles": release.encoder.profile_columns,
     }
     for name, value in found.items():
         if value != expected[name]:
-            raise IntegrityError(f"{folder}: {name} is {value!r}; the manifest expects {expected[name]!r}")
+            raise IntegrityError(
+                f"{folder}: {name} is {value!r}; manifest and towers expect {expected[name]!r}"
+            )

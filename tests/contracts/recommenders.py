@@ -16,7 +16,8 @@ from retrieval.release.gates import GateSettings
 from retrieval.retriever import Retriever
 from tests.worlds import SIGNALS, write_tables
 from towers.data.dataset import Dataset, dataset_from_tables
-from towers.data.features import fit_features
+from towers.data.feature_encoder import fit_features
+from towers.data.features import FeatureSettings
 from towers.data.histories import Histories
 from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table
 from towers.data.split import SplitSettings, split
@@ -159,8 +160,7 @@ def _served(kind: IndexKind) -> Callable[[World, Path], Recommender]:
 
 def _new_towers(world: World) -> TwoTower:
     torch.manual_seed(0)
-    seen = np.ones(NUM_ITEMS, dtype=bool)
-    encoder = fit_features(world.dataset.items, seen, world.dataset.country)
+    encoder = fit_features(world.dataset.items, world.dataset.profile_table, FeatureSettings())
     return TwoTower(ModelSettings(dim=16, num_layers=1), encoder).eval()
 
 

@@ -15,7 +15,8 @@ from retrieval.retriever import Retriever
 from scripts.evaluate import evaluate_release
 from tests.worlds import SIGNALS, block_world, write_tables
 from towers.data.dataset import dataset_from_tables
-from towers.data.features import fit_features
+from towers.data.feature_encoder import fit_features, training_rows
+from towers.data.features import FeatureSettings
 from towers.data.schema import Tables
 from towers.data.split import SplitKind, SplitSettings, split
 from towers.errors import ReleaseError
@@ -30,7 +31,7 @@ def train(tables: Tables, folder: Path, title: str, kind: SplitKind = SplitKind.
     dataset = dataset_from_tables(tables)
     parts = split(dataset, SplitSettings(kind))
     torch.manual_seed(0)
-    towers = TwoTower(ModelSettings(dim=16), fit_features(dataset.items, parts.seen, dataset.country))
+    towers = TwoTower(ModelSettings(dim=16), fit_features(*training_rows(dataset, parts), FeatureSettings()))
     write_tables(tables, folder / "tables")
     context = {
         "title": title,

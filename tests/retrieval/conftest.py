@@ -8,7 +8,8 @@ import torch
 
 from tests.worlds import SIGNALS, block_world, write_tables
 from towers.data.dataset import dataset_from_tables
-from towers.data.features import fit_features
+from towers.data.feature_encoder import fit_features, training_rows
+from towers.data.features import FeatureSettings
 from towers.data.split import SplitSettings, split
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.training.export import export
@@ -31,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     dataset = dataset_from_tables(tables)
     parts = split(dataset, SplitSettings())
     torch.manual_seed(0)
-    towers = TwoTower(ModelSettings(dim=16), fit_features(dataset.items, parts.seen, dataset.country))
+    towers = TwoTower(ModelSettings(dim=16), fit_features(*training_rows(dataset, parts), FeatureSettings()))
     write_tables(tables, folder / "tables")
     export(towers, dataset, parts, folder / "model", context=CONTEXT)
     return Exported(folder / "model", folder / "tables")

@@ -22,6 +22,7 @@ class MeanEncoder:
     def __init__(self, vectors: np.ndarray) -> None:
         self.dimension = int(vectors.shape[1])
         self.fingerprint = "mean"
+        self.profile_columns: tuple[str, ...] = ()
         self._vectors = vectors
 
     def encode(self, queries: Queries) -> np.ndarray:

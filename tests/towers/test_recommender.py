@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from towers.data.histories import Histories
@@ -22,6 +25,16 @@ def test_selected_queries_carry_their_own_history_time_and_country() -> None:
     assert [selected.history.items_of(row).tolist() for row in range(3)] == [[0], [4, 1], [0]]
     assert selected.time_seconds.tolist() == [300, 100, 300]
     assert selected.country.tolist() == ["FR", "GB", "FR"]
+
+
+def test_selected_queries_carry_what_is_known_of_their_profiles() -> None:
+    known = replace(three_queries(), profiles=pa.table({"language": ["en", None, "fr"]}))
+    selected = known.select(np.array([2, 0, 2]))
+    assert selected.profiles is not None
+    assert selected.profiles["language"].to_pylist() == ["fr", "en", "fr"]
+    assert three_queries().select(np.array([1])).profiles is None
+    with pytest.raises(QueryError, match="2 profiles for 3 queries"):
+        replace(known, profiles=pa.table({"language": ["en", "fr"]}))
 
 
 def test_no_queries_are_queries_too() -> None:

@@ -31,6 +31,7 @@ class Dataset:
     repeats: Histories of the same profiles: the later events of these pairs.
     country: str (P,), the profile's own country, "" where the table has none. That of an event is not taken
     for it: the event may lie after a cut-off.
+    profile_table: the profiles table, in the order of `profiles`.
     """
 
     items: pa.Table
@@ -39,6 +40,7 @@ class Dataset:
     history: Histories
     repeats: Histories
     country: np.ndarray
+    profile_table: pa.Table
 
 
 def read_dataset(folder: Path, signals: SignalSettings) -> Dataset:
@@ -79,6 +81,7 @@ def _dataset(items: pa.Table, profiles: pa.Table, history: Histories, repeats: H
         history=history,
         repeats=repeats,
         country=_country(profiles),
+        profile_table=profiles,
     )
 
 

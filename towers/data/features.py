@@ -1,198 +1,160 @@
-"""Item metadata and countries → numbers, by one declaration that training, export and serving share.
+"""What the towers may know of titles and profiles: one declaration for encoder, model, export and serving."""
 
-Everything that is learned from data here (which values have a row, means, deviations) is fitted on items and
-profiles that training may see; whatever only later data has is out of vocabulary.
-"""
-
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Int64
 
-from towers.data.vocabulary import Vocabulary
-from towers.errors import SchemaError
+from towers.data.schema import ITEMS, PROFILES
+from towers.errors import ConfigError
+from towers.settings import bounded, check_ranges
+
+ID_COLUMN = "item_id"
+ATTRIBUTE = "attributes."
+"""Before the name of an attribute, in place of a column."""
+
+SENSITIVE_COLUMNS = ("gender", "age_band", "income", "kids", "postal_code")
+"""Columns of profiles that are used where they are declared by name, and never by default."""
+_IDENTIFYING = ("profile_id", "household_id")
 
 
 class FeatureKind(StrEnum):
     """What a column holds, and so how it enters a tower."""
 
     CATEGORICAL = "categorical"
-    """One value: an embedding row, 0 where it is null or out of vocabulary."""
+    """One value, text, whole number or yes and no: an embedding row, row 0 where it is null or has none."""
     MULTI = "multi"
-    """A list of values: the mean of their embeddings; values out of vocabulary are left out."""
+    """A list of values: the mean of their embeddings; values without a row are left out."""
     NUMERIC = "numeric"
     """A number: standardised, and a flag that says whether it is known."""
 
 
+class RowRule(StrEnum):
+    """Which embedding row a value gets."""
+
+    VOCABULARY = "vocabulary"
+    """Its own, where at least `min_count` training rows have it; else none."""
+    HASHING = "hashing"
+    """One of `buckets`, by its hash, shared with whatever else falls there; nothing is learned by heart."""
+    FREQUENCY_CUT = "frequency_cut"
+    """Its own, where at least `min_count` training rows have it; else one of `buckets`, by its hash."""
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature of an item.
+    """One feature of a title or of a profile.
 
-    min_count: a value seen in fewer training items has no row of its own.
-    first: only so many values of a list count (cast is in billing order).
+    name: a word, unique on its side. column: of the items or the profiles table, or `attributes.<name>`.
+    rule, min_count, buckets: which row a value gets, see RowRule. first: only so many values of a list count
+    (cast is in billing order); 0 is all. dimension: width of its embeddings, learned up to that of the tower
+    where it is smaller; 0 is the tower's own.
     """
 
     name: str
     kind: FeatureKind
     column: str
-    min_count: int = 1
-    first: int | None = None
+    rule: RowRule = RowRule.VOCABULARY
+    min_count: int = bounded(1, ge=1)
+    buckets: int = bounded(0, ge=0, lt=2**31)
+    first: int = bounded(0, ge=0)
+    dimension: int = bounded(0, ge=0)
 
 
-ID_FEATURE = "item_id"
+def _default_items() -> list[Feature]:
+    one, many, number = FeatureKind.CATEGORICAL, FeatureKind.MULTI, FeatureKind.NUMERIC
+    return [
+        Feature("item_id", one, ID_COLUMN),
+        Feature("genres", many, "genres"),
+        Feature("sub_genres", many, "sub_genres"),
+        # A value that marks a single title says no more than the title's own id.
+        Feature("cast", many, "cast", min_count=2, first=5),
+        Feature("directors", many, "directors", min_count=2),
+        Feature("countries", many, "countries", min_count=2),
+        Feature("language", one, "language", min_count=2),
+        Feature("maturity", one, "maturity", min_count=2),
+        Feature("release_year", one, "release_year", min_count=5),
+        Feature("release_year_number", number, "release_year"),
+        Feature("rating", number, "rating"),
+        Feature("duration_minutes", number, "duration_minutes"),
+    ]
 
-ITEM_FEATURES = (
-    Feature(ID_FEATURE, FeatureKind.CATEGORICAL, "item_id"),
-    Feature("genres", FeatureKind.MULTI, "genres"),
-    Feature("sub_genres", FeatureKind.MULTI, "sub_genres"),
-    # A value that marks a single title says no more than the title's own id.
-    Feature("cast", FeatureKind.MULTI, "cast", min_count=2, first=5),
-    Feature("directors", FeatureKind.MULTI, "directors", min_count=2),
-    Feature("countries", FeatureKind.MULTI, "countries", min_count=2),
-    Feature("language", FeatureKind.CATEGORICAL, "language", min_count=2),
-    Feature("maturity", FeatureKind.CATEGORICAL, "maturity", min_count=2),
-    Feature("release_year", FeatureKind.CATEGORICAL, "release_year", min_count=5),
-    Feature("release_year_number", FeatureKind.NUMERIC, "release_year"),
-    Feature("rating", FeatureKind.NUMERIC, "rating"),
-    Feature("duration_minutes", FeatureKind.NUMERIC, "duration_minutes"),
-)
+
+def _default_profiles() -> list[Feature]:
+    return [Feature("country", FeatureKind.CATEGORICAL, "country")]
 
 
 @dataclass(frozen=True, slots=True)
-class Bags:
-    """Rows of a multi-valued feature, packed: item i has row[offset[i]:offset[i + 1]]."""
+class FeatureSettings:
+    """The features of titles and of profiles, in the order in which they are added up.
 
-    offset: Int64[np.ndarray, " N1"]
-    row: Int64[np.ndarray, " V"]
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedItems:
-    """N items in numbers.
-
-    categorical: int64 (N,) per feature, embedding rows, 0 out of vocabulary.
-    multi: Bags of N items per feature, embedding rows, never 0.
-    numeric: float32 (N, 2F), the F standardised values (0 where unknown), then F flags, 1 where known.
+    Raises ConfigError, naming the key, where one cannot be: a column that is not there or holds another kind
+    of value, a rule without what it needs, a name given twice, and the id of a profile or household, which is
+    never learned from.
     """
 
-    categorical: dict[str, Int64[np.ndarray, " N"]]
-    multi: dict[str, Bags]
-    numeric: Float32[np.ndarray, "N F2"]
+    items: list[Feature] = field(default_factory=_default_items)
+    profiles: list[Feature] = field(default_factory=_default_profiles)
 
-    def __len__(self) -> int:
-        return len(self.numeric)
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise ConfigError("features.items: empty; expected one feature of titles at least")
+        check_features(self.items, ITEMS, "features.items")
+        check_features(self.profiles, PROFILES, "features.profiles")
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureEncoder:
-    """Fitted encoders: a vocabulary per categorical or multi-valued feature, a scale per numeric one.
+def check_features(features: list[Feature], schema: pa.Schema, key: str) -> None:
+    """Raises ConfigError naming the first feature that a table of this schema cannot give."""
+    names: set[str] = set()
+    for place, feature in enumerate(features):
+        where = f"{key}[{place}]"
+        check_ranges(feature, where)
+        if not feature.name.isidentifier() or feature.name in names:
+            raise ConfigError(f"{where}.name: {feature.name!r}; expected a word, given to no other feature")
+        names.add(feature.name)
+        _check_column(feature, schema, where)
+        _check_rule(feature, where)
 
-    scales: mean and standard deviation over the training items that have a value.
-    country: vocabulary of the countries of training profiles.
-    """
 
-    vocabularies: dict[str, Vocabulary]
-    scales: dict[str, tuple[float, float]]
-    country: Vocabulary
-
-    def encode(self, items: pa.Table) -> EncodedItems:
-        """Numbers for the items of a table with the items schema; needs no id to be known."""
-        categorical, multi, numeric = {}, {}, []
-        for feature in ITEM_FEATURES:
-            match feature.kind:
-                case FeatureKind.CATEGORICAL:
-                    texts = (value or "" for value in _texts(items, feature))
-                    categorical[feature.name] = self.vocabularies[feature.name].embedding_rows(texts)
-                case FeatureKind.MULTI:
-                    multi[feature.name] = _bags(items, feature, self.vocabularies[feature.name])
-                case FeatureKind.NUMERIC:
-                    numeric.append(_standardised(items, feature, self.scales[feature.name]))
-        values = np.stack(numeric, axis=1)
-        known = np.isfinite(values)
-        filled = np.where(known, values, 0.0)
-        return EncodedItems(categorical, multi, np.concatenate([filled, known], axis=1).astype(np.float32))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and numbers; `from_json` reads them back."""
-        return {
-            "vocabularies": {name: list(v.ids) for name, v in self.vocabularies.items()},
-            "scales": {name: list(scale) for name, scale in self.scales.items()},
-            "country": list(self.country.ids),
-        }
-
-    @staticmethod
-    def from_json(read: dict[str, Any]) -> "FeatureEncoder":
-        """The encoder that `to_json` wrote; SchemaError where a declared feature is missing."""
-        wanted = {f.name for f in ITEM_FEATURES if f.kind is not FeatureKind.NUMERIC}
-        numeric = {f.name for f in ITEM_FEATURES if f.kind is FeatureKind.NUMERIC}
-        if set(read["vocabularies"]) != wanted or set(read["scales"]) != numeric:
-            raise SchemaError(
-                f"feature encoder: has {sorted(read['vocabularies']) + sorted(read['scales'])}; "
-                f"expected {sorted(wanted) + sorted(numeric)}"
-            )
-        return FeatureEncoder(
-            {name: Vocabulary(ids) for name, ids in read["vocabularies"].items()},
-            {name: (float(mean), float(deviation)) for name, (mean, deviation) in read["scales"].items()},
-            Vocabulary(read["country"]),
+def _check_column(feature: Feature, schema: pa.Schema, where: str) -> None:
+    if feature.column in _IDENTIFYING:
+        raise ConfigError(
+            f"{where}.column: {feature.column}; expected another: the towers learn from what a profile "
+            "watched, never from who it is"
         )
+    if feature.column.startswith(ATTRIBUTE) and len(feature.column) > len(ATTRIBUTE):
+        held: pa.DataType = pa.string()
+    elif feature.column in schema.names:
+        held = schema.field(feature.column).type
+    else:
+        raise ConfigError(
+            f"{where}.column: {feature.column!r}; expected one of {', '.join(schema.names)}, "
+            f"or {ATTRIBUTE}<name>"
+        )
+    if not _gives(feature.kind, held):
+        raise ConfigError(f"{where}.kind: {feature.kind} of {feature.column}, which holds {held}")
 
 
-def fit_features(items: pa.Table, seen: Bool[np.ndarray, " N"], country: np.ndarray) -> FeatureEncoder:
-    """Encoders fitted on the items with a training event and on the countries of training profiles.
-
-    seen: bool (N,), items of the table with a training event. country: str (P,), "" where unknown.
-    """
-    train = items.filter(pa.array(seen))
-    vocabularies, scales = {}, {}
-    for feature in ITEM_FEATURES:
-        match feature.kind:
-            case FeatureKind.CATEGORICAL:
-                vocabularies[feature.name] = _frequent(_texts(train, feature), feature.min_count)
-            case FeatureKind.MULTI:
-                lists = (set(values) for values in _lists(train, feature))
-                vocabularies[feature.name] = _frequent(
-                    (v for values in lists for v in values), feature.min_count
-                )
-            case FeatureKind.NUMERIC:
-                values = _numbers(train, feature)
-                values = values[np.isfinite(values)]
-                deviation = float(values.std()) if len(values) > 1 else 0.0
-                scales[feature.name] = (float(values.mean()) if len(values) else 0.0, deviation or 1.0)
-    return FeatureEncoder(vocabularies, scales, _frequent(country, 1))
+def _gives(kind: FeatureKind, held: pa.DataType) -> bool:
+    """Whether a column of this type can be a feature of this kind."""
+    text = pa.types.is_string(held)
+    whole = pa.types.is_integer(held) or pa.types.is_boolean(held)
+    match kind:
+        case FeatureKind.CATEGORICAL:
+            return bool(text or whole)
+        case FeatureKind.MULTI:
+            return bool(pa.types.is_list(held) and pa.types.is_string(held.value_type))
+        case FeatureKind.NUMERIC:
+            return bool(text or whole or pa.types.is_floating(held))
 
 
-def _frequent(values: Any, min_count: int) -> Vocabulary:
-    counts = Counter(str(value) for value in values if value)
-    return Vocabulary.sorted_unique(value for value, count in counts.items() if count >= min_count)
-
-
-def _texts(items: pa.Table, feature: Feature) -> list[str | None]:
-    texts: list[str | None] = items[feature.column].cast(pa.string()).to_pylist()
-    return texts
-
-
-def _lists(items: pa.Table, feature: Feature) -> list[list[str]]:
-    return [(values or [])[: feature.first] for values in items[feature.column].to_pylist()]
-
-
-def _numbers(items: pa.Table, feature: Feature) -> np.ndarray:
-    numbers: np.ndarray = items[feature.column].cast(pa.float64()).to_numpy()
-    return numbers
-
-
-def _standardised(items: pa.Table, feature: Feature, scale: tuple[float, float]) -> np.ndarray:
-    return (_numbers(items, feature) - scale[0]) / scale[1]
-
-
-def _bags(items: pa.Table, feature: Feature, vocabulary: Vocabulary) -> Bags:
-    lists = _lists(items, feature)
-    lengths = np.fromiter((len(values) for values in lists), dtype=np.int64, count=len(lists))
-    rows = vocabulary.embedding_rows(value for values in lists for value in values)
-    item = np.repeat(np.arange(len(lists)), lengths)
-    known = rows > 0
-    counts = np.bincount(item[known], minlength=len(lists))
-    return Bags(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), rows[known])
+def _check_rule(feature: Feature, where: str) -> None:
+    numeric = feature.kind is FeatureKind.NUMERIC
+    if numeric and (feature.rule, feature.min_count, feature.dimension) != (RowRule.VOCABULARY, 1, 0):
+        raise ConfigError(f"{where}: a number has no rows; expected neither rule, min_count nor dimension")
+    if feature.first and feature.kind is not FeatureKind.MULTI:
+        raise ConfigError(f"{where}.first: {feature.first}; expected 0, only a list has a first value")
+    if (feature.buckets > 0) != (feature.rule is not RowRule.VOCABULARY):
+        expected = "0" if feature.rule is RowRule.VOCABULARY else "1 or more"
+        raise ConfigError(f"{where}.buckets: {feature.buckets} by {feature.rule}; expected {expected}")
+    if feature.rule is RowRule.HASHING and feature.min_count > 1:
+        raise ConfigError(f"{where}.min_count: {feature.min_count} by hashing; expected 1, none is counted")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Int64
 
 from towers.data.dataset import Dataset
@@ -37,6 +38,7 @@ class HeldOut:
     history: Histories of Q profiles, all that may be known when the question is asked.
     time_seconds: int64 (Q,), the moment asked: that of the earliest target.
     country: str (Q,), "" where unknown.
+    profiles: what the profiles table says of who asks, a row per question; None where nothing is known.
     target_offset, target_row: int64 (Q+1,) and (T,), the items watched next; never an item of the history.
     """
 
@@ -46,6 +48,7 @@ class HeldOut:
     country: np.ndarray
     target_offset: Int64[np.ndarray, " Q1"]
     target_row: Int64[np.ndarray, " T"]
+    profiles: pa.Table | None = None
 
     def __len__(self) -> int:
         return len(self.profile_row)
@@ -149,4 +152,5 @@ def _held_out(dataset: Dataset, start: np.ndarray, stop: np.ndarray) -> HeldOut:
         country=dataset.country[profile_row],
         target_offset=targets.offset,
         target_row=targets.item_row.astype(np.int64),
+        profiles=dataset.profile_table.take(pa.array(profile_row)),
     )

@@ -149,7 +149,7 @@ def evaluate(
     _check_questions(held_out, ks, num_items, seen, f"evaluate {name}")
     if batch_size < 1:
         raise QueryError(f"evaluate {name}: batch_size = {batch_size}; expected at least 1")
-    queries = Queries(held_out.history, held_out.time_seconds, held_out.country)
+    queries = Queries(held_out.history, held_out.time_seconds, held_out.country, held_out.profiles)
     ks = tuple(sorted(set(ks)))
     item_row, degraded = np.full((len(queries), ks[-1]), PAD, dtype=np.int64), Counter[str]()
     for start, stop in _batches(len(queries), batch_size, f"evaluating {name}", show_progress):

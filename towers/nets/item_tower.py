@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from towers.data.features import ID_FEATURE, ITEM_FEATURES, EncodedItems, FeatureEncoder, FeatureKind
+from towers.data.encoded import EncodedItems
+from towers.data.encoders import TableEncoder
+from towers.data.features import ID_COLUMN, FeatureKind
+from towers.nets.feature_tables import FeatureTable
 
 
 class ItemFeatureTensors(nn.Module):
@@ -42,18 +45,17 @@ class ItemTower(nn.Module):
     `id_dropout` of the items lose their id, as a cold item has none, so that metadata learns to place them.
     """
 
-    def __init__(self, encoder: FeatureEncoder, dim: int, *, dropout: float, id_dropout: float) -> None:
+    def __init__(self, encoder: TableEncoder, dim: int, *, dropout: float, id_dropout: float) -> None:
         super().__init__()
         self.id_dropout = id_dropout
-        self.table = nn.ModuleDict()
-        for name, vocabulary in encoder.vocabularies.items():
-            table = nn.Embedding(vocabulary.table_size, dim)
-            nn.init.normal_(table.weight, std=dim**-0.5)
-            # Row 0 starts as "nothing known"; what a missing value means is learned where training has some.
-            with torch.no_grad():
-                table.weight[0] = 0.0
-            self.table[name] = table
-        self.numeric = nn.Linear(2 * len(encoder.scales), dim)
+        self.features = tuple(one for one in encoder.features if one.kind is not FeatureKind.NUMERIC)
+        self.tables = nn.ModuleList(
+            FeatureTable(encoder, feature, dim, std=dim**-0.5) for feature in self.features
+        )
+        for module in self.tables:
+            # Row 0 starts as "nothing known"; what a missing value means is learned where some lack it.
+            nn.init.zeros_(cast("FeatureTable", module).row.weight[0])
+        self.numeric = nn.Linear(2 * len(encoder.scales), dim) if encoder.scales else None
         self.dropout = nn.Dropout(dropout)
         self.refine = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
@@ -61,21 +63,16 @@ class ItemTower(nn.Module):
 
     def forward(self, items: ItemFeatureTensors) -> Float[Tensor, "N D"]:
         """Unit vectors of all items."""
-        total = self.numeric(items.numeric)
-        for feature in ITEM_FEATURES:
-            match feature.kind:
-                case FeatureKind.CATEGORICAL:
-                    row = items.categorical(feature.name)
-                    if feature.name == ID_FEATURE and self.training:
-                        row = row.masked_fill(torch.rand(row.shape, device=row.device) < self.id_dropout, 0)
-                    total = total + self.table[feature.name](row)
-                case FeatureKind.MULTI:
-                    offset, row = items.bags(feature.name)
-                    weight = cast("nn.Embedding", self.table[feature.name]).weight
-                    total = total + F.embedding_bag(
-                        row, weight, offset, mode="mean", include_last_offset=True
-                    )
-                case FeatureKind.NUMERIC:
-                    pass  # all of them are in items.numeric
+        numbers = items.get_buffer("numeric")
+        total = numbers.new_zeros(()) if self.numeric is None else self.numeric(numbers)
+        for feature, module in zip(self.features, self.tables, strict=True):
+            table = cast("FeatureTable", module)
+            if feature.kind is FeatureKind.MULTI:
+                total = total + table.mean(*items.bags(feature.name))
+                continue
+            row = items.categorical(feature.name)
+            if feature.column == ID_COLUMN and self.training:
+                row = row.masked_fill(torch.rand(row.shape, device=row.device) < self.id_dropout, 0)
+            total = total + table(row)
         total = self.dropout(total)
         return F.normalize(total + self.refine(total), dim=-1)

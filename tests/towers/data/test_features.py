@@ -1,96 +1,76 @@
-import json
+from dataclasses import replace
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from towers.data.features import FeatureEncoder, fit_features
-from towers.data.schema import ITEMS, table
-from towers.errors import SchemaError
+from towers.data.features import SENSITIVE_COLUMNS, Feature, FeatureKind, FeatureSettings, RowRule
+from towers.errors import ConfigError
+
+PLAN = Feature("plan", FeatureKind.CATEGORICAL, "attributes.plan")
 
 
-def catalogue(**columns: object) -> pa.Table:
-    return table(ITEMS, {"item_id": ["a", "b", "c"], "title": ["A", "B", "C"], **columns})
+def test_by_default_the_country_alone_is_known_of_a_profile() -> None:
+    columns = [feature.column for feature in FeatureSettings().profiles]
+    assert columns == ["country"]
+    assert not set(columns) & set(SENSITIVE_COLUMNS)
 
 
-NO_COUNTRY = np.zeros(0, dtype="<U2")
-
-
-def test_values_of_training_items_have_rows_and_all_others_row_zero() -> None:
-    items = catalogue(language=["en", "en", "fr"])
-    encoder = fit_features(items, np.array([True, True, False]), NO_COUNTRY)
-    encoded = encoder.encode(items)
-    assert encoded.categorical["item_id"].tolist() == [1, 2, 0]
-    assert encoded.categorical["language"].tolist() == [1, 1, 0]
-
-
-def test_a_list_keeps_known_values_only_and_may_be_empty_or_null() -> None:
-    items = catalogue(genres=[["Drama", "War"], None, ["Drama", "Musical"]])
-    encoder = fit_features(items, np.array([True, True, False]), NO_COUNTRY)
-    bags = encoder.encode(items).multi["genres"]
-    assert encoder.vocabularies["genres"].ids == ("Drama", "War")
-    assert bags.offset.tolist() == [0, 2, 2, 3]
-    assert bags.row.tolist() == [1, 2, 1]
-
-
-def test_only_the_first_of_a_long_cast_count_and_only_people_of_two_titles() -> None:
-    billing = [["P1", "P2", "P3", "P4", "P5", "P6"], ["P6", "P1"], ["P6", "P2"]]
-    items = catalogue(cast=billing)
-    encoder = fit_features(items, np.ones(3, dtype=bool), NO_COUNTRY)
-    # P6 is sixth in the first title, so it counts in two; P3 to P5 stand in one title only.
-    assert encoder.vocabularies["cast"].ids == ("P1", "P2", "P6")
-
-
-def test_numbers_are_standardised_by_training_items_and_unknown_ones_are_flagged() -> None:
-    items = catalogue(rating=[4.0, 8.0, None])
-    encoder = fit_features(items, np.array([True, True, True]), NO_COUNTRY)
-    encoded = encoder.encode(items)
-    place = list(encoder.scales).index("rating")
-    assert encoded.numeric[:, place].tolist() == [-1.0, 1.0, 0.0]
-    assert encoded.numeric[:, len(encoder.scales) + place].tolist() == [1.0, 1.0, 0.0]
-
-
-def test_a_constant_number_does_not_divide_by_zero() -> None:
-    items = catalogue(rating=[7.0, 7.0, 7.0])
-    encoded = fit_features(items, np.ones(3, dtype=bool), NO_COUNTRY).encode(items)
-    assert np.isfinite(encoded.numeric).all()
-
-
-def test_nothing_of_items_without_train_events_leaks_into_the_encoder() -> None:
-    seen = np.array([True, True, False])
-    one = catalogue(
-        genres=[["Drama"], ["War"], ["Noir"]], rating=[1.0, 3.0, 9.0], language=["en", "en", "fr"]
+def test_a_column_of_each_type_can_be_a_feature() -> None:
+    one, number = FeatureKind.CATEGORICAL, FeatureKind.NUMERIC
+    FeatureSettings(
+        items=[
+            Feature(
+                "cast", FeatureKind.MULTI, "cast", RowRule.FREQUENCY_CUT, min_count=3, buckets=100, first=5
+            ),
+            Feature("series", one, "series_id", RowRule.HASHING, buckets=1000, dimension=8),
+            Feature("year", one, "release_year"),
+            Feature("rating", number, "rating"),
+        ],
+        profiles=[PLAN, Feature("since", number, "attributes.since"), Feature("kids", one, "kids")],
     )
-    other = catalogue(genres=[["Drama"], ["War"], None], rating=[1.0, 3.0, 0.5], language=["en", "en", "de"])
-    fitted = fit_features(one, seen, np.array(["DE"]))
-    assert fitted.to_json() == fit_features(other, seen, np.array(["DE"])).to_json()
-    assert "Noir" not in fitted.vocabularies["genres"]
-    assert "c" not in fitted.vocabularies["item_id"]
 
 
-def test_the_encoder_comes_back_from_json_and_encodes_the_same() -> None:
-    items = catalogue(
-        genres=[["Drama"], ["War"], None], rating=[1.0, None, 9.0], release_year=[1999, 2001, None]
-    )
-    encoder = fit_features(items, np.ones(3, dtype=bool), np.array(["DE", "", "FR"]))
-    again = FeatureEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
-    one, two = encoder.encode(items), again.encode(items)
-    np.testing.assert_array_equal(one.numeric, two.numeric)
-    for name, rows in one.categorical.items():
-        np.testing.assert_array_equal(rows, two.categorical[name])
-    for name, bags in one.multi.items():
-        np.testing.assert_array_equal(bags.row, two.multi[name].row)
-    assert again.country.ids == ("DE", "FR")
+@pytest.mark.parametrize("column", ["profile_id", "household_id"])
+def test_who_a_profile_is_can_never_be_a_feature(column: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^features\.profiles\[1\]\.column: {column}; expected another"):
+        FeatureSettings(profiles=[PLAN, Feature("who", FeatureKind.CATEGORICAL, column)])
 
 
-def test_an_encoder_of_other_features_is_refused() -> None:
-    read = fit_features(catalogue(), np.ones(3, dtype=bool), NO_COUNTRY).to_json()
-    del read["vocabularies"]["genres"]
-    with pytest.raises(SchemaError, match="genres"):
-        FeatureEncoder.from_json(read)
+@pytest.mark.parametrize(
+    ("feature", "said"),
+    [
+        (
+            replace(PLAN, column="plan"),
+            r"\.column: 'plan'; expected one of item_id, .*attributes\.<name>",
+        ),
+        (replace(PLAN, column="attributes."), r"\.column: 'attributes\.'; expected one of"),
+        (replace(PLAN, column="cast"), r"\.kind: categorical of cast, which holds list<"),
+        (replace(PLAN, column="rating"), r"\.kind: categorical of rating, which holds float"),
+        (replace(PLAN, column="licences"), r"\.kind: categorical of licences"),
+        (replace(PLAN, column="attributes"), r"\.kind: categorical of attributes"),
+        (replace(PLAN, kind=FeatureKind.MULTI), r"\.kind: multi of attributes\.plan, which holds string"),
+        (replace(PLAN, kind=FeatureKind.MULTI, column="licences"), r"\.kind: multi of licences"),
+        (replace(PLAN, kind=FeatureKind.NUMERIC, min_count=2), r": a number has no rows"),
+        (replace(PLAN, kind=FeatureKind.NUMERIC, dimension=2), r": a number has no rows"),
+        (replace(PLAN, first=2), r"\.first: 2; expected 0"),
+        (replace(PLAN, buckets=9), r"\.buckets: 9 by vocabulary; expected 0"),
+        (replace(PLAN, rule=RowRule.HASHING), r"\.buckets: 0 by hashing; expected 1 or more"),
+        (replace(PLAN, rule=RowRule.FREQUENCY_CUT), r"\.buckets: 0 by frequency_cut; expected 1 or more"),
+        (
+            replace(PLAN, rule=RowRule.HASHING, buckets=9, min_count=2),
+            r"\.min_count: 2 by hashing; expected 1",
+        ),
+        (replace(PLAN, min_count=0), r"\.min_count: 0 is out of range"),
+        (replace(PLAN, name=""), r"\.name: ''; expected a word"),
+        (replace(PLAN, name="a.b"), r"\.name: 'a\.b'; expected a word"),
+    ],
+)
+def test_a_feature_that_cannot_be_is_refused_by_its_key(feature: Feature, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^features\.items\[0\]{said}"):
+        FeatureSettings(items=[feature])
 
 
-def test_a_catalogue_that_training_never_saw_is_encoded_without_its_ids() -> None:
-    encoder = fit_features(catalogue(), np.ones(3, dtype=bool), NO_COUNTRY)
-    fresh = table(ITEMS, {"item_id": ["x"], "title": ["X"]})
-    assert encoder.encode(fresh).categorical["item_id"].tolist() == [0]
+def test_a_name_given_twice_and_titles_without_a_feature_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^features\.profiles\[1\]\.name: 'plan'"):
+        FeatureSettings(profiles=[PLAN, PLAN])
+    with pytest.raises(ConfigError, match=r"^features\.items: empty"):
+        FeatureSettings(items=[])

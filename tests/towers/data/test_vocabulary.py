@@ -1,3 +1,4 @@
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,6 +55,17 @@ def test_a_sorted_vocabulary_does_not_depend_on_the_order_of_its_source(
     shuffled = sorted(source, key=lambda _: random.random())  # type: ignore[attr-defined]
     assert Vocabulary.sorted_unique(shuffled) == Vocabulary.sorted_unique(source)
     assert list(Vocabulary.sorted_unique(source).ids) == sorted(set(source))
+
+
+@relaxed
+@given(ids, asked, st.sampled_from([1, 40]))
+def test_a_column_has_the_rows_of_its_values_however_long_it_is(
+    known: list[str], wanted: list[str], times: int
+) -> None:
+    vocabulary = Vocabulary(known + [f"another id {row}" for row in range(100)])
+    column = pa.array([*wanted, None, *known] * times, pa.large_string())
+    expected = [*vocabulary.rows(wanted).tolist(), OOV, *range(len(known))] * times
+    assert vocabulary.rows_of(column).tolist() == expected
 
 
 def test_a_repeated_id_is_refused_by_name() -> None:

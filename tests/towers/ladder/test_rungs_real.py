@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.towers.data.sources.raw_rows import ingested
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.sources.movielens import MovieLensSettings, read_movielens
 from towers.data.split import Split, SplitSettings, split
@@ -16,8 +17,9 @@ from towers.recommender import Recommender
 
 
 @pytest.fixture(scope="module")
-def dataset(real_data: Path) -> Dataset:
-    return dataset_from_tables(read_movielens(MovieLensSettings(root=str(real_data / "ml-latest-small"))))
+def dataset(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    source = read_movielens(MovieLensSettings(root=str(real_data / "ml-latest-small")))
+    return dataset_from_tables(ingested(source, tmp_path_factory.mktemp("movielens"))[0])
 
 
 @pytest.fixture(scope="module")

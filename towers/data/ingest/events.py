@@ -4,6 +4,7 @@ The partition pass of a Grace hash join (Kitsuregawa et al. 1983, doi:10.1007/BF
 all lie in one share, in the order of the source, and no pass holds more than a batch.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
+from towers.data.ahead import computed_ahead
 from towers.data.ingest.check import Ledger, checked
 from towers.data.ingest.entities import bare
 from towers.data.ingest.report import Outcome, Rule
@@ -71,18 +73,23 @@ class Spill:
         self.num_shares = num_shares
         self._bounds: list[np.ndarray] = []
 
-    def add(self, events: pl.DataFrame) -> None:
-        """Writes one batch; the order of the source stays within a share."""
+    def fill(self, batches: Iterable[pl.DataFrame]) -> None:
+        """Writes batches of events, while the next ones are read; their order stays within a share."""
+        self._bounds = list(computed_ahead(self._write, enumerate(batches)))
+
+    def _write(self, numbered: tuple[int, pl.DataFrame]) -> np.ndarray:
+        """Where each share ends in the file of one batch, from 0."""
+        place, events = numbered
         share = share_of(events["profile_id"], self.num_shares)
         order = np.argsort(share, kind="stable")
         count = np.bincount(share, minlength=self.num_shares)
         sorted_events = events[order].to_arrow(compat_level=pl.CompatLevel.oldest())
         with (
-            pa.OSFile(str(self._path(len(self._bounds))), "wb") as sink,
+            pa.OSFile(str(self._path(place)), "wb") as sink,
             pa.ipc.new_file(sink, sorted_events.schema) as writer,
         ):
             writer.write_table(sorted_events.combine_chunks())
-        self._bounds.append(np.concatenate([np.zeros(1, np.int64), np.cumsum(count)]))
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
 
     def share(self, number: int) -> pa.Table:
         """All events of one share, in the order of the source; read from mapped files."""
@@ -101,15 +108,15 @@ class Spill:
         return self._folder / f"{place:06d}.arrow"
 
 
-def spill_events(raws: tuple[RawTable, ...], items: Items, ledger: Ledger, spill: Spill) -> None:
-    """Checks every event on its own and against the items, and spills what is kept."""
+def kept_events(raws: tuple[RawTable, ...], items: Items, ledger: Ledger) -> Iterator[pl.DataFrame]:
+    """The events that keep the rules on their own and against the items, in batches as they are spilled."""
     for place, raw in enumerate(raws):
         for batch in checked("events", raw, ledger):
             kept = known_items("events", raw, batch, items, ledger)
             kept = _not_before_release(raw, kept, items, ledger)
             if kept.height:
                 kept = with_places("events", kept, ledger)
-                spill.add(_slim(kept).with_columns(pl.lit(place, pl.UInt32).alias(FILE)))
+                yield _slim(kept).with_columns(pl.lit(place, pl.UInt32).alias(FILE))
 
 
 def known_items(table: str, raw: RawTable, batch: pl.DataFrame, items: Items, ledger: Ledger) -> pl.DataFrame:

@@ -20,9 +20,9 @@ from towers.data.ingest.entities import bare, check_any, no_entities, read_entit
 from towers.data.ingest.events import (
     Items,
     Spill,
+    kept_events,
     known_items,
     known_profiles,
-    spill_events,
     with_places,
 )
 from towers.data.ingest.rejected import RejectedRows
@@ -113,7 +113,7 @@ def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began:
     spill = Spill(spill_folder, _num_shares(source.events))
     with _progress() as step:
         step("reading events", None)
-        spill_events(source.events, items, ledger, spill)
+        spill.fill(kept_events(source.events, items, ledger))
         queries = _read_queries(source.queries, items, profiles, ledger)
         check_any(items.known, title)
         written, num_events = _write_events(folder, source, spill, items, profiles, queries, ledger, step)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.data.schema import EVENTS, QUERIES, TIME, table
@@ -76,6 +76,7 @@ def by_hand(queries: Sequence[Query], events: Sequence[Play], window: int) -> li
 times = st.integers(0, 12)
 
 
+@settings(deadline=None)
 @given(
     queries=st.lists(
         st.tuples(st.sampled_from(["a", "b", "c", None]), times, st.sampled_from([None, None, "logged"])),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.data.histories import Histories
@@ -49,6 +49,7 @@ def by_hand(profile: list[Event], before: int) -> dict[int, tuple[int, float]]:
 
 
 @pytest.mark.parametrize("block", [1, 5, 1 << 20])
+@settings(deadline=None)
 @given(log=logs(), moments=st.lists(st.integers(-1, 40), min_size=6, max_size=6))
 def test_weights_are_those_of_a_walk_through_each_profile(
     log: list[list[Event]], moments: list[int], block: int

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.data.histories import Histories
@@ -37,6 +37,7 @@ def walked(profiles: list[list[Watch]], gap: float) -> list[int]:
     return sessions
 
 
+@settings(deadline=None)
 @given(
     profiles=st.lists(
         st.lists(
@@ -77,6 +78,7 @@ def test_a_gap_of_nothing_is_refused() -> None:
         session_of(packed([[(0, 5.0)]]), 0.0)
 
 
+@settings(deadline=None)
 @given(seconds=st.integers(-(2**31), 2**33), offset=st.integers(-14, 14).map(lambda hours: hours * 3600))
 def test_hour_and_weekday_are_those_of_the_calendar(seconds: int, offset: int) -> None:
     local = datetime.fromtimestamp(seconds + offset, UTC)

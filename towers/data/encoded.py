@@ -1,0 +1,50 @@
+"""Titles and profiles as the numbers that networks read: embedding rows and standardised values."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """Rows of a multi-valued feature, packed: item i has row[offset[i]:offset[i + 1]]."""
+
+    offset: Int64[np.ndarray, " N1"]
+    row: Int64[np.ndarray, " V"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItems:
+    """N items in numbers.
+
+    categorical: int64 (N,) per feature, embedding rows, 0 out of vocabulary.
+    multi: Bags of N items per feature, embedding rows, never 0.
+    numeric: float32 (N, 2F), the F standardised values (0 where unknown), then F flags, 1 where known.
+    """
+
+    categorical: dict[str, Int64[np.ndarray, " N"]]
+    multi: dict[str, Bags]
+    numeric: Float32[np.ndarray, "N F2"]
+
+    def __len__(self) -> int:
+        return len(self.numeric)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedProfiles:
+    """P profiles in numbers.
+
+    row: int32 (P, C), embedding rows of the C categorical features in their order, 0 out of vocabulary.
+    numeric: float32 (P, 2F), as in EncodedItems.
+    """
+
+    row: Int32[np.ndarray, "P C"]
+    numeric: Float32[np.ndarray, "P F2"]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def select(self, profiles: Int64[np.ndarray, " n"]) -> "EncodedProfiles":
+        """The profiles given, in that order."""
+        return EncodedProfiles(self.row[profiles], self.numeric[profiles])

@@ -1,0 +1,181 @@
+"""Tables → numbers, by encoders fitted on the rows that training may see.
+
+An embedding table has row 0 for whatever has no other, then the buckets of hashed values, then one row per
+value of the vocabulary: a vocabulary grows at the end, and no row ever moves.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float32, Int64
+
+from towers.data.columns import listed_texts, numbers, texts
+from towers.data.encoded import Bags
+from towers.data.features import Feature, FeatureKind, RowRule
+from towers.data.hashing import collision_rate, hash_buckets
+from towers.data.vocabulary import OOV, Vocabulary
+from towers.errors import SchemaError
+from towers.settings import settings_from_plain
+
+log = logging.getLogger(__name__)
+
+_FEW = 64
+"""Up to so many values, such as those of a request, are looked up as they come."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableEncoder:
+    """Fitted encoders of the features of one table.
+
+    vocabularies: per feature that is no number, the values with a row of their own; empty where all hash.
+    scales: per number, mean and standard deviation over the training rows that have it.
+    """
+
+    features: tuple[Feature, ...]
+    vocabularies: dict[str, Vocabulary]
+    scales: dict[str, tuple[float, float]]
+
+    def of_kind(self, kind: FeatureKind) -> tuple[Feature, ...]:
+        """The features of a kind, in their order."""
+        return tuple(feature for feature in self.features if feature.kind is kind)
+
+    def table_size(self, feature: Feature) -> int:
+        """Rows of the embedding table of a feature."""
+        return 1 + feature.buckets + len(self.vocabularies[feature.name])
+
+    def rows(self, feature: Feature, values: pa.Array) -> Int64[np.ndarray, " n"]:
+        """The embedding row of each value of a large_string array; 0 where it is null or has no other."""
+        vocabulary = self.vocabularies[feature.name]
+        if len(values) <= _FEW:
+            return _looked_up(feature, vocabulary, values)
+        coded = values.dictionary_encode()  # so that each distinct value is looked up and hashed once
+        row = _looked_up(feature, vocabulary, coded.dictionary)
+        code = pc.fill_null(coded.indices, len(row)).to_numpy(zero_copy_only=False)
+        found: np.ndarray = np.append(row, 0)[code]
+        return found
+
+    def categorical(self, feature: Feature, table: pa.Table) -> Int64[np.ndarray, " N"]:
+        """The embedding row of each row of a table."""
+        return self.rows(feature, texts(table, feature.column))
+
+    def bags(self, feature: Feature, table: pa.Table) -> Bags:
+        """The embedding rows of the lists of a table; values without a row are left out."""
+        parent, values = listed_texts(table, feature.column, feature.first)
+        row = self.rows(feature, values)
+        count = np.bincount(parent[row > 0], minlength=table.num_rows)
+        return Bags(np.concatenate([np.zeros(1, np.int64), np.cumsum(count)]), row[row > 0])
+
+    def numeric(self, table: pa.Table) -> Float32[np.ndarray, "N F2"]:
+        """The F standardised numbers of a table, 0 where unknown, then their flags, 1 where known."""
+        values = np.zeros((table.num_rows, len(self.scales)))
+        for place, feature in enumerate(self.of_kind(FeatureKind.NUMERIC)):
+            mean, deviation = self.scales[feature.name]
+            values[:, place] = (numbers(table, feature.column) - mean) / deviation
+        known = np.isfinite(values)
+        return np.concatenate([np.where(known, values, 0.0), known], axis=1).astype(np.float32)
+
+    def grown(self, table: pa.Table) -> "TableEncoder":
+        """The encoder that also knows what is frequent among these rows; all that it knew stays as it was."""
+        vocabularies = {
+            feature.name: self.vocabularies[feature.name].grown(_frequent_values(feature, table))
+            for feature in self.features
+            if feature.kind is not FeatureKind.NUMERIC
+        }
+        return TableEncoder(self.features, vocabularies, self.scales)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and numbers; `from_json` reads them back."""
+        return {
+            "features": [asdict(feature) for feature in self.features],
+            "vocabularies": {name: list(v.ids) for name, v in self.vocabularies.items()},
+            "scales": {name: list(scale) for name, scale in self.scales.items()},
+        }
+
+    @staticmethod
+    def from_json(read: Mapping[str, Any], key: str) -> "TableEncoder":
+        """The encoder that `to_json` wrote; ConfigError or SchemaError where it is not whole."""
+        features = tuple(
+            settings_from_plain(Feature, feature, f"{key}[{place}]")
+            for place, feature in enumerate(read["features"])
+        )
+        numeric = {feature.name for feature in features if feature.kind is FeatureKind.NUMERIC}
+        others = {feature.name for feature in features} - numeric
+        if set(read["vocabularies"]) != others or set(read["scales"]) != numeric:
+            raise SchemaError(
+                f"{key}: fitted are {sorted(read['vocabularies']) + sorted(read['scales'])}; "
+                f"expected {sorted(others) + sorted(numeric)}"
+            )
+        return TableEncoder(
+            features,
+            {name: Vocabulary(ids) for name, ids in read["vocabularies"].items()},
+            {name: (float(mean), float(deviation)) for name, (mean, deviation) in read["scales"].items()},
+        )
+
+
+def fit_table(features: tuple[Feature, ...], table: pa.Table) -> TableEncoder:
+    """Encoders fitted on the rows of a table, which are those that training may see."""
+    vocabularies, scales = {}, {}
+    for feature in features:
+        if feature.kind is FeatureKind.NUMERIC:
+            scales[feature.name] = _scale(numbers(table, feature.column))
+        else:
+            vocabularies[feature.name] = Vocabulary(_frequent_values(feature, table))
+            if feature.buckets:
+                _log_hashed(feature, vocabularies[feature.name], _values(feature, table)[1])
+    return TableEncoder(features, vocabularies, scales)
+
+
+def _looked_up(feature: Feature, vocabulary: Vocabulary, values: pa.Array) -> np.ndarray:
+    own = vocabulary.rows_of(values)
+    row = np.where(own == OOV, 0, 1 + feature.buckets + own)
+    if feature.buckets and (own == OOV).any():
+        hashed = (own == OOV) & values.is_valid().to_numpy(zero_copy_only=False)
+        row[hashed] = 1 + hash_buckets(values.filter(pa.array(hashed)), feature.buckets)
+    return row
+
+
+def _values(feature: Feature, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
+    """The values of a feature, flat and never null, and the table row of each."""
+    if feature.kind is FeatureKind.MULTI:
+        return listed_texts(table, feature.column, feature.first)
+    values = texts(table, feature.column)
+    return np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)), values.drop_null()
+
+
+def _frequent_values(feature: Feature, table: pa.Table) -> list[str]:
+    """The values that at least min_count rows have, sorted, so that the order of rows does not matter."""
+    if feature.rule is RowRule.HASHING:
+        return []
+    parent, values = _values(feature, table)
+    coded = values.dictionary_encode()
+    num_values = len(coded.dictionary)
+    code = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    if feature.kind is FeatureKind.MULTI:
+        pair = np.sort(parent * num_values + code)
+        code = pair[np.diff(pair, prepend=-1) > 0] % max(num_values, 1)  # each value once per row
+    frequent = np.bincount(code, minlength=num_values) >= feature.min_count
+    return sorted(coded.dictionary.filter(pa.array(frequent)).to_pylist())
+
+
+def _scale(values: np.ndarray) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    deviation = float(known.std()) if len(known) > 1 else 0.0
+    return (float(known.mean()) if len(known) else 0.0), deviation or 1.0
+
+
+def _log_hashed(feature: Feature, vocabulary: Vocabulary, values: pa.Array) -> None:
+    distinct = values.unique()
+    hashed = distinct.filter(pa.array(vocabulary.rows_of(distinct) == OOV))
+    log.info(
+        "hashed feature=%s num_own=%d num_hashed=%d num_buckets=%d collision_rate=%.3f",
+        feature.name,
+        len(vocabulary),
+        len(hashed),
+        feature.buckets,
+        collision_rate(hashed, feature.buckets),
+    )
