@@ -13,7 +13,7 @@ OOV = -1
 """The row of an id that is out of vocabulary."""
 
 _FEW, _SHARE = 64, 8
-"""Arrow hashes the whole vocabulary first: for few ids, or under an eighth of its own, one by one is faster."""
+"""Arrow hashes the whole vocabulary first: few ids, or under an eighth of its own, go faster one by one."""
 
 
 class Vocabulary:

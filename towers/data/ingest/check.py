@@ -14,7 +14,7 @@ from towers.data.raw import FAULT, ROW, TEXT, RawTable
 from towers.data.schema import SCHEMAS
 from towers.errors import SchemaError
 
-NOT_ENCODED = "not utf-8"
+NOT_ENCODED = "not "
 """How the FAULT of a record begins whose bytes are no text in the declared encoding."""
 
 _BATCH_ROWS = 1 << 19

@@ -1,1 +1,1 @@
-"""One file per public data set: folders as their publishers ship them → Tables."""
+"""One file per source: folders as their publishers ship them, or one's own tables → raw tables for ingest."""

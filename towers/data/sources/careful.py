@@ -20,7 +20,6 @@ MAX_RECORD_LINES = 1000
 _GZIP = b"\x1f\x8b"
 _BOM = codecs.BOM_UTF8
 _ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
-_BLANK_LINES = (b"\n\n", b"\n\r", b"\n ", b"\n\t")  # how one may begin, behind the end of the line before
 _CHUNK_BYTES = 1 << 18
 
 
@@ -29,7 +28,6 @@ class Survey:
     """What a file is made of, once it is unzipped.
 
     is_ascii, is_utf8: as a whole. has_bom: it begins with UTF-8's mark. has_quotes: a " is somewhere.
-    has_blank_lines: a line may be blank; where it is false, none is.
     looks_deflated: it is text, and its first two bytes are those that zlib begins with ("x^", "x" and a
     control character): Polars would try to unzip it.
     """
@@ -38,7 +36,6 @@ class Survey:
     is_utf8: bool
     has_bom: bool
     has_quotes: bool
-    has_blank_lines: bool
     looks_deflated: bool
 
 
@@ -56,24 +53,20 @@ def survey(path: Path) -> Survey:
     Raises MissingDataError where it is not there, ParseError on a gzip file that is not whole.
     """
     is_ascii = is_utf8 = True
-    has_bom = has_quotes = has_blank_lines = False
+    has_bom = has_quotes = False
+    first = True
     decoder = codecs.getincrementaldecoder("utf-8")()
-    before = b""
     for chunk in _chunks(path):
-        if not before:
-            has_bom, before = chunk.startswith(_BOM), b"\n"
+        if first:
+            has_bom, first = chunk.startswith(_BOM), False
         has_quotes = has_quotes or b'"' in chunk
-        joined = before + chunk.removeprefix(_BOM)
-        has_blank_lines = has_blank_lines or any(begin in joined for begin in _BLANK_LINES)
-        before = chunk[-1:]
         if not is_utf8 or (is_ascii and chunk.isascii()):
             continue
         is_ascii = False
         is_utf8 = _decodes(decoder, chunk)
     if is_utf8 and not is_ascii:
         is_utf8 = _decodes(decoder, b"", final=True)
-    deflated = _begins_with(path, *_ZLIB)
-    return Survey(is_ascii, is_utf8, has_bom, has_quotes, has_blank_lines, deflated)
+    return Survey(is_ascii, is_utf8, has_bom, has_quotes, _begins_with(path, *_ZLIB))
 
 
 def lines(path: Path, encoding: str) -> Iterator[Line]:

@@ -24,6 +24,7 @@ _OF_ITEMS = [
     "item_id", "content_type", "title", "title_orig", "release_year", "genres", "countries", "for_kids",
     "age_rating", "studios", "directors", "actors", "description", "keywords",
 ]  # fmt: skip
+_LISTS = ("genres", "countries", "directors", "cast")
 _KEPT = (ROW, FAULT, TEXT)
 
 
@@ -59,9 +60,6 @@ def read_kion(settings: KionSettings) -> RawSource:
         ),
         profiles=(RawTable(users, _profiles(users)),),
     )
-
-
-_LISTS = ("genres", "countries", "directors", "cast")
 
 
 def _events(path: Path) -> pl.LazyFrame:

@@ -102,7 +102,7 @@ def scan_text(
         split = lazy_frame(_schema(len(header)), batches)
     else:
         lines = _scan_lines(path, form.encoding, found).slice(header_line)
-        split = _split(lines, form, len(header), found)
+        split = _split(lines, form, len(header), found.has_quotes)
     absent = [name for name in optional if name not in header and name not in wanted]
     return split.select(
         ROW,
@@ -161,14 +161,11 @@ def _places(num_fields: int) -> list[str]:
     return [f"field_{place}" for place in range(num_fields)]
 
 
-def _split(lines: pl.LazyFrame, form: TextFormat, num_fields: int, found: Survey) -> pl.LazyFrame:
+def _split(lines: pl.LazyFrame, form: TextFormat, num_fields: int, has_quotes: bool) -> pl.LazyFrame:
     """The fields of each line that is not blank, and a FAULT where there are not num_fields of them."""
-    if found.has_blank_lines:
-        # A separator is no blank: a line of two tabs is a record of three empty fields.
-        lines = lines.filter(pl.col(TEXT).str.strip_chars(BLANKS.replace(form.separator, "")) != "")
     faults = [pl.col(FAULT)] if FAULT in lines.collect_schema() else []
     places, beyond = _places(num_fields), f"field_{num_fields}"
-    if form.quoted and found.has_quotes:
+    if form.quoted and has_quotes:
         faults = [pl.col(_QUOTING), *faults]
         fields = pl.col(TEXT).map_batches(
             partial(_split_quoted, separator=form.separator, num_fields=num_fields),
@@ -178,12 +175,16 @@ def _split(lines: pl.LazyFrame, form: TextFormat, num_fields: int, found: Survey
     else:
         fields = pl.col(TEXT).str.split_exact(form.separator, num_fields)
     amiss = pl.col(places[-1]).is_null() | pl.col(beyond).is_not_null()
-    # Separators are counted where something is amiss alone: in a null there is nothing to count.
-    separators = pl.when(amiss).then(pl.col(TEXT)).str.count_matches(form.separator, literal=True)
-    miscounted = pl.when(amiss).then(pl.format(f"{{}} fields; expected {num_fields}", separators + 1))
+    # Only where something is amiss is a line looked at once more: the rest is null, and costs nothing.
+    text = pl.when(amiss | (num_fields == 1)).then(TEXT)
+    # A separator is no blank: a line of two tabs is a record of three empty fields.
+    is_blank = (text.str.strip_chars(BLANKS.replace(form.separator, "")) == "").fill_null(False)
+    num_found = text.str.count_matches(form.separator, literal=True) + 1
+    miscounted = pl.when(amiss).then(pl.format(f"{{}} fields; expected {num_fields}", num_found))
     return (
         lines.with_columns(fields.alias("fields"))
         .unnest("fields")
+        .filter(~is_blank)
         .with_columns(pl.coalesce(miscounted, *faults).alias(FAULT))
     )
 
