@@ -105,15 +105,17 @@ def _checked(
     ledger: Ledger,
 ) -> pl.DataFrame:
     batch = _taken_apart(table, raw, batch, ledger)
+    kept = [name for name in (ROW, TEXT) if name in batch.columns]
+    read = batch.select(*kept, *(reading.value.alias(reading.name) for reading in columns))
+    # A value at fault is read as null where the source has none: most columns have no more nulls than before.
     flags = {
         (rule, reading.name): fault.alias(f"{rule} {reading.name}")
         for reading in columns
         for rule, fault in reading.faults.items()
+        if read[reading.name].null_count() > batch[reading.name].null_count()
     }
-    kept = [name for name in (ROW, TEXT) if name in batch.columns]
-    read = batch.select(*kept, *(reading.value.alias(reading.name) for reading in columns), *flags.values())
-    flagged = read.select(pl.col(flag.meta.output_name()).sum() for flag in flags.values())
-    num_faults = flagged.row(0) if flagged.width else ()
+    flagged = batch.select(*flags.values())
+    num_faults = flagged.sum().row(0) if flags else ()
     gone = (
         pl.Series([False]).new_from_index(0, read.height) if read.height else pl.Series([], dtype=pl.Boolean)
     )
@@ -121,7 +123,7 @@ def _checked(
     for (rule, name), num in zip(flags, num_faults, strict=True):
         if not num:
             continue
-        at_fault = read[f"{rule} {name}"] & ~gone
+        at_fault = flagged[f"{rule} {name}"] & ~gone
         rows = batch.filter(at_fault)
         match _policy(table, rule, ledger.rules):
             case Policy.REJECT_FILE:
@@ -142,7 +144,6 @@ def _checked(
                 ledger.refuse(table, Rule.MISSING, name, raw, rows)
             ledger.reject(table, Rule.MISSING, name, raw, rows)
             gone |= absent
-    read = read.drop(flag.meta.output_name() for flag in flags.values())
     return read.filter(~gone) if gone.any() else read
 
 

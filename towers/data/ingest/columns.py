@@ -36,7 +36,8 @@ class Reading:
     """How one column of a raw frame is read.
 
     value: the column in its schema type; null where the value is missing or does not fit.
-    faults: rule → where a value breaks it; never null, and no row breaks two.
+    faults: rule → where a value breaks it; never null, and no row breaks two. The value is null there, and
+    what stands in the source is not.
     repaired: rule → the value to take under the policy `repair`, null where there is none.
     """
 
@@ -99,8 +100,7 @@ def _reading(
 
 def _text(column: pl.Expr) -> pl.Expr:
     """The text without blanks around it; null where nothing is left."""
-    stripped = column.str.strip_chars(_BLANKS)
-    return pl.when(stripped.str.len_bytes() > 0).then(stripped)
+    return column.str.strip_chars(_BLANKS).replace("", None)
 
 
 def _string(name: str, column: pl.Expr, text: pl.Expr | None, found: FrameType) -> Reading:
@@ -205,8 +205,9 @@ def _moment(
     elif unit is None:
         ms = _iso_ms(text if text is not None else column.cast(pl.String))
     else:
-        ms = _in_ms(column if text is None else text, unit)
-        others = [_in_ms(column if text is None else text, other) for other in _MS if other is not unit]
+        ms = _in_ms(column if text is None else text, unit, found)
+        given = column if text is None else text
+        others = [_in_ms(given, other, found) for other in _MS if other is not unit]
         fitting = [pl.when(other.is_between(*clock_ms, closed="left")).then(other) for other in others]
         repaired[Rule.CLOCK] = _as_time(pl.coalesce(fitting))
     given = column if text is None else text
@@ -222,7 +223,7 @@ def _as_time(ms: pl.Expr) -> pl.Expr:
     return ms.cast(pl.Datetime("ms", "UTC"))
 
 
-def _in_ms(given: pl.Expr, unit: TimeUnit) -> pl.Expr:
+def _in_ms(given: pl.Expr, unit: TimeUnit, given_type: FrameType) -> pl.Expr:
     """Milliseconds of whole numbers exactly, of others to the nearest."""
     whole = given.cast(pl.Int64, strict=False)
     match unit:
@@ -234,6 +235,8 @@ def _in_ms(given: pl.Expr, unit: TimeUnit) -> pl.Expr:
             exact = whole.floordiv(1000)
         case TimeUnit.NANOSECONDS:
             exact = whole.floordiv(1_000_000)
+    if given_type.is_integer():
+        return exact
     decimal = (given.cast(pl.Float64, strict=False) * _MS[unit]).round().cast(pl.Int64, strict=False)
     return pl.coalesce(exact, decimal)
 
