@@ -44,6 +44,7 @@ class Stage(StrEnum):
 class PipelineSettings:
     """From raw logs to a release: what train.py and build_index.py, and later rebuild jobs, share.
 
+    warm_start: an exported model to go on from; null learns from nothing.
     reuse_tables: learn from the tables that ingest.py wrote, without reading the source again.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
     """
@@ -62,11 +63,20 @@ class PipelineSettings:
     index: IndexSpec = field(default_factory=IndexSpec)
     gates: GateSettings = field(default_factory=GateSettings)
     seed: int = bounded(0, ge=0, lt=2**32)
+    warm_start: str | None = None
     artifacts: str = "artifacts"
 
     def fit(self) -> FitSettings:
         """The part that decides what the towers learn."""
-        return FitSettings(self.model, self.objective, self.loader, self.trainer, self.seed, self.features)
+        return FitSettings(
+            model=self.model,
+            objective=self.objective,
+            loader=self.loader,
+            trainer=self.trainer,
+            seed=self.seed,
+            features=self.features,
+            warm_start=self.warm_start,
+        )
 
     def context(self, title: str) -> Mapping[str, Any]:
         """Everything but the folder, as plain values: how an export came about.

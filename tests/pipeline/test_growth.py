@@ -19,9 +19,12 @@ from towers.data.feature_encoder import fit_features, training_rows
 from towers.data.features import FeatureSettings
 from towers.data.schema import EVENTS, PROFILES, TIME, Tables, table
 from towers.data.split import SplitSettings, split
+from towers.errors import ConfigError
 from towers.nets.two_tower import ModelSettings, TwoTower, load_towers
 from towers.training.export import export
+from towers.training.fit import FitSettings, fit_towers
 from towers.training.growth import grow_export
+from towers.training.module import Accelerator, TrainerSettings
 
 NUM_BLOCKS, NEW = 3, 4
 
@@ -126,3 +129,22 @@ def test_growing_again_from_the_same_log_changes_nothing(service: Service) -> No
     grow_export(service.folder / "new", service.dataset, service.folder / "again")
     for name in ("model.json", "towers.safetensors", "items.safetensors", "training.json"):
         assert (service.folder / "again" / name).read_bytes() == (service.folder / "new" / name).read_bytes()
+
+
+def test_training_goes_on_from_an_export_and_refuses_one_of_another_shape(tmp_path: Path) -> None:
+    tables = block_world(3, 10, 6, 5, seed=2)
+    dataset = dataset_from_tables(tables)
+    parts = split(dataset, SplitSettings())
+    trainer = TrainerSettings(max_epochs=1, accelerator=Accelerator.CPU, learning_rate=1e-9, weight_decay=0.0)
+    settings = FitSettings(model=ModelSettings(dim=16, num_layers=1), trainer=trainer)
+    first = fit_towers(dataset, parts, replace(settings, seed=5), tmp_path / "first")
+    export(first, dataset, parts, tmp_path / "model", context={})
+    # At a learning rate of nearly nothing, what comes out is what went in, not another seed's random weights.
+    again = fit_towers(
+        dataset, parts, replace(settings, seed=6, warm_start=str(tmp_path / "model")), tmp_path / "second"
+    )
+    for name, weight in first.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weight, rtol=0.0, atol=1e-6)
+    wider = replace(settings, model=ModelSettings(dim=32), warm_start=str(tmp_path / "model"))
+    with pytest.raises(ConfigError, match="warm_start: .* has other settings of model"):
+        fit_towers(dataset, parts, wider, tmp_path / "third")

@@ -26,7 +26,7 @@ class LoaderSettings:
     num_workers: loader processes; 0 loads in the training process.
     """
 
-    batch_positions: int = bounded(1024, ge=1)
+    batch_positions: int = bounded(928, ge=1)
     pool_blocks: int = bounded(128, ge=1)
     num_workers: int = bounded(0, ge=0)
 

@@ -24,7 +24,8 @@ from towers.data.features import FeatureSettings
 from towers.data.split import Split
 from towers.data.windows import TrainingWindows
 from towers.errors import ConfigError, TrainingError
-from towers.nets.two_tower import ModelSettings, TwoTower
+from towers.nets.growth import grown_towers
+from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers
 from towers.objectives.softmax import ObjectiveSettings
 from towers.settings import bounded, check_ranges
 from towers.training.callbacks import (
@@ -42,7 +43,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """Everything that decides what the towers learn, apart from the data."""
+    """Everything that decides what the towers learn, apart from the data.
+
+    warm_start: an export to go on from: its towers, grown by what is new in the data, in place of random
+    weights. Its model and features must be the same.
+    """
 
     model: ModelSettings = field(default_factory=ModelSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
@@ -50,6 +55,7 @@ class FitSettings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     seed: int = bounded(0, ge=0, lt=2**32)
     features: FeatureSettings = field(default_factory=FeatureSettings)
+    warm_start: str | None = None
 
 
 def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:
@@ -69,8 +75,7 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}; expected a folder that can be written to") from error
     pl.seed_everything(settings.seed, verbose=False)
-    encoder = fit_features(*training_rows(dataset, split), settings.features)
-    towers = TwoTower(settings.model, encoder)
+    towers, encoder = _new_towers(dataset, split, settings)
     windows = TrainingWindows(
         split.train,
         split.train.lengths,
@@ -106,12 +111,34 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     return towers.cpu().eval()
 
 
+def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[TwoTower, FeatureEncoder]:
+    """What training begins with: random weights, or an export's, grown by what is new."""
+    if settings.warm_start is None:
+        encoder = fit_features(*training_rows(dataset, split), settings.features)
+        return TwoTower(settings.model, encoder), encoder
+    start = load_towers(Path(settings.warm_start))
+    for name, found, wanted in (
+        ("model", start.settings, settings.model),
+        ("features", start.encoder.settings, settings.features),
+    ):
+        if found != wanted:
+            raise ConfigError(
+                f"warm_start: {settings.warm_start} has other settings of {name}; found {found}; expected "
+                f"{wanted}, or warm_start=null to learn from nothing"
+            )
+    towers = grown_towers(start, dataset, split).train()
+    log.info("started from an export folder=%s", settings.warm_start)
+    return towers, towers.encoder
+
+
 def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> str:
     """SHA-256 over all that decides what is learned: a checkpoint goes on only where it came from."""
     kept = asdict(settings)
     for name in ("max_epochs", "patience", "checkpoint_steps", "resume", "logger"):
         del kept["trainer"][name]
     del kept["loader"]["num_workers"]
+    if settings.warm_start is not None:
+        kept["warm_start"] = fingerprint(Path(settings.warm_start))
     digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())
     train = split.train
     for column in (train.offset, train.item_row, train.time_seconds, train.minutes, train.weight):
