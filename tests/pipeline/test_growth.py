@@ -146,5 +146,5 @@ def test_training_goes_on_from_an_export_and_refuses_one_of_another_shape(tmp_pa
     for name, weight in first.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], weight, rtol=0.0, atol=1e-6)
     wider = replace(settings, model=ModelSettings(dim=32), warm_start=str(tmp_path / "model"))
-    with pytest.raises(ConfigError, match="warm_start: .* has other settings of model"):
+    with pytest.raises(ConfigError, match=r"warm_start: .* has other settings of model"):
         fit_towers(dataset, parts, wider, tmp_path / "third")

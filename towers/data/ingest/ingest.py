@@ -57,8 +57,8 @@ def ingest(
     Writes items, profiles, queries and events.parquet (`towers.data.schema`), REPORT_FILE, NUM_EVENTS_FILE
     and REJECTED_FOLDER. Items are in the order of the source; profiles by a hash of their id, so that a run
     of them is a sample; events by profile and start, equal starts in the order of the source. Memory is that
-    of the items, the profiles, and a few million events, however many there are. A query of which the source
-    does not say what was played after it gets the profile's next event within the window.
+    of the items, the profiles, and a few million events, however many there are. Where the source
+    never says what was played after a query, it gets its profile's next event within the window.
 
     Raises SchemaError where a policy refuses a file, nothing is left, or too many rows would be lost;
     ConfigError on settings out of range. The folder then stays as it was.
@@ -179,14 +179,14 @@ def _write_events(
 
 
 def _join_plays(folder: Path, window_minutes: float) -> None:
-    """Fills in what was played after the queries whose source does not say it."""
+    """Fills in what was played after the queries, where the source never says it."""
     path = folder / "queries.parquet"
     queries = pl.read_parquet(path)
-    if queries["item_id"].null_count() == 0:
-        return
+    if queries["item_id"].null_count() < queries.height:
+        return  # what says it of some means by null that nothing was
     events = pl.scan_parquet(folder / "events.parquet")
     joined = played_after(queries.lazy(), events, window_minutes=window_minutes).collect(engine="streaming")
-    num_joined = queries["item_id"].null_count() - joined["item_id"].null_count()
+    num_joined = queries.height - joined["item_id"].null_count()
     log.info("joined queries to plays num_queries=%d num_joined=%d", queries.height, num_joined)
     pq.write_table(joined.to_arrow().cast(QUERIES), path, compression="zstd")
 

@@ -331,10 +331,14 @@ def test_a_query_gets_what_its_profile_played_next_within_the_window(tmp_path: P
     queries: list[Row] = [
         {"profile_id": "ana", "text": "train", "time": "1699999900", "item_id": ""},
         {"profile_id": "ana", "text": "reef", "time": "1700005000", "item_id": ""},
-        {"profile_id": "ana", "text": "rush", "time": "1700005001", "item_id": "t2"},
+        {"profile_id": "ana", "text": "rush", "time": "1700005001", "item_id": ""},
         {"profile_id": "ben", "text": "reef", "time": "1699999900", "item_id": ""},
     ]
     ingest(service(rows, queries=queries), "a test", tmp_path, LENIENT, query_window_minutes=30.0)
-    assert read_tables(tmp_path).queries["item_id"].to_pylist() == ["t1", None, "t2", None]
+    assert read_tables(tmp_path).queries["item_id"].to_pylist() == ["t1", None, None, None]
     ingest(service(rows, queries=queries[:2]), "a test", tmp_path, LENIENT, query_window_minutes=120.0)
     assert read_tables(tmp_path).queries["item_id"].to_pylist() == ["t1", "t3"]
+    # A source that says what was played after one of them says of the others that nothing was.
+    said: list[Row] = [queries[0], {**queries[1], "item_id": "t2"}]
+    ingest(service(rows, queries=said), "a test", tmp_path, LENIENT, query_window_minutes=120.0)
+    assert read_tables(tmp_path).queries["item_id"].to_pylist() == [None, "t2"]
