@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from conf.sources import IngestSettings
 from conf.structured import register
 from retrieval.index.spec import IndexSpec
 from retrieval.release.gates import GateSettings
@@ -12,16 +13,7 @@ from towers.data.batches import LoaderSettings
 from towers.data.features import FeatureSettings
 from towers.data.ingest.rules import RuleSettings
 from towers.data.signals.settings import SignalSettings
-from towers.data.sources.catalogues import CatalogueSettings
-from towers.data.sources.kion import KionSettings
-from towers.data.sources.kuairand import KuaiRandSettings
-from towers.data.sources.kuairec import KuaiRecSettings
-from towers.data.sources.movielens import MovieLensSettings
-from towers.data.sources.movietweetings import MovieTweetingsSettings
 from towers.data.sources.read import SourceSettings
-from towers.data.sources.sequences import SequenceSettings
-from towers.data.sources.simulated import SimulatedSettings
-from towers.data.sources.tables import TablesSettings
 from towers.data.split import SplitSettings
 from towers.errors import ConfigError
 from towers.ladder.simple import SimpleSettings
@@ -30,6 +22,8 @@ from towers.objectives.softmax import ObjectiveSettings
 from towers.settings import bounded
 from towers.training.fit import FitSettings
 from towers.training.module import TrainerSettings
+
+__all__ = ["EvaluateSettings", "IngestSettings", "PipelineSettings", "RecommendSettings", "Stage"]
 
 
 class Stage(StrEnum):
@@ -88,22 +82,6 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class IngestSettings:
-    """What ingest.py reads, and what it does with it.
-
-    signals: what the training store is made under; train.py makes another where it is told others.
-    card: whether a data card is written beside the tables.
-    artifacts: its folder `tables` is replaced as a whole.
-    """
-
-    data: SourceSettings
-    rules: RuleSettings = field(default_factory=RuleSettings)
-    signals: SignalSettings = field(default_factory=SignalSettings)
-    card: bool = True
-    artifacts: str = "artifacts"
-
-
-@dataclass(frozen=True, slots=True)
 class EvaluateSettings:
     """What evaluate.py judges: the current release of `artifacts`, beside the simpler rungs.
 
@@ -135,17 +113,7 @@ class RecommendSettings:
     k: int = bounded(10, ge=0)
 
 
-# The names that the entry configs and the options of the data group extend.
+# The names that the entry configs extend; those of the data group are registered by conf.sources.
 register("pipeline_settings", PipelineSettings)
-register("ingest_settings", IngestSettings)
 register("evaluate_settings", EvaluateSettings)
 register("recommend_settings", RecommendSettings)
-register("simulated_settings", SimulatedSettings, group="data")
-register("movielens_settings", MovieLensSettings, group="data")
-register("movietweetings_settings", MovieTweetingsSettings, group="data")
-register("kion_settings", KionSettings, group="data")
-register("kuairand_settings", KuaiRandSettings, group="data")
-register("kuairec_settings", KuaiRecSettings, group="data")
-register("sequences_settings", SequenceSettings, group="data")
-register("catalogues_settings", CatalogueSettings, group="data")
-register("tables_settings", TablesSettings, group="data")

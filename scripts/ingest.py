@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from conf.compose import run
-from conf.schema import IngestSettings
+from conf.sources import IngestSettings
 from towers.data.card.card import write_card
 from towers.data.card.terminal import render
 from towers.data.dataset import read_dataset

@@ -110,5 +110,5 @@ def training_rows(dataset: Dataset, parts: Split) -> tuple[pa.Table, pa.Table]:
     """The rows of items and of profiles that have a train event."""
     return (
         dataset.items.filter(pa.array(parts.seen)),
-        dataset.profile_table.filter(pa.array(parts.train.lengths > 0)),
+        dataset.profile_table.filter(pa.array(parts.num_train > 0)),
     )

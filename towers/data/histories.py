@@ -1,6 +1,6 @@
 """What many profiles watched, as packed ragged arrays: no padding, no Python object per event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,6 +10,8 @@ from jaxtyping import Float32, Int, Int64
 from towers.data.mapped import Portable, portable
 from towers.errors import QueryError
 
+_BLOCK_EVENTS = 1 << 20
+
 
 def runs(start: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " total"]:
     """start[0], start[0] + 1, … for lengths[0] places, then from start[1], and so on: one index of all."""
@@ -17,6 +19,16 @@ def runs(start: Int64[np.ndarray, " n"], lengths: Int64[np.ndarray, " n"]) -> In
     places: np.ndarray = np.repeat(start - end + lengths, lengths)
     places += np.arange(len(places))
     return places
+
+
+def profile_blocks(offset: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of profiles of about _BLOCK_EVENTS events together, one profile at the least."""
+    start, last = 0, len(offset) - 1
+    while start < last:
+        within = int(np.searchsorted(offset, offset[start] + _BLOCK_EVENTS, side="right")) - 1
+        stop = min(last, max(start + 1, within))
+        yield start, stop
+        start = stop
 
 
 @dataclass(frozen=True, slots=True)

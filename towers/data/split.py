@@ -8,7 +8,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Int64
 
 from towers.data.dataset import Dataset
-from towers.data.histories import Histories
+from towers.data.histories import Histories, profile_blocks, runs
 from towers.data.signals.rewatches import with_rewatches
 from towers.errors import ConfigError, SchemaError
 from towers.settings import bounded, check_ranges
@@ -56,17 +56,29 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """train: Histories of all P profiles to learn from; validation selects; test judges, once.
+    """What is learned from, of P profiles; validation selects; test judges, once.
 
-    The weights of train count repeated watches up to the cut-off, and none after it.
-
-    seen: bool (N,), items with at least one train event; the others are cold.
+    learned: Histories of the P, whole, their columns shared with the Dataset's: a mapped log is not copied.
+    Its weights count repeated watches up to the cut-off, and none after it.
+    num_train: int64 (P,), so many events of each are train, the first ones; the others are held out.
+    num_watches: int64 (N,), train events of each item.
     """
 
-    train: Histories
+    learned: Histories
+    num_train: Int64[np.ndarray, " P"]
     validation: HeldOut
     test: HeldOut
-    seen: Bool[np.ndarray, " N"]
+    num_watches: Int64[np.ndarray, " N"]
+
+    @property
+    def train(self) -> Histories:
+        """The train events alone: a copy, for what counts all of them at once."""
+        return self.learned.first(self.num_train)
+
+    @property
+    def seen(self) -> Bool[np.ndarray, " N"]:
+        """Items with at least one train event; the others are cold."""
+        return self.num_watches > 0
 
 
 def check_split(settings: SplitSettings, key: str = "split") -> None:
@@ -102,21 +114,29 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
             first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
             num_train, num_known = _num_before(history, first_validation), _num_before(history, first_test)
             cut_seconds = np.full(len(history), first_validation)
-    train = with_rewatches(history.first(num_train), dataset.repeats, cut_seconds)
-    if train.num_events == 0:
+    if num_train.sum() == 0:
         # Leave-one-out never ends here: it keeps at least one event of every profile.
         raise SchemaError(
             "split: no event is left to train on before the cut-off; expected events of several moments, or "
             "smaller split.test_share and split.validation_share"
         )
-    seen = np.zeros(len(dataset.catalogue), dtype=bool)
-    seen[train.item_row] = True
     return Split(
-        train=train,
+        learned=with_rewatches(history, dataset.repeats, cut_seconds),
+        num_train=num_train,
         validation=_held_out(dataset, num_train, num_known),
         test=_held_out(dataset, num_known, history.lengths),
-        seen=seen,
+        num_watches=_num_watches(history, num_train, len(dataset.catalogue)),
     )
+
+
+def _num_watches(history: Histories, num_train: np.ndarray, num_items: int) -> np.ndarray:
+    """Train events of each item, counted a run of profiles at a time."""
+    counts = np.zeros(num_items, np.int64)
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(num_train)])
+    for start, stop in profile_blocks(before):
+        event = runs(history.offset[start:stop], num_train[start:stop])
+        counts += np.bincount(history.item_row[event], minlength=num_items)
+    return counts
 
 
 def _cutoff(history: Histories, share: float) -> int:

@@ -38,11 +38,12 @@ def export(
     item, both in the order of the items table.
     """
     vector = towers.embed(towers.encoder.encode(dataset.items))
-    num_events = np.bincount(split.train.item_row, minlength=len(dataset.catalogue)).astype(np.int64)
 
     def write(aside: Path) -> None:
         save_towers(towers, aside)
-        save_file({"vector": np.ascontiguousarray(vector), "num_events": num_events}, aside / VECTORS_FILE)
+        save_file(
+            {"vector": np.ascontiguousarray(vector), "num_events": split.num_watches}, aside / VECTORS_FILE
+        )
         (aside / TRAINING_FILE).write_text(json.dumps(context, indent=2), encoding="utf-8")
 
     replace_folder(folder, write)

@@ -68,8 +68,9 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     finite or the checkpoint is another run's, ConfigError on settings that this machine cannot follow.
     """
     check_ranges(settings)
-    if split.train.num_events < 2:
-        raise TrainingError(f"{split.train.num_events} events to learn from; expected two at least")
+    num_events = int(split.num_train.sum())
+    if num_events < 2:
+        raise TrainingError(f"{num_events} events to learn from; expected two at least")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -77,8 +78,8 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     pl.seed_everything(settings.seed, verbose=False)
     towers, encoder = _new_towers(dataset, split, settings)
     windows = TrainingWindows(
-        split.train,
-        split.train.lengths,
+        split.learned,
+        split.num_train,
         encoder.encode_profiles(dataset.profile_table, dataset.country),
         settings.model.max_history,
         settings.objective.num_targets,
@@ -140,8 +141,9 @@ def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> st
     if settings.warm_start is not None:
         kept["warm_start"] = fingerprint(Path(settings.warm_start))
     digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())
-    train = split.train
-    for column in (train.offset, train.item_row, train.time_seconds, train.minutes, train.weight):
+    learned = split.learned
+    columns = (learned.offset, learned.item_row, learned.time_seconds, learned.minutes, learned.weight)
+    for column in (*columns, split.num_train):
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
 

@@ -62,8 +62,8 @@ def test_titles_watched_with_a_preference_are_learned_before_those_that_were_not
     dataset, parts = world
     # Of each block every other title is watched to the end, the others are left early.
     liked = np.arange(len(dataset.catalogue)) // NUM_BLOCKS % 2 == 0
-    weight = np.where(liked[parts.train.item_row], 4.0, 0.25).astype(np.float32)
-    weighed = replace(parts, train=replace(parts.train, weight=weight))
+    weight = np.where(liked[parts.learned.item_row], 4.0, 0.25).astype(np.float32)
+    weighed = replace(parts, learned=replace(parts.learned, weight=weight))
     towers = fit_towers(dataset, weighed, SMALL, tmp_path)
     ranked = rank_all(towers, dataset, parts)
     for row, line in enumerate(ranked):
@@ -80,7 +80,7 @@ def test_a_weight_that_all_events_share_changes_nothing(world: tuple[Dataset, Sp
     one, half = (
         fit_towers(
             dataset,
-            replace(parts, train=replace(parts.train, weight=np.full_like(parts.train.weight, weight))),
+            replace(parts, learned=replace(parts.learned, weight=np.full_like(parts.learned.weight, weight))),
             short,
             tmp_path / f"{weight}",
         )

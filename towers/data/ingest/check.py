@@ -106,13 +106,18 @@ def _checked(
 ) -> pl.DataFrame:
     batch = _taken_apart(table, raw, batch, ledger)
     kept = [name for name in (ROW, TEXT) if name in batch.columns]
-    read = batch.select(*kept, *(reading.value.alias(reading.name) for reading in columns))
+    read = batch.select(*kept, *(_cheapest(reading).alias(reading.name) for reading in columns))
+    read = read.with_columns(
+        batch.select(reading.value.alias(reading.name)).to_series()
+        for reading in columns
+        if reading.quick is not None and _has_lost(reading.name, read, batch)
+    )
     # A value at fault is read as null where the source has none: most columns have no more nulls than before.
     flags = {
         (rule, reading.name): fault.alias(f"{rule} {reading.name}")
         for reading in columns
         for rule, fault in reading.faults.items()
-        if read[reading.name].null_count() > batch[reading.name].null_count()
+        if _has_lost(reading.name, read, batch)
     }
     flagged = batch.select(*flags.values())
     num_faults = flagged.sum().row(0) if flags else ()
@@ -145,6 +150,14 @@ def _checked(
             ledger.reject(table, Rule.MISSING, name, raw, rows)
             gone |= absent
     return read.filter(~gone) if gone.any() else read
+
+
+def _cheapest(reading: Reading) -> pl.Expr:
+    return reading.value if reading.quick is None else reading.quick
+
+
+def _has_lost(column: str, read: pl.DataFrame, batch: pl.DataFrame) -> bool:
+    return read[column].null_count() > batch[column].null_count()
 
 
 def _taken_apart(table: str, raw: RawTable, batch: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """A raw column, text or typed → the schema's type, and which of its values do not fit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -39,12 +39,14 @@ class Reading:
     faults: rule → where a value breaks it; never null, and no row breaks two. The value is null there, and
     what stands in the source is not.
     repaired: rule → the value to take under the policy `repair`, null where there is none.
+    quick: the value of texts written in the usual way, at less cost; null where `value` must be asked.
     """
 
     name: str
     value: pl.Expr
     faults: Mapping[Rule, pl.Expr]
     repaired: Mapping[Rule, pl.Expr]
+    quick: pl.Expr | None = None
 
 
 def readings(table: str, raw: RawTable, clock_ms: tuple[int, int]) -> list[Reading]:
@@ -94,8 +96,13 @@ def _reading(
         case kind:
             bounds = RANGES[table].get(name, (None, None))
             whole = pa.types.is_integer(kind)
-            number = _number(column, text, found, raw.scale.get(name))
-            return _numeric(name, column if text is None else text, number, bounds, frame_type(kind), whole)
+            scale, to = raw.scale.get(name), frame_type(kind)
+            number = _number(column, text, found, scale)
+            reading = _numeric(name, column if text is None else text, number, bounds, to, whole)
+            if text is None:
+                return reading
+            as_it_stands = _number(column, None, pl.Float64(), scale)
+            return replace(reading, quick=_numeric(name, column, as_it_stands, bounds, to, whole).value)
 
 
 def _text(column: pl.Expr) -> pl.Expr:
@@ -216,7 +223,11 @@ def _moment(
         Rule.TYPE: given.is_not_null() & ms.is_null(),
         Rule.CLOCK: (~inside).fill_null(False),
     }
-    return Reading(name, _as_time(pl.when(inside).then(ms)), faults, repaired)
+    quick = None
+    if text is not None and unit is not None:
+        whole = _in_ms(column, unit, pl.Int64())
+        quick = _as_time(pl.when(whole.is_between(*clock_ms, closed="left")).then(whole))
+    return Reading(name, _as_time(pl.when(inside).then(ms)), faults, repaired, quick)
 
 
 def _as_time(ms: pl.Expr) -> pl.Expr:

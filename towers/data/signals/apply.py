@@ -16,7 +16,10 @@ from towers.data.signals.settings import SignalSettings
 
 @dataclass(frozen=True, slots=True)
 class Titles:
-    """What weighing needs to know of N items: title_row int64 (N,), duration_minutes float32 (N,), NaN unknown."""
+    """What weighing needs to know of N items.
+
+    title_row: int64 (N,), the title that each counts for. duration_minutes: float32 (N,), NaN where unknown.
+    """
 
     title_row: Int64[np.ndarray, " N"]
     duration_minutes: Float32[np.ndarray, " N"]
@@ -41,7 +44,10 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """history: the first event of every profile and title. repeats: all later ones. num_accidents: left out."""
+    """The events that are kept, and the number of accidents, which are not.
+
+    history: the first event of every profile and title. repeats: all later ones.
+    """
 
     history: Histories
     repeats: Histories

@@ -1,23 +1,18 @@
 """Several events of one profile and title: the first stays in its place, the others make it weigh more."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from jaxtyping import Int64
 
-from towers.data.histories import Histories
+from towers.data.histories import Histories, profile_blocks
 from towers.data.order import stable_order
 from towers.data.signals.preference import amount_of, weight_of
 from towers.errors import QueryError
-
-# Events of whole profiles looked at together: bounds the memory beside the histories themselves.
-_BLOCK = 1 << 20
 
 
 def first_and_repeats(history: Histories) -> tuple[Histories, Histories]:
     """The first event of every profile and title, and all later ones; both of the same profiles, in order."""
     is_first = np.zeros(history.num_events, dtype=bool)
-    for start, stop in _profile_blocks(history.offset):
+    for start, stop in profile_blocks(history.offset):
         pairs = _pairs(history, start, stop, 1 + _last_row(history, start, stop))
         order = stable_order(pairs)
         is_first[int(history.offset[start]) + order[_changes(pairs[order])]] = True
@@ -42,7 +37,7 @@ def with_rewatches(
             "moments; expected one of each per profile"
         )
     weight = first.weight.copy()
-    for start, stop in _profile_blocks(first.offset + repeats.offset):
+    for start, stop in profile_blocks(first.offset + repeats.offset):
         _raise_weights(weight, first, repeats, before_seconds, start, stop)
     return Histories(first.offset, first.item_row, first.time_seconds, first.minutes, weight)
 
@@ -81,16 +76,6 @@ def _changes(values: np.ndarray) -> np.ndarray:
     changes = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=changes[1:])
     return changes
-
-
-def _profile_blocks(offset: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Runs of profiles of about _BLOCK events together, one profile at the least."""
-    start, last = 0, len(offset) - 1
-    while start < last:
-        within = int(np.searchsorted(offset, offset[start] + _BLOCK, side="right")) - 1
-        stop = min(last, max(start + 1, within))
-        yield start, stop
-        start = stop
 
 
 def _last_row(history: Histories, start: int, stop: int) -> int:

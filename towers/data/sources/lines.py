@@ -235,8 +235,7 @@ def _as_columns(records: Sequence[list[str] | str], num_fields: int) -> pl.DataF
 
 
 def _null_for_empty(place: int) -> pl.Expr:
-    text = pl.col(f"field_{place}")
-    return pl.when(text != "").then(text)
+    return pl.col(f"field_{place}").replace("", None)
 
 
 def _header(path: Path, form: TextFormat) -> tuple[int, list[str]]:
