@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from towers.data import histories
 from towers.data.histories import Histories
-from towers.data.signals import rewatches
 from towers.data.signals.rewatches import first_and_repeats, with_rewatches
 from towers.errors import QueryError
 
@@ -55,7 +55,7 @@ def test_weights_are_those_of_a_walk_through_each_profile(
     log: list[list[Event]], moments: list[int], block: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rewatches, "_BLOCK", block)
+        patch.setattr(histories, "_BLOCK_EVENTS", block)
         first, repeats = first_and_repeats(packed(log))
         raised = with_rewatches(first, repeats, np.array(moments[: len(log)], np.int64))
     assert first.num_events + repeats.num_events == sum(map(len, log))
