@@ -139,7 +139,7 @@ def _repeats(code: np.ndarray, start: np.ndarray, item: np.ndarray, order: np.nd
     if len(rows) == 0:
         return repeats
     # Moments that hold several events are few: only those are looked at item by item.
-    moment = np.cumsum(np.concatenate([[True], ~same]))[rows]
+    moment = np.cumsum(~np.concatenate([[False], same])[rows])
     by_item = stable_order(moment, item[rows])
     moment, item = moment[by_item], item[rows][by_item]
     again = (moment[1:] == moment[:-1]) & (item[1:] == item[:-1])
