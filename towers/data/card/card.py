@@ -26,7 +26,7 @@ def write_card(folder: Path, *, min_profiles: int = MIN_PROFILES) -> Card:
 
     Reads items, events, profiles and queries.parquet in a stream, and ingest.json where it is there; the same
     tables give the same card. No profile id, no value of fewer than `min_profiles` profiles, and no value of
-    a rejected row is on it. Without matplotlib (extra `report`) there are no plots, and the page says so.
+    a rejected row is on it. Without matplotlib there are no plots, and the page says so.
     Raises MissingDataError where a table is not there.
     """
     card = measure_card(folder, min_profiles=min_profiles)
@@ -40,7 +40,7 @@ def write_card(folder: Path, *, min_profiles: int = MIN_PROFILES) -> Card:
 
     replace_folder(folder / CARD_FOLDER, write)
     if plots[-1] is None:
-        log.warning("data card has no plots: matplotlib, of the extra report, is not installed")
+        log.warning("data card has no plots: matplotlib is not installed")
     log.info("wrote data card folder=%s num_plots=%d", folder / CARD_FOLDER, len(plots[-1] or ()))
     return card
 

@@ -37,7 +37,7 @@ def markdown(card: Card, plots: Sequence[str] | None) -> str:
     if card.table("events").num_rows:
         blocks.append("## Watching")
     if plots is None:
-        blocks.append("No pictures: they need matplotlib, the extra `report`.")
+        blocks.append("No pictures: they need matplotlib, which is not installed.")
     for name, words in findings(card):
         blocks.append(f"### {_HEADINGS[name]}")
         if plots and name in plots:

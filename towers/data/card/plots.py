@@ -34,7 +34,7 @@ Drawing = Callable[["Axes"], None]
 def draw_plots(behaviour: Behaviour, folder: Path) -> tuple[str, ...] | None:
     """Draws all that there are figures for as <name>.png, and gives the names.
 
-    None where matplotlib, of the extra `report`, is not installed. The same figures give the same bytes under
+    None where matplotlib is not installed. The same figures give the same bytes under
     one version of matplotlib, whatever style its user has set.
     """
     try:

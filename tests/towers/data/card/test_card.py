@@ -336,7 +336,7 @@ def test_without_matplotlib_there_is_a_card_without_pictures_that_says_so(tmp_pa
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True, cwd=Path(__file__).parents[4])
     assert sorted(path.name for path in (folder / "card").iterdir()) == ["card.json", "card.md"]
     page = (folder / "card" / "card.md").read_text()
-    assert "No pictures: they need matplotlib, the extra `report`." in page
+    assert "No pictures: they need matplotlib, which is not installed." in page
     assert "![" not in page
 
 
