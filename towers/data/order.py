@@ -23,6 +23,6 @@ def stable_order(*keys: np.ndarray) -> Int64[np.ndarray, " n"]:
             if order is None:
                 order = np.argsort(digit, kind="stable")
             else:
-                order = order[np.argsort(digit[order], kind="stable")]
+                order = np.take(order, np.argsort(np.take(digit, order), kind="stable"))
             shift += 16
     return np.arange(len(keys[0])) if order is None else order

@@ -68,14 +68,15 @@ class EventsFile:
         if field.name not in events.column_names:
             return pa.nulls(events.num_rows, field.type)
         if field.name in _CODED:
-            return events[field.name].cast(pa.string()).combine_chunks().dictionary_encode()
+            coded = events[field.name].combine_chunks().dictionary_encode()
+            return _coded(coded.indices, coded.dictionary.cast(pa.string()))
         return events[field.name].cast(field.type)
 
 
 def _coded(rows: pa.Array, values: pa.Array) -> pa.DictionaryArray:
     """Only the values in use: a dictionary of the whole catalogue would stand in every row group."""
-    row = rows.to_numpy()
+    row = rows.drop_null().to_numpy()
     used = np.zeros(len(values), bool)
     used[row] = True
-    code = np.cumsum(used, dtype=np.int32) - 1
-    return pa.DictionaryArray.from_arrays(code[row], values.filter(pa.array(used)))
+    code = pa.array(np.cumsum(used, dtype=np.int32) - 1)
+    return pa.DictionaryArray.from_arrays(code.take(rows), values.filter(pa.array(used)))

@@ -87,11 +87,11 @@ def checked(table: str, raw: RawTable, ledger: Ledger) -> Iterator[pl.DataFrame]
 
 
 def empty_columns(table: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with every column of the schema, in its order; those it lacked are null."""
+    """The frame with every column of the schema, in its order and type; those it lacked are null."""
     return frame.select(
-        pl.col(item.name)
-        if item.name in frame.columns
-        else pl.lit(None, dtype=frame_type(item.type)).alias(item.name)
+        (pl.col(item.name) if item.name in frame.columns else pl.lit(None))
+        .cast(frame_type(item.type))
+        .alias(item.name)
         for item in SCHEMAS[table]
     )
 

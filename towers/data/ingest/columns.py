@@ -107,7 +107,8 @@ def _reading(
 
 def _text(column: pl.Expr) -> pl.Expr:
     """The text without blanks around it; null where nothing is left."""
-    return column.str.strip_chars(_BLANKS).replace("", None)
+    bare = column.str.strip_chars(_BLANKS)
+    return pl.when(bare.str.len_bytes() > 0).then(bare)
 
 
 def _string(name: str, column: pl.Expr, text: pl.Expr | None, found: FrameType) -> Reading:

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from towers.data.ahead import computed_ahead
+from towers.data.id_index import IdIndex
 from towers.data.ingest.check import Ledger, checked
 from towers.data.ingest.entities import bare
 from towers.data.ingest.report import Outcome, Rule
 from towers.data.ingest.rules import Policy
 from towers.data.raw import ROW, TEXT, RawTable
-from towers.data.signals.geo import country_code, subdivision_code
+from towers.data.signals.geo import as_codes, country_code, subdivision_code
 
 ITEM_ROW = "item_row"
 FILE = "source_file"
@@ -43,24 +43,25 @@ class Items:
     known: pl.DataFrame
     grows: bool
     released_ms: Int64[np.ndarray, " N"] = field(init=False)
-    _ids: pa.Array = field(init=False)
+    _index: IdIndex = field(init=False)
 
     def __post_init__(self) -> None:
-        self._index()
+        self._look_at_known()
 
     def rows(self, item_id: pl.Series, ledger: Ledger) -> pl.Series:
         """Int32: the row of each id, null where unknown; unknown ids are added first where they may be."""
-        found = pc.index_in(item_id.to_arrow(), value_set=self._ids)
-        if found.null_count and self.grows:
-            new = item_id.filter(pl.Series(found.is_null())).drop_nulls().unique(maintain_order=True)
+        row = self._index.rows(item_id)
+        if self.grows and (row < 0).any():
+            new = item_id.filter(pl.Series(row < 0)).drop_nulls().unique(maintain_order=True)
             ledger.added["items"] += len(new)
             self.known = pl.concat([self.known, bare("items", new)])
-            self._index()
-            found = pc.index_in(item_id.to_arrow(), value_set=self._ids)
-        return pl.Series(ITEM_ROW, found)
+            self._look_at_known()
+            row = self._index.rows(item_id)
+        found = pl.Series(ITEM_ROW, row)
+        return found.set(found < 0, None)
 
-    def _index(self) -> None:
-        self._ids = self.known["item_id"].to_arrow()
+    def _look_at_known(self) -> None:
+        self._index = IdIndex(self.known["item_id"])
         year = self.known["release_year"].fill_null(1678).cast(pl.Int64).to_numpy()
         self.released_ms = (year - 1970).astype("datetime64[Y]").astype("datetime64[ms]").astype(np.int64)
 
@@ -71,15 +72,20 @@ class Spill:
     def __init__(self, folder: Path, num_shares: int) -> None:
         self._folder = folder
         self.num_shares = num_shares
-        self._bounds: list[np.ndarray] = []
+        self._written: list[tuple[int, np.ndarray]] = []
 
     def fill(self, batches: Iterable[pl.DataFrame]) -> None:
-        """Writes batches of events, while the next ones are read; their order stays within a share."""
-        self._bounds = list(computed_ahead(self._write, enumerate(batches)))
+        """Writes batches of events, while the next ones are read; their order stays within a share.
 
-    def _write(self, numbered: tuple[int, pl.DataFrame]) -> np.ndarray:
-        """Where each share ends in the file of one batch, from 0."""
+        batches: each of one file of the source, by FILE.
+        """
+        self._written = list(computed_ahead(self._write, enumerate(batches)))
+
+    def _write(self, numbered: tuple[int, pl.DataFrame]) -> tuple[int, np.ndarray]:
+        """The FILE of one batch, and where each share ends in its file here, from 0."""
         place, events = numbered
+        file = int(events[FILE][0])
+        events = events.drop(FILE)
         share = share_of(events["profile_id"], self.num_shares)
         order = np.argsort(share, kind="stable")
         count = np.bincount(share, minlength=self.num_shares)
@@ -89,16 +95,17 @@ class Spill:
             pa.ipc.new_file(sink, sorted_events.schema) as writer,
         ):
             writer.write_table(sorted_events.combine_chunks())
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
+        return file, np.concatenate([np.zeros(1, np.int64), np.cumsum(count)])
 
     def share(self, number: int) -> pa.Table:
         """All events of one share, in the order of the source; read from mapped files."""
         parts = []
-        for place, bounds in enumerate(self._bounds):
+        for place, (file, bounds) in enumerate(self._written):
             start, stop = int(bounds[number]), int(bounds[number + 1])
             if stop > start:
                 with pa.memory_map(str(self._path(place))) as source:
-                    parts.append(pa.ipc.open_file(source).read_all().slice(start, stop - start))
+                    part = pa.ipc.open_file(source).read_all().slice(start, stop - start)
+                parts.append(part.append_column(FILE, pa.repeat(pa.scalar(file, pa.uint32()), len(part))))
         if not parts:
             return pa.table({})
         # Columns that only some files have are null in the others.
@@ -132,9 +139,9 @@ def known_items(table: str, raw: RawTable, batch: pl.DataFrame, items: Items, le
     return batch.filter(~unknown)
 
 
-def known_profiles(raw: RawTable, batch: pl.DataFrame, profile_id: pl.Series, ledger: Ledger) -> pl.DataFrame:
+def known_profiles(raw: RawTable, batch: pl.DataFrame, profiles: IdIndex, ledger: Ledger) -> pl.DataFrame:
     """The queries without those of profiles that are not in the profiles table, unless these are added."""
-    unknown = batch["profile_id"].is_not_null() & ~batch["profile_id"].is_in(profile_id.implode())
+    unknown = batch["profile_id"].is_not_null() & pl.Series(profiles.rows(batch["profile_id"]) < 0)
     rows = batch.filter(unknown)
     match ledger.rules.unknown_profile:
         case Policy.REPAIR:
@@ -147,23 +154,25 @@ def known_profiles(raw: RawTable, batch: pl.DataFrame, profile_id: pl.Series, le
 
 
 def with_places(table: str, batch: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """The batch with its countries as ISO 3166-1 codes, and the regions that they name as well.
+    """The batch with its countries as ISO 3166-1 codes (`as_codes`), and the regions that they name as well.
 
     A country that is none is null, and counted as repaired.
     """
     if "country" not in batch.columns or batch["country"].null_count() == batch.height:
         return batch
-    spelled = batch["country"].drop_nulls().unique()
+    said = batch["country"]
+    country = as_codes(said)
+    if country.null_count() == said.null_count():  # as in most logs: all say it by its code
+        return batch.with_columns(country)
+    spelled = said.drop_nulls().unique()
     code = spelled.to_frame().select(
         code=country_code(pl.col("country")), region=subdivision_code(pl.col("country"))
     )
-    country = batch["country"].replace_strict(spelled, code["code"], default=None, return_dtype=pl.String)
-    num_lost = country.null_count() - batch["country"].null_count()
+    country = said.replace_strict(spelled, as_codes(code["code"]), default=None)
+    num_lost = country.null_count() - said.null_count()
     ledger.count(table, Rule.TYPE, "country", Outcome.REPAIRED, num_lost)
     if code["region"].null_count() < code.height:
-        region = batch["country"].replace_strict(
-            spelled, code["region"], default=None, return_dtype=pl.String
-        )
+        region = said.replace_strict(spelled, code["region"], default=None, return_dtype=pl.String)
         own = pl.col("region") if "region" in batch.columns else pl.lit(None, pl.String)
         batch = batch.with_columns(pl.coalesce(own, region).alias("region"))
     return batch.with_columns(country.alias("country"))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from towers.data.id_index import IdIndex
 from towers.data.ingest.arrange import arranged_shares, settle
 from towers.data.ingest.canonical import EventsFile
 from towers.data.ingest.check import Ledger, checked, empty_columns
@@ -203,11 +204,12 @@ def _read_queries(
 ) -> pl.DataFrame:
     """All queries that keep the rules; one of an unknown item or profile is dealt with as an event is."""
     parts = []
+    known = None if profiles is None else IdIndex(profiles["profile_id"])
     for raw in raws:
         for batch in checked("queries", raw, ledger):
             kept = known_items("queries", raw, batch, items, ledger) if "item_id" in batch.columns else batch
-            if profiles is not None and "profile_id" in kept.columns:
-                kept = known_profiles(raw, kept, profiles["profile_id"], ledger)
+            if known is not None and "profile_id" in kept.columns:
+                kept = known_profiles(raw, kept, known, ledger)
             parts.append(empty_columns("queries", with_places("queries", kept, ledger)))
     return pl.concat(parts) if parts else no_entities("queries")
 

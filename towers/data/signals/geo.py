@@ -66,6 +66,11 @@ def region_of(country: pl.Expr) -> pl.Expr:
     return country.replace_strict(table["code"], table["sub_region"], default=None, return_dtype=pl.String)
 
 
+def as_codes(texts: pl.Series) -> pl.Series:
+    """ISO 3166-1 alpha-2 codes as a Polars Enum, a byte each; null where a text is none as it stands."""
+    return texts.cast(pl.Enum(_countries()["code"]), strict=False)
+
+
 @cache
 def _countries() -> pl.DataFrame:
     return pl.read_csv(

@@ -266,6 +266,31 @@ def test_countries_become_codes_and_regions_come_with_them(tmp_path: Path) -> No
     assert counts(report) == {("events", "type", "country", "repaired", 1)}
 
 
+def test_countries_of_queries_and_of_rows_left_out_late_are_codes_too(tmp_path: Path) -> None:
+    profiles: list[Row] = [{"profile_id": "ana", "country": "gb"}]
+    rows: list[Row] = [{**EVENT, "country": "JP"}, {**EVENT, "profile_id": "eve", "country": "JP"}]
+    queries: list[Row] = [{"profile_id": "ana", "text": "reef", "time": "1700000000", "country": "Japan"}]
+    source = service(rows, profiles=profiles, queries=queries)
+    ingested(source, tmp_path, replace(LENIENT, unknown_profile=Policy.REJECT_ROW))
+    tables = read_tables(tmp_path)
+    assert tables.events["country"].to_pylist() == ["JP"]
+    assert tables.queries["country"].to_pylist() == ["JP"]
+    assert tables.profiles["country"].to_pylist() == ["GB"]
+    record = json.loads(pl.read_parquet(tmp_path / "rejected" / "events.parquet")["record"][0])
+    assert (record["profile_id"], record["country"]) == ("eve", "JP")
+
+
+def test_a_file_that_does_not_say_where_stands_beside_one_that_does(tmp_path: Path) -> None:
+    with_country = raw("in_spain", [{**EVENT, "country": "ES"}, {**EVENT, "item_id": "t3", "country": ""}])
+    without = raw("nowhere", [{**EVENT, "item_id": "t2"}, EVENT])
+    source = replace(service([EVENT]), events=(with_country, without))
+    ingested(source, tmp_path)
+    events = read_tables(tmp_path).events
+    assert events["country"].to_pylist() == ["ES", None, None]
+    left_out = pl.read_parquet(tmp_path / "rejected" / "events.parquet").select("file", "row", "rule").rows()
+    assert left_out == [("nowhere.csv", 3, "duplicate_event")]
+
+
 @pytest.mark.parametrize(
     ("rule", "row"),
     [
