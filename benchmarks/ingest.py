@@ -1,5 +1,6 @@
 """Claim `ingest`: 50 million events from raw files to the training store, as scripts/ingest.py does it."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ def measure() -> Measurement:
         folder = Path(name)
         print(f"writing {NUM_EVENTS:,} raw events, as CSV and as Parquet, to {folder}", file=sys.stderr)
         size = {form: write_logs(folder / form, form) for form in FORMATS}
+        os.sync()  # a service's logs are on disk already, not on their way there while they are read
         with on_cores(2):
             runs = {form: [_ingest(folder, form) for _ in range(REPEATS)] for form in FORMATS}
     seconds = {form: median(taken for taken, _ in found) for form, found in runs.items()}

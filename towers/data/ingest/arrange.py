@@ -95,8 +95,8 @@ def _arranged(spill: Spill, number: int, known: pa.Array | None, keep_unknown: b
         strange = pc.is_null(row).to_numpy(zero_copy_only=False)
         new_ids, num_known = coded.dictionary.filter(pa.array(strange)), len(known)
         row_of = np.where(strange, num_known + np.cumsum(strange) - 1, row.fill_null(0).to_numpy())
-        is_unknown = strange[code]
-        code = row_of[code]
+        is_unknown = np.take(strange, code)
+        code = np.take(row_of.astype(np.int32), code)
         if is_unknown.any():
             unknown = events.append_column("profile_id", coded.cast(pa.large_string())).filter(
                 pa.array(is_unknown)
@@ -116,7 +116,7 @@ def _arranged(spill: Spill, number: int, known: pa.Array | None, keep_unknown: b
     return Arranged(
         profile_id=ids,
         known=num_known,
-        num_events=np.bincount(code[order], minlength=len(ids)),
+        num_events=np.bincount(np.take(code, order), minlength=len(ids)),
         events=events.drop_columns([ROW, FILE]).take(pa.array(order)),
         unknown=unknown,
         repeated=repeated,
@@ -130,7 +130,7 @@ def _series(ids: pa.Array) -> pl.Series:
 def _repeats(code: np.ndarray, start: np.ndarray, item: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Events, in the order given, whose profile has started the same item at the same time before."""
     repeats = np.zeros(len(order), bool)
-    code, start, item = code[order], start[order], item[order]
+    code, start, item = (np.take(column, order) for column in (code, start, item))
     same = (code[1:] == code[:-1]) & (start[1:] == start[:-1])
     tied = np.zeros(len(order), bool)
     tied[1:] |= same

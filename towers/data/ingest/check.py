@@ -17,7 +17,7 @@ from towers.errors import SchemaError
 NOT_ENCODED = "not "
 """How the FAULT of a record begins whose bytes are no text in the declared encoding."""
 
-_BATCH_ROWS = 1 << 18
+_BATCH_ROWS = 1 << 19
 _SHOWN_CHARACTERS = 80
 
 

@@ -28,8 +28,9 @@ _HASH_SEED = 1
 
 
 def share_of(profile_id: pl.Series, num_shares: int) -> np.ndarray:
-    """uint16 (n,): the share of each profile, even over profiles and the same wherever an id stands."""
-    share: np.ndarray = (profile_id.hash(_HASH_SEED) % num_shares).cast(pl.UInt16).to_numpy()
+    """uint8 or uint16 (n,): the share of each profile, even over profiles, the same wherever an id stands."""
+    narrow = pl.UInt8 if num_shares <= 1 << 8 else pl.UInt16  # the fewer bytes, the faster NumPy sorts them
+    share: np.ndarray = (profile_id.hash(_HASH_SEED) % num_shares).cast(narrow).to_numpy()
     return share
 
 

@@ -72,7 +72,7 @@ def watched(events: Events, titles: Titles, settings: SignalSettings) -> Watched
     """
     weight = preference_weight(
         events.minutes,
-        titles.duration_minutes[events.item_row],
+        np.take(titles.duration_minutes, events.item_row),
         settings,
         completion=events.completion,
         plays=events.plays,

@@ -15,7 +15,7 @@ def first_and_repeats(history: Histories) -> tuple[Histories, Histories]:
     for start, stop in profile_blocks(history.offset):
         pairs = _pairs(history, start, stop, 1 + _last_row(history, start, stop))
         order = stable_order(pairs)
-        is_first[int(history.offset[start]) + order[_changes(pairs[order])]] = True
+        is_first[int(history.offset[start]) + order[_changes(np.take(pairs, order))]] = True
     return _only(history, is_first), _only(history, ~is_first)
 
 
