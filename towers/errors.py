@@ -24,8 +24,16 @@ class MissingDataError(TowersError, FileNotFoundError):
     """A folder or file that a job needs is not there; the message says how to get it."""
 
 
+class MissingExtraError(TowersError, ImportError):
+    """A library of an optional extra is not installed; the message names the extra."""
+
+
 class DownloadError(TowersError, OSError):
     """A download failed, was too large, or is not what its pinned hash promises."""
+
+
+class StorageError(TowersError, OSError):
+    """A disk has no room for what a job writes; what was there before stays."""
 
 
 class UnknownIdError(TowersError, KeyError):

@@ -1,5 +1,6 @@
 """Folders that are replaced as a whole: a reader finds the old one or the new one, never a mixture."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -7,9 +8,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from towers.errors import ConfigError
+from towers.errors import ConfigError, StorageError, TowersError
 
 log = logging.getLogger(__name__)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -18,7 +21,8 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
     It is written aside as .<name>.new, synced and renamed into place, the older folder first aside to
     .<name>.old; between these two renames alone there is no folder. Where `write` raises, the older one
     stays. What a killed process left, the next call repairs; of several processes at once, each waits for the
-    one before on .<name>.lock, which stays. Raises ConfigError where `folder` is a file.
+    one before on .<name>.lock, which stays. Raises ConfigError where `folder` is a file, StorageError where
+    the disk has no room.
     """
     folder = folder.resolve()  # "." has no name to stand beside, and a link stays where it is
     if folder.exists() and not folder.is_dir():
@@ -33,6 +37,12 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             write(new)
             _sync_tree(new)
             _swap(folder, new, old)
+        except OSError as error:
+            if isinstance(error, TowersError) or error.errno not in _FULL:
+                raise
+            raise StorageError(
+                f"{folder}: no room for it: {error}; what was there before stays; free the disk and run again"
+            ) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
 

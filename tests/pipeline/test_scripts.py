@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ SMALL = (
 )
 
 
-def run(name: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, *overrides: str, most_bytes_per_file: int | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [sys.executable, f"scripts/{name}.py", *overrides],
@@ -32,7 +36,12 @@ def run(name: str, *overrides: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         timeout=600,
+        preexec_fn=None if most_bytes_per_file is None else partial(_limit_files, most_bytes_per_file),
     )
+
+
+def _limit_files(num_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
 
 
 def must_run(name: str, *overrides: str) -> str:
@@ -95,3 +104,15 @@ def test_a_step_before_its_input_says_what_to_run_first(name: str, tmp_path: Pat
     done = run(name, f"artifacts={tmp_path}")
     assert done.returncode == 2
     assert "run scripts/" in done.stderr
+
+
+def test_a_disk_without_room_is_one_line_and_leaves_the_older_tables(tmp_path: Path) -> None:
+    where = (f"artifacts={tmp_path}", "card=false", *SMALL[:3])
+    must_run("ingest", *where)
+    before = {path: path.read_bytes() for path in (tmp_path / "tables").rglob("*") if path.is_file()}
+    done = run("ingest", *where, "data.num_events=20000", most_bytes_per_file=50_000)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "no room" in line
+    assert "free the disk" in line
+    assert {path: path.read_bytes() for path in (tmp_path / "tables").rglob("*") if path.is_file()} == before

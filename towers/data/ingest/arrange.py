@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from towers.data.ahead import computed_ahead
-from towers.data.ingest.check import Ledger
-from towers.data.ingest.events import FILE, ITEM_ROW, Spill, share_of
+from towers.data.ingest.check import ITEM_ROW, Ledger
+from towers.data.ingest.events import FILE, Spill, share_of
 from towers.data.ingest.report import Outcome, Rule
 from towers.data.ingest.rules import Policy
 from towers.data.order import stable_order

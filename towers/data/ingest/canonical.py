@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from towers.data.ingest.arrange import Arranged
-from towers.data.ingest.events import ITEM_ROW
+from towers.data.ingest.check import ITEM_ROW
 from towers.data.schema import EVENTS
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())

@@ -14,6 +14,8 @@ from towers.data.raw import FAULT, ROW, TEXT, RawTable
 from towers.data.schema import SCHEMAS
 from towers.errors import SchemaError
 
+ITEM_ROW = "item_row"
+"""Beside the columns of an event: the row of its title. It is not of the source."""
 NOT_ENCODED = "not "
 """How the FAULT of a record begins whose bytes are no text in the declared encoding."""
 
@@ -209,7 +211,7 @@ def _repaired(
 
 
 def _as_rejected(rows: pl.DataFrame, rule: Rule, column: str) -> pl.DataFrame:
-    own = [name for name in rows.columns if name not in (ROW, FAULT, TEXT)]
+    own = [name for name in rows.columns if name not in (ROW, FAULT, TEXT, ITEM_ROW)]
     as_json = pl.struct(own).struct.json_encode() if own else pl.lit("{}")
     record = pl.coalesce(pl.col(TEXT), as_json) if TEXT in rows.columns else as_json
     value = pl.col(column).cast(pl.String, strict=False) if column in own else None

@@ -15,14 +15,13 @@ from jaxtyping import Int64
 
 from towers.data.ahead import computed_ahead
 from towers.data.id_index import IdIndex
-from towers.data.ingest.check import Ledger, checked
+from towers.data.ingest.check import ITEM_ROW, Ledger, checked
 from towers.data.ingest.entities import bare
+from towers.data.ingest.places import with_places
 from towers.data.ingest.report import Outcome, Rule
 from towers.data.ingest.rules import Policy
 from towers.data.raw import ROW, TEXT, RawTable
-from towers.data.signals.geo import as_codes, country_code, subdivision_code
 
-ITEM_ROW = "item_row"
 FILE = "source_file"
 _HASH_SEED = 1
 
@@ -123,7 +122,8 @@ def kept_events(raws: tuple[RawTable, ...], items: Items, ledger: Ledger) -> Ite
             kept = known_items("events", raw, batch, items, ledger)
             kept = _not_before_release(raw, kept, items, ledger)
             if kept.height:
-                kept = with_places("events", kept, ledger)
+                kept = with_places("events", raw, kept, ledger)
+            if kept.height:
                 yield _slim(kept).with_columns(pl.lit(place, pl.UInt32).alias(FILE))
 
 
@@ -133,7 +133,7 @@ def known_items(table: str, raw: RawTable, batch: pl.DataFrame, items: Items, le
     unknown = batch[ITEM_ROW].is_null() & batch["item_id"].is_not_null()
     if not unknown.any():
         return batch
-    rows = batch.filter(unknown).drop(ITEM_ROW)
+    rows = batch.filter(unknown)
     if ledger.rules.unknown_item is Policy.REJECT_FILE:
         ledger.refuse(table, Rule.UNKNOWN_ITEM, "item_id", raw, rows)
     ledger.reject(table, Rule.UNKNOWN_ITEM, "item_id", raw, rows)
@@ -154,31 +154,6 @@ def known_profiles(raw: RawTable, batch: pl.DataFrame, profiles: IdIndex, ledger
     return batch.filter(~unknown)
 
 
-def with_places(table: str, batch: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
-    """The batch with its countries as ISO 3166-1 codes (`as_codes`), and the regions that they name as well.
-
-    A country that is none is null, and counted as repaired.
-    """
-    if "country" not in batch.columns or batch["country"].null_count() == batch.height:
-        return batch
-    said = batch["country"]
-    country = as_codes(said)
-    if country.null_count() == said.null_count():  # as in most logs: all say it by its code
-        return batch.with_columns(country)
-    spelled = said.drop_nulls().unique()
-    code = spelled.to_frame().select(
-        code=country_code(pl.col("country")), region=subdivision_code(pl.col("country"))
-    )
-    country = said.replace_strict(spelled, as_codes(code["code"]), default=None)
-    num_lost = country.null_count() - said.null_count()
-    ledger.count(table, Rule.TYPE, "country", Outcome.REPAIRED, num_lost)
-    if code["region"].null_count() < code.height:
-        region = said.replace_strict(spelled, code["region"], default=None, return_dtype=pl.String)
-        own = pl.col("region") if "region" in batch.columns else pl.lit(None, pl.String)
-        batch = batch.with_columns(pl.coalesce(own, region).alias("region"))
-    return batch.with_columns(country.alias("country"))
-
-
 def _not_before_release(raw: RawTable, batch: pl.DataFrame, items: Items, ledger: Ledger) -> pl.DataFrame:
     start = batch["start"].dt.epoch("ms").to_numpy()
     early = start < items.released_ms[batch[ITEM_ROW].to_numpy()]
@@ -188,7 +163,7 @@ def _not_before_release(raw: RawTable, batch: pl.DataFrame, items: Items, ledger
     if ledger.rules.time_travel is Policy.WARN:
         ledger.count("events", Rule.TIME_TRAVEL, "start", Outcome.WARNED, num_early)
         return batch
-    rows = batch.filter(pl.Series(early)).drop(ITEM_ROW)
+    rows = batch.filter(pl.Series(early))
     if ledger.rules.time_travel is Policy.REJECT_FILE:
         ledger.refuse("events", Rule.TIME_TRAVEL, "start", raw, rows)
     ledger.reject("events", Rule.TIME_TRAVEL, "start", raw, rows)

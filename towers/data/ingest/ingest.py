@@ -24,8 +24,8 @@ from towers.data.ingest.events import (
     kept_events,
     known_items,
     known_profiles,
-    with_places,
 )
+from towers.data.ingest.places import with_places
 from towers.data.ingest.rejected import RejectedRows
 from towers.data.ingest.report import IngestReport, Outcome
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
@@ -109,8 +109,6 @@ def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began:
     grows = not source.items or rules.unknown_item is Policy.REPAIR
     items = Items(read_entities("items", source.items, ledger), grows)
     profiles = read_entities("profiles", source.profiles, ledger) if source.profiles else None
-    if profiles is not None:
-        profiles = with_places("profiles", profiles, ledger)
     spill = Spill(spill_folder, _num_shares(source.events))
     with _progress() as step:
         step("reading events", None)
@@ -210,7 +208,7 @@ def _read_queries(
             kept = known_items("queries", raw, batch, items, ledger) if "item_id" in batch.columns else batch
             if known is not None and "profile_id" in kept.columns:
                 kept = known_profiles(raw, kept, known, ledger)
-            parts.append(empty_columns("queries", with_places("queries", kept, ledger)))
+            parts.append(empty_columns("queries", with_places("queries", raw, kept, ledger)))
     return pl.concat(parts) if parts else no_entities("queries")
 
 

@@ -29,6 +29,8 @@ class Rule(StrEnum):
     """An event or a query names an item that the catalogue has."""
     UNKNOWN_PROFILE = "unknown_profile"
     """An event or a query names a profile of the profiles table, where the source has one."""
+    UNKNOWN_COUNTRY = "unknown_country"
+    """A country is one of ISO 3166-1, by code or by name."""
     TIME_TRAVEL = "time_travel"
     """A title is watched in the year of its release or later."""
 

@@ -35,6 +35,7 @@ _POLICIES = {
     "duplicate_event": _ROW_OR_FILE,
     "unknown_item": _ANY,
     "unknown_profile": _ANY,
+    "unknown_country": _ANY,
     "time_travel": (*_ROW_OR_FILE, Policy.WARN),
 }
 
@@ -55,6 +56,7 @@ class RuleSettings:
     unknown_item: an event or query of a title that is not in the items; repair adds a title with the id as
     its name. Where a source has no items at all, that is what is done.
     unknown_profile: the same for profiles, where the source has a table of them.
+    unknown_country: a text that names no country of ISO 3166-1, in any table; repair makes it null.
     time_travel: an event in a year before the title's release.
     max_rejected_share: a table that loses more than this share of its rows ends the job: then it is the
     mapping that is wrong, not the rows.
@@ -71,6 +73,7 @@ class RuleSettings:
     duplicate_event: Policy = Policy.REJECT_ROW
     unknown_item: Policy = Policy.REJECT_ROW
     unknown_profile: Policy = Policy.REPAIR
+    unknown_country: Policy = Policy.REPAIR
     time_travel: Policy = Policy.WARN
     earliest: str = "1990-01-01"
     latest: str = "2100-01-01"

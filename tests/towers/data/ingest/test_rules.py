@@ -263,7 +263,15 @@ def test_countries_become_codes_and_regions_come_with_them(tmp_path: Path) -> No
     events = read_tables(tmp_path).events
     assert events["country"].to_pylist() == ["GB", "DE", "US", "US", None, None]
     assert events["region"].to_pylist() == [None, None, None, "US-CA", None, None]
-    assert counts(report) == {("events", "type", "country", "repaired", 1)}
+    assert counts(report) == {("events", "unknown_country", "country", "repaired", 1)}
+    strict = replace(LENIENT, unknown_country=Policy.REJECT_ROW)
+    ingested(service(rows), tmp_path / "strict", strict)
+    assert rejected(tmp_path / "strict", "events") == [(6, "unknown_country", "country", "Narnia")]
+    assert read_tables(tmp_path / "strict").events["country"].to_pylist() == ["GB", "DE", "US", "US", None]
+    profiles: list[Row] = [{"profile_id": "ana", "country": "Narnia"}]
+    strict = replace(LENIENT, unknown_country=Policy.REJECT_FILE)
+    with pytest.raises(SchemaError, match=r"profiles.csv:2: country is 'Narnia' \(unknown_country"):
+        ingested(service([EVENT], profiles=profiles), tmp_path / "refused", strict)
 
 
 def test_countries_of_queries_and_of_rows_left_out_late_are_codes_too(tmp_path: Path) -> None:
