@@ -16,6 +16,7 @@ from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import SourceSettings
 from towers.data.split import SplitSettings
 from towers.errors import ConfigError
+from towers.ladder.climb import ClimbSettings
 from towers.ladder.simple import SimpleSettings
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
@@ -23,7 +24,14 @@ from towers.settings import bounded
 from towers.training.fit import FitSettings
 from towers.training.module import TrainerSettings
 
-__all__ = ["EvaluateSettings", "IngestSettings", "PipelineSettings", "RecommendSettings", "Stage"]
+__all__ = [
+    "EvaluateSettings",
+    "IngestSettings",
+    "LadderSettings",
+    "PipelineSettings",
+    "RecommendSettings",
+    "Stage",
+]
 
 
 class Stage(StrEnum):
@@ -82,14 +90,49 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LadderSettings:
+    """What ladder.py climbs: rungs from raw logs, or from the tables that stand in `artifacts`.
+
+    features, model, objective, loader, trainer, seed: of the towers. reuse_tables: as in train.py.
+    """
+
+    data: SourceSettings
+    reuse_tables: bool = False
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    signals: SignalSettings = field(default_factory=SignalSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    climb: ClimbSettings = field(default_factory=ClimbSettings)
+    seed: int = bounded(0, ge=0, lt=2**32)
+    artifacts: str = "artifacts"
+
+    def fit(self) -> FitSettings:
+        """The part that decides what the towers learn."""
+        return FitSettings(
+            model=self.model,
+            objective=self.objective,
+            loader=self.loader,
+            trainer=self.trainer,
+            seed=self.seed,
+            features=self.features,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluateSettings:
     """What evaluate.py judges: the current release of `artifacts`, beside the simpler rungs.
 
     ks: places at which the metrics are taken; 10 is among them.
+    slices: also by country, region, age, history, activity, head and tail, genre, maturity and hour.
     """
 
     artifacts: str = "artifacts"
     ks: list[int] = field(default_factory=lambda: [10, 100])
+    slices: bool = False
     simple: SimpleSettings = field(default_factory=SimpleSettings)
 
     def __post_init__(self) -> None:
@@ -115,5 +158,6 @@ class RecommendSettings:
 
 # The names that the entry configs extend; those of the data group are registered by conf.sources.
 register("pipeline_settings", PipelineSettings)
+register("ladder_settings", LadderSettings)
 register("evaluate_settings", EvaluateSettings)
 register("recommend_settings", RecommendSettings)

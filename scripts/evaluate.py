@@ -14,6 +14,7 @@ from towers.data.signals.settings import signals_of
 from towers.data.split import split
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.report import Protocol, Report, best_of, render, to_json
+from towers.evaluation.slices import slices_of
 from towers.ladder.simple import fit_simple_rungs
 from towers.training.export import split_of
 
@@ -28,9 +29,16 @@ def evaluate_release(settings: EvaluateSettings) -> None:
     parts = split(dataset, split_of(context))
     check_provenance(retriever, dataset, parts.train)
     simple = fit_simple_rungs(parts.train, num_items, settings.simple)
+    slices = slices_of(parts.test, dataset.items, parts.num_watches) if settings.slices else ()
     judged = {
         name: evaluate(
-            rung, parts.test, num_items=num_items, ks=tuple(settings.ks), seen=parts.seen, name=name
+            rung,
+            parts.test,
+            num_items=num_items,
+            ks=tuple(settings.ks),
+            num_watches=parts.num_watches,
+            slices=slices,
+            name=name,
         )
         for name, rung in {**simple, "exact": retriever.exact(), "served": retriever}.items()
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from retrieval.index.spec import IndexKind, IndexSpec
@@ -22,8 +23,20 @@ from towers.data.histories import Histories
 from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, Tables, table
 from towers.data.split import SplitSettings, split
 from towers.evaluation.exact import ExactRecommender
+from towers.ladder.affinity import fit_genre_affinity
+from towers.ladder.continuing import fit_continuing
+from towers.ladder.country import fit_country_popular
+from towers.ladder.decayed import DecayedSettings, fit_decayed
+from towers.ladder.ensemble import BlendSettings, FusionSettings, fit_blend, fit_fusion
+from towers.ladder.factorisation import EASESettings, fit_ease, fit_ials
 from towers.ladder.heuristics import PopularSettings, fit_popular
+from towers.ladder.linear import fit_linear
+from towers.ladder.markov import fit_markov
+from towers.ladder.more_of import fit_more_of
 from towers.ladder.neighbours import ItemKNNSettings, fit_item_knn
+from towers.ladder.profiles import fit_profile_knn
+from towers.ladder.trees import fit_trees
+from towers.ladder.trending import TrendingSettings, fit_trending
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.recommender import Queries, Recommender
 from towers.training.export import export
@@ -120,6 +133,27 @@ def _plain_item_knn(world: World, folder: Path) -> Recommender:
     return fit_item_knn(world.dataset.history, NUM_ITEMS, settings)
 
 
+def _fitted(fit: Callable[[Dataset], Recommender]) -> Callable[[World, Path], Recommender]:
+    return lambda world, folder: fit(world.dataset)
+
+
+def _members(train: Histories) -> dict[str, Recommender]:
+    return {"markov": fit_markov(train, NUM_ITEMS), "popular": fit_popular(train, NUM_ITEMS)}
+
+
+def _blend(dataset: Dataset) -> Recommender:
+    parts = split(dataset, SplitSettings())
+    return fit_blend(_members(parts.train), parts.validation, BlendSettings(depth=4))
+
+
+def _with_series(items: pa.Table) -> pa.Table:
+    """The catalogue with titles 1 to 9 as episodes of the first, and 11 to 15 of the tenth."""
+    series = [None, *["m00"] * 9, None, *["m10"] * 5, *[None] * 14]
+    return items.set_column(
+        items.schema.get_field_index("series_id"), ITEMS.field("series_id"), [pa.array(series, pa.string())]
+    )
+
+
 def _exact(world: World, folder: Path) -> Recommender:
     vectors = np.random.default_rng(11).normal(size=(NUM_ITEMS, 8)).astype(np.float32)
 
@@ -169,6 +203,25 @@ FACTORIES: tuple[Factory, ...] = (
     Factory("popular_lately", _popular_lately),
     Factory("item_knn", _item_knn),
     Factory("plain_item_knn", _plain_item_knn),
+    Factory("decayed", _fitted(lambda d: fit_decayed(d.history, NUM_ITEMS, DecayedSettings(2.0)))),
+    Factory("country", _fitted(lambda d: fit_country_popular(d.history, NUM_ITEMS, d.country))),
+    Factory(
+        "trending",
+        _fitted(lambda d: fit_trending(d.history, NUM_ITEMS, TrendingSettings(2.0, 4.0, 1.0))),
+    ),
+    Factory("genre_affinity", _fitted(lambda d: fit_genre_affinity(d.history, d.items))),
+    Factory("more_of", _fitted(lambda d: fit_more_of(d.history, d.items))),
+    Factory("continuing", _fitted(lambda d: fit_continuing(d.history, _with_series(d.items)))),
+    Factory("profile_knn", _fitted(lambda d: fit_profile_knn(d.history, NUM_ITEMS))),
+    Factory("markov", _fitted(lambda d: fit_markov(d.history, NUM_ITEMS))),
+    Factory("ease", _fitted(lambda d: fit_ease(d.history, NUM_ITEMS))),
+    Factory("ease_of_few", _fitted(lambda d: fit_ease(d.history, NUM_ITEMS, EASESettings(max_items=7)))),
+    Factory("ials", _fitted(lambda d: fit_ials(d.history, NUM_ITEMS))),
+    Factory("linear", _fitted(lambda d: fit_linear(d.history, d.items, d.country))),
+    Factory("trees", _fitted(lambda d: fit_trees(d.history, d.items, d.country))),
+    Factory("fusion", _fitted(lambda d: fit_fusion(_members(d.history)))),
+    Factory("shallow_fusion", _fitted(lambda d: fit_fusion(_members(d.history), FusionSettings(depth=4)))),
+    Factory("blend", _fitted(_blend)),
     Factory("exact", _exact),
     Factory("towers", _towers),
     Factory("served_flat", _served(IndexKind.FLAT)),

@@ -1,5 +1,6 @@
-"""How sure a difference between two recommenders is: the paired bootstrap over queries."""
+"""How sure a mean, or a difference between two recommenders, is: the bootstrap over queries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +45,7 @@ def paired_bootstrap(
         raise QueryError(f"{len(value)} values against {len(reference)}; expected the same queries")
     if len(value) == 0:
         raise QueryError("a difference over no queries; expected at least one")
-    if num_resamples < 1 or not 0.0 < level < 1.0:
-        raise QueryError(
-            f"num_resamples = {num_resamples}, level = {level}; expected >= 1 and between 0 and 1"
-        )
+    _check_settings(num_resamples, level)
     difference = value - reference
     if not np.all(np.isfinite(difference)):
         raise QueryError("values that are not finite; expected one finite value per query")
@@ -55,6 +53,65 @@ def paired_bootstrap(
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(float(difference.mean()), float(low), float(high), level)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanInterval:
+    """A mean and the interval that holds it at `level`, both in the metric's own unit."""
+
+    mean: float
+    low: float
+    high: float
+    level: float
+
+
+def mean_intervals(
+    values: Mapping[str, Float64[np.ndarray, " Q"]],
+    *,
+    num_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, MeanInterval | None]:
+    """The mean of each metric with its percentile interval, over the same Q queries.
+
+    None of fewer than two queries, which have no spread; too narrow where they are few, and without width
+    where all have the same value. Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap,
+    chapter 13. Raises QueryError on unequal lengths, values not finite, or settings out of range.
+    """
+    _check_settings(num_resamples, level)
+    table = np.array(list(values.values())) if len({len(value) for value in values.values()}) == 1 else None
+    if table is None or not np.all(np.isfinite(table)):
+        raise QueryError(
+            "values that are not finite or of unequal lengths; expected one per query and metric"
+        )
+    num_queries = table.shape[1]
+    if num_queries < 2:
+        return dict.fromkeys(values)
+    means = np.array([_means_of_resamples(value, num_resamples, seed) for value in table])
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail], axis=1)
+    return {
+        name: MeanInterval(float(value.mean()), float(low[place]), float(high[place]), level)
+        for place, (name, value) in enumerate(zip(values, table, strict=True))
+    }
+
+
+def _means_of_resamples(value: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    distinct, count = np.unique(value, return_counts=True)
+    if 16 * len(distinct) > len(value):
+        return _resampled_means(value, num_resamples, rng)
+    # How often each distinct value is drawn is multinomial: far fewer draws where there are few of them.
+    drawn = rng.multinomial(len(value), count / len(value), size=num_resamples)
+    means: np.ndarray = drawn @ distinct / len(value)
+    return means
+
+
+def _check_settings(num_resamples: int, level: float) -> None:
+    if num_resamples < 1 or not 0.0 < level < 1.0:
+        raise QueryError(
+            f"num_resamples = {num_resamples}, level = {level}; expected >= 1 and between 0 and 1"
+        )
 
 
 def _resampled_means(difference: np.ndarray, num_resamples: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,7 +15,12 @@ from rich.progress import Progress
 from towers.data.split import HeldOut
 from towers.errors import QueryError
 from towers.evaluation import metrics
-from towers.recommender import PAD, Queries, Rankings, Recommender
+from towers.evaluation.answers import check_answer
+from towers.evaluation.concentration import Concentration, concentration
+from towers.evaluation.detectable import Spread, detectable_gap
+from towers.evaluation.metrics import Hits
+from towers.evaluation.slices import TargetSlice
+from towers.recommender import PAD, Queries, Recommender
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,7 @@ class Metric(StrEnum):
     RECALL = "recall"
     NDCG = "ndcg"
     RECIPROCAL_RANK = "reciprocal_rank"
+    AVERAGE_PRECISION = "average_precision"
 
     def at(self, k: int) -> str:
         """The name of this metric at k places, as it stands in an evaluation: ndcg@10."""
@@ -33,7 +39,7 @@ class Metric(StrEnum):
 
 
 class Slice(StrEnum):
-    """Subsets of the questions, or of their targets."""
+    """Subsets that need no table; `slices.slices_of` makes the others, named like "country=DE"."""
 
     ALL = "all"
     KNOWN_PROFILES = "known_profiles"
@@ -53,16 +59,22 @@ class SliceValues:
     query: int64 (n,), their places among all questions.
     num_targets: targets of these questions that count here.
     values: metric name → float64 (n,).
+    rest: metric name → Spread of all other targets, over the questions that have such.
     """
 
     query: Int64[np.ndarray, " n"]
     num_targets: int
     values: Mapping[str, Float64[np.ndarray, " n"]]
+    rest: Mapping[str, Spread] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float | None]:
         """Mean of each metric; None where the slice has no question."""
         return {name: float(value.mean()) if len(value) else None for name, value in self.values.items()}
+
+    def detectable_gap(self, name: str) -> float | None:
+        """The gap to the rest in one metric that these numbers of questions would show in 4 of 5 cases."""
+        return detectable_gap(Spread.of(self.values[name]), self.rest[name]) if name in self.rest else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,8 @@ class Evaluation:
     slices: per-query values by slice; item slices only where the items seen in train were given.
     coverage: k → share of the catalogue shown to anyone.
     degraded: reason → number of answers that were not the ones asked for.
+    concentration: k → Gini, novelty and popularity lift of what is shown.
+    target_rank: int64 (T,), where each target stands in its ranking, from 1; 0 where beyond the largest k.
     """
 
     recommender: str
@@ -82,9 +96,11 @@ class Evaluation:
     profile_row: Int64[np.ndarray, " Q"]
     target_offset: Int64[np.ndarray, " Q1"]
     target_row: Int64[np.ndarray, " T"]
-    slices: Mapping[Slice, SliceValues]
+    slices: Mapping[str, SliceValues]
     coverage: Mapping[int, float]
     degraded: Mapping[str, int] = field(default_factory=dict)
+    concentration: Mapping[int, Concentration] = field(default_factory=dict)
+    target_rank: Int64[np.ndarray, " T"] | None = None
 
     @property
     def num_queries(self) -> int:
@@ -96,31 +112,35 @@ class Evaluation:
         """Mean of each metric over all questions."""
         return self.slices[Slice.ALL].means
 
-    def per_query(self, name: str, part: Slice = Slice.ALL) -> Float64[np.ndarray, " n"]:
+    def per_query(self, name: str, part: str = Slice.ALL) -> Float64[np.ndarray, " n"]:
         """The values of one metric, such as ndcg@10, for the questions of one slice."""
         if part not in self.slices:
-            raise QueryError(f"{self.recommender}: slice {part} was not evaluated; have {list(self.slices)}")
+            raise QueryError(
+                f"{self.recommender}: slice {part} was not evaluated; have {[*map(str, self.slices)]}"
+            )
         values = self.slices[part].values
         if name not in values:
             raise QueryError(f"{self.recommender}: {name} was not evaluated; have {sorted(values)}")
         return values[name]
 
     def to_json(self) -> dict[str, Any]:
-        """Means by metric name, coverage and counts as JSON-ready values; nothing per profile."""
+        """Means by metric name, coverage, concentration and counts, JSON-ready; nothing per profile."""
+        shown = [each.at(k) for k, each in self.concentration.items()]
         return {
             **self.means,
             **{f"coverage@{k}": share for k, share in self.coverage.items()},
+            **{name: figure for figures in shown for name, figure in figures.items()},
             "num_queries": self.num_queries,
             "num_items": self.num_items,
             "degraded": dict(self.degraded),
             "slices": {
-                part.value: {
+                str(part): {
                     "num_queries": len(values.query),
                     "num_targets": values.num_targets,
                     **values.means,
                 }
                 for part, values in self.slices.items()
-                if part is not Slice.ALL
+                if part != Slice.ALL
             },
         }
 
@@ -133,12 +153,17 @@ def evaluate(
     ks: tuple[int, ...] = (10, 100),
     batch_size: int = 1024,
     seen: Bool[np.ndarray, " N"] | None = None,
+    num_watches: Int64[np.ndarray, " N"] | None = None,
+    slices: Sequence[TargetSlice] = (),
     name: str | None = None,
     show_progress: bool = True,
 ) -> Evaluation:
-    """R@k, N@k and RR@k per question and coverage@k, over the full catalogue of `num_items`.
+    """Every Metric per question, whole and by slice, and what is shown together, over all `num_items` items.
 
     seen: items with train events (Split.seen); where given, cold and seen targets are told apart.
+    num_watches: train events of each item (Split.num_watches), for novelty and popularity lift; it also tells
+        what was seen.
+    slices: more subsets of the targets, made by `slices.slices_of` from the same questions.
     name: what the table calls the recommender; its class where None.
     show_progress: a bar on a terminal when there is more than one batch; not where another bar is shown.
     Every answer is checked against the Recommender contract first, so that an illegal one is never
@@ -146,7 +171,10 @@ def evaluate(
     legal here and simply scores less. Raises QueryError on no questions or ks below 1.
     """
     name = name or type(recommender).__name__
+    if seen is None and num_watches is not None:
+        seen = num_watches > 0
     _check_questions(held_out, ks, num_items, seen, f"evaluate {name}")
+    masks = _masks(held_out, seen, slices, f"evaluate {name}")
     if batch_size < 1:
         raise QueryError(f"evaluate {name}: batch_size = {batch_size}; expected at least 1")
     queries = Queries(held_out.history, held_out.time_seconds, held_out.country, held_out.profiles)
@@ -158,6 +186,7 @@ def evaluate(
         check_answer(rankings, batch, ks[-1], num_items=num_items, name=name)
         item_row[start:stop] = rankings.item_row
         degraded.update(reason.value for reason in rankings.degraded if reason is not None)
+    hits = metrics.find_hits(item_row, held_out.target_offset, held_out.target_row)
     evaluation = Evaluation(
         recommender=name,
         ks=ks,
@@ -165,9 +194,16 @@ def evaluate(
         profile_row=held_out.profile_row,
         target_offset=held_out.target_offset,
         target_row=held_out.target_row,
-        slices=_slices(item_row, held_out, ks, seen),
+        slices={part: _measure(hits, counts, ks) for part, counts in masks.items()},
         coverage={k: metrics.coverage(item_row, k, num_items=num_items) for k in ks},
         degraded=dict(degraded),
+        concentration={
+            k: concentration(
+                item_row, k, num_items=num_items, num_watches=num_watches, history=held_out.history
+            )
+            for k in ks
+        },
+        target_rank=hits.rank_of_target,
     )
     log.info("evaluated recommender=%s num_queries=%d num_items=%d", name, len(held_out), num_items)
     return evaluation
@@ -205,60 +241,47 @@ def _batches(num_queries: int, batch_size: int, label: str, show_progress: bool)
             yield start, min(start + batch_size, num_queries)
 
 
-def check_answer(rankings: Rankings, queries: Queries, k: int, *, num_items: int, name: str) -> None:
-    """Raises QueryError naming the recommender where an answer breaks the Recommender contract."""
-    row, score = rankings.item_row, rankings.score
-    if row.shape != (len(queries), k):
-        raise QueryError(f"{name}: answered with shape {row.shape}; expected ({len(queries)}, {k})")
-    filled = row != PAD
-    ordered = np.sort(row, axis=1)
-    history = queries.history
-    faults = {
-        f"an item row outside 0 to {num_items - 1}": filled & ((row < 0) | (row >= num_items)),
-        "an item after an empty place": filled[:, 1:] & ~filled[:, :-1],
-        "an item twice": (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != PAD),
-        "an item of the query's own history": metrics.in_ragged(row, history.offset, history.item_row),
-        "an item scored NaN or -inf": filled & ~(score > -np.inf),
-        "an empty place not scored -inf": ~filled & (score != -np.inf),
-        "a score above the one before it": score[:, 1:] > score[:, :-1],
+def _masks(
+    held_out: HeldOut, seen: Bool[np.ndarray, " N"] | None, slices: Sequence[TargetSlice], where: str
+) -> dict[str, Bool[np.ndarray, " T"]]:
+    """Which targets count, by slice."""
+    of_new = np.repeat(held_out.history.lengths == 0, np.diff(held_out.target_offset))
+    masks: dict[str, np.ndarray] = {
+        Slice.ALL: np.ones(len(held_out.target_row), dtype=bool),
+        Slice.KNOWN_PROFILES: ~of_new,
+        Slice.NEW_PROFILES: of_new,
     }
-    for fault, where in faults.items():
-        num_queries = int(where.any(axis=1).sum())
-        if num_queries:
-            raise QueryError(f"{name}: {fault}, in {num_queries} of {len(queries)} answers; see Recommender")
-
-
-def _slices(
-    item_row: Int64[np.ndarray, "Q K"],
-    held_out: HeldOut,
-    ks: tuple[int, ...],
-    seen: Bool[np.ndarray, " N"] | None,
-) -> dict[Slice, SliceValues]:
-    is_new = held_out.history.lengths == 0
-    every = np.ones(len(held_out.target_row), dtype=bool)
-    of_new = np.repeat(is_new, np.diff(held_out.target_offset))
-    targets = {Slice.ALL: every, Slice.KNOWN_PROFILES: ~of_new, Slice.NEW_PROFILES: of_new}
     if seen is not None:
         warm = seen[held_out.target_row]
-        targets |= {Slice.SEEN_ITEMS: warm, Slice.COLD_ITEMS: ~warm}
-    return {part: _measure(item_row, held_out, counts, ks) for part, counts in targets.items()}
+        masks |= {Slice.SEEN_ITEMS: warm, Slice.COLD_ITEMS: ~warm}
+    for each in slices:
+        if len(each.counts) != len(of_new) or each.name in masks:
+            raise QueryError(
+                f"{where}: slice {each.name} over {len(each.counts)} targets; expected a name of its own and "
+                f"the {len(of_new)} targets of these questions"
+            )
+        masks[each.name] = each.counts
+    return masks
 
 
-def _measure(
-    item_row: Int64[np.ndarray, "Q K"],
-    held_out: HeldOut,
-    counts: Bool[np.ndarray, " T"],
-    ks: tuple[int, ...],
-) -> SliceValues:
+def _measure(hits: Hits, counts: Bool[np.ndarray, " T"], ks: tuple[int, ...]) -> SliceValues:
     """Metrics with only the targets that count, over the questions that are left with any."""
-    owner = np.repeat(np.arange(len(held_out)), np.diff(held_out.target_offset))[counts]
-    num_targets = np.bincount(owner, minlength=len(held_out))
-    query = np.flatnonzero(num_targets)
-    offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(num_targets[query])])
-    hits = metrics.find_hits(item_row[query], offset, held_out.target_row[counts])
+    rest = {} if counts.all() else _values(hits.only(~counts), ks)
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(hits.num_targets)])
+    return SliceValues(
+        query=np.flatnonzero(np.diff(before[offset])),
+        num_targets=int(counts.sum()),
+        values=_values(hits.only(counts), ks),
+        rest={name: Spread.of(value) for name, value in rest.items()},
+    )
+
+
+def _values(hits: Hits, ks: tuple[int, ...]) -> dict[str, Float64[np.ndarray, " n"]]:
     values = {}
     for k in ks:
         values[Metric.RECALL.at(k)] = metrics.recall(hits, k)
         values[Metric.NDCG.at(k)] = metrics.ndcg(hits, k)
         values[Metric.RECIPROCAL_RANK.at(k)] = metrics.reciprocal_rank(hits, k)
-    return SliceValues(query, int(num_targets.sum()), values)
+        values[Metric.AVERAGE_PRECISION.at(k)] = metrics.average_precision(hits, k)
+    return values

@@ -1,26 +1,29 @@
 """Evaluations side by side: a terminal table, the same in Markdown for the docs, and JSON."""
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
 from towers.errors import QueryError
 from towers.evaluation.bootstrap import Interval, paired_bootstrap
 from towers.evaluation.evaluate import Evaluation, Metric, Slice
+from towers.evaluation.significance import holm, sign_flip
+from towers.evaluation.slice_report import SliceRow, slice_cells, slice_json, slice_rows, words
+from towers.evaluation.tables import NOTHING, Tables, estimate, markdown_table, number
 
 _FORMULAE = (
     "R@k = hits / targets; N@k = Σ 1/log2(rank+1) over its ideal; MRR@k = mean of 1/rank of the first hit; "
     "ranks from 1, 0 outside the top k"
 )
-_NOTHING = "–"
+_SHOWN = (
+    "MAP@k = precision at each hit, over min(targets, k); Gini@k of how often each title is shown; "
+    "nov@k = mean -log2 of the share of train events; lift@k = popularity of what is shown over that of the "
+    "histories"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,14 @@ class Protocol:
     candidates: str = "all items of the catalogue"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is resampled is kept
 class Report:
     """Evaluations of the same questions, one row each, against one of them.
 
     reference: name of the evaluation that the others are compared with.
-    k: places of the MRR, coverage and difference columns; one of the evaluations' own.
-    num_resamples, seed: of the paired bootstrap; its interval is at 95 %.
+    k: places of the MRR, coverage, difference and slice columns; one of the evaluations' own.
+    num_resamples, seed: of the bootstraps, whose intervals are at 95 %. num_flips: of the sign-flip tests.
+    min_queries: slices with fewer questions are listed all the same, and flagged.
     """
 
     protocol: Protocol
@@ -48,6 +52,8 @@ class Report:
     k: int = 10
     num_resamples: int = 2000
     seed: int = 0
+    num_flips: int = 10_000
+    min_queries: int = 30
 
     def __post_init__(self) -> None:
         names = [evaluation.recommender for evaluation in self.evaluations]
@@ -61,20 +67,54 @@ class Report:
 
     def differences(self) -> dict[str, Interval]:
         """N@k of every other row less that of the reference, by name."""
+        return dict(self._differences)
+
+    @cached_property
+    def _differences(self) -> dict[str, Interval]:
         metric = Metric.NDCG.at(self.k)
-        by_name = {evaluation.recommender: evaluation for evaluation in self.evaluations}
-        reference = by_name.pop(self.reference)
+        reference = self._by_name[self.reference]
         return {
             name: difference(evaluation, reference, metric, num_resamples=self.num_resamples, seed=self.seed)
-            for name, evaluation in by_name.items()
+            for name, evaluation in self._by_name.items()
+            if name != self.reference
         }
+
+    @cached_property
+    def p_values(self) -> dict[str, float]:
+        """The sign-flip p-value of every difference, corrected over the rows after Holm, by name."""
+        metric = Metric.NDCG.at(self.k)
+        reference = self._by_name[self.reference].per_query(metric)
+        names = list(self._differences)
+        found = [
+            sign_flip(
+                self._by_name[name].per_query(metric), reference, num_flips=self.num_flips, seed=self.seed
+            )
+            for name in names
+        ]
+        return dict(zip(names, holm(found).tolist(), strict=True))
+
+    @cached_property
+    def slice_rows(self) -> tuple[SliceRow, ...]:
+        """One row per slice and recommender, for slices that hold some of the targets but not all."""
+        return slice_rows(
+            self.evaluations,
+            self.reference,
+            self.k,
+            num_resamples=self.num_resamples,
+            num_flips=self.num_flips,
+            seed=self.seed,
+        )
+
+    @property
+    def _by_name(self) -> dict[str, Evaluation]:
+        return {evaluation.recommender: evaluation for evaluation in self.evaluations}
 
 
 def difference(
     evaluation: Evaluation,
     reference: Evaluation,
     metric: str,
-    part: Slice = Slice.ALL,
+    part: str = Slice.ALL,
     *,
     num_resamples: int = 2000,
     seed: int = 0,
@@ -98,11 +138,12 @@ def best_of(evaluations: tuple[Evaluation, ...], metric: str) -> str:
 
 def render(report: Report) -> Group:
     """The report for a terminal: how it was measured, a row per recommender, and their slices."""
-    parts: list[Text | _Tables] = [Text(line, style="dim") for line in _header(report)]
-    parts.append(_Tables(*_main_cells(report), num_names=1))
-    slices = _slice_cells(report)
-    if slices[1]:
-        parts.append(_Tables(*slices, num_names=2))
+    parts: list[Text | Tables] = [Text(line, style="dim") for line in _header(report)]
+    parts.append(Tables(*_main_cells(report), num_names=1))
+    parts += [Text(), Text(_SHOWN, style="dim"), Tables(*_shown_cells(report), num_names=1)]
+    if report.slice_rows:
+        parts += [Text(), Text(_slice_note(report), style="dim")]
+        parts.append(Tables(*slice_cells(report.slice_rows, report.k, report.min_queries), num_names=2))
     footer = _footer(report)
     parts.extend(Text(line, style="dim") for line in (["", *footer] if footer else []))
     return Group(*parts)
@@ -111,10 +152,11 @@ def render(report: Report) -> Group:
 def markdown(report: Report) -> str:
     """The same report for a document."""
     header = [f"- {line}" for line in _header(report)]
-    blocks = ["\n".join(header), _markdown_table(*_main_cells(report))]
-    slices = _slice_cells(report)
-    if slices[1]:
-        blocks.append(_markdown_table(*slices))
+    blocks = ["\n".join(header), markdown_table(*_main_cells(report))]
+    blocks += [f"- {_SHOWN}", markdown_table(*_shown_cells(report))]
+    if report.slice_rows:
+        blocks.append(f"- {_slice_note(report)}")
+        blocks.append(markdown_table(*slice_cells(report.slice_rows, report.k, report.min_queries)))
     footer = _footer(report)
     if footer:
         blocks.append("\n".join(f"- {line}" for line in footer))
@@ -145,9 +187,17 @@ def to_json(report: Report) -> dict[str, Any]:
                     "low": interval.low,
                     "high": interval.high,
                     "level": interval.level,
+                    "p_value": report.p_values[name],
                 }
                 for name, interval in report.differences().items()
             },
+        },
+        "slices": {
+            "metric": Metric.NDCG.at(report.k),
+            "reference": report.reference,
+            "min_queries": report.min_queries,
+            "num_flips": report.num_flips,
+            "rows": [slice_json(row, report.min_queries) for row in report.slice_rows],
         },
     }
 
@@ -166,13 +216,21 @@ def _header(report: Report) -> list[str]:
 
 def _footer(report: Report) -> list[str]:
     slices = report.evaluations[0].slices
-    empty = [f"{_words(part)}: none in this split" for part in slices if not slices[part].num_targets]
+    empty = [f"{words(part)}: none in this split" for part in slices if not slices[part].num_targets]
     degraded = [
         f"{evaluation.recommender}: {count:,} of {evaluation.num_queries:,} answers degraded ({reason})"
         for evaluation in report.evaluations
         for reason, count in evaluation.degraded.items()
     ]
     return empty + degraded
+
+
+def _slice_note(report: Report) -> str:
+    return (
+        f"slices: N@{report.k} with its 95 % interval; gap: the smallest to all other targets "
+        f"that so many questions show at 5 % with 80 % power; ΔN: against {report.reference}; p: sign-flip "
+        f"test, {report.num_flips:,} flips, Holm over this table; *: under {report.min_queries} questions"
+    )
 
 
 def _main_cells(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -184,99 +242,30 @@ def _main_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     for evaluation in report.evaluations:
         means = evaluation.means
         cells = [evaluation.recommender]
-        cells += [_number(means[Metric.RECALL.at(n)]) for n in ks]
-        cells += [_number(means[Metric.NDCG.at(n)]) for n in ks]
-        cells += [_number(means[Metric.RECIPROCAL_RANK.at(k)]), f"{evaluation.coverage[k]:.1%}"]
+        cells += [number(means[Metric.RECALL.at(n)]) for n in ks]
+        cells += [number(means[Metric.NDCG.at(n)]) for n in ks]
+        cells += [number(means[Metric.RECIPROCAL_RANK.at(k)]), f"{evaluation.coverage[k]:.1%}"]
         rows.append([*cells, _interval(differences.get(evaluation.recommender))])
     return columns, rows
 
 
-def _slice_cells(report: Report) -> tuple[list[str], list[list[str]]]:
-    """One row per slice and recommender, for slices that hold some of the targets but not all."""
-    k = report.k
-    columns = ["slice", "recommender", "queries", "targets", f"R@{k}", f"N@{k}"]
-    first = report.evaluations[0].slices
+def _shown_cells(report: Report) -> tuple[list[str], list[list[str]]]:
+    """What goes beyond the main table: precision, and how much the answers keep to few and known titles."""
+    ks = report.evaluations[0].ks
+    names = ("MAP", "Gini", "nov", "lift")
     rows = []
-    for part in first:
-        if 0 < first[part].num_targets < first[Slice.ALL].num_targets:
-            for evaluation in report.evaluations:
-                values = evaluation.slices[part]
-                counts = [f"{len(values.query):,}", f"{values.num_targets:,}"]
-                quality = [_number(values.means[metric.at(k)]) for metric in (Metric.RECALL, Metric.NDCG)]
-                rows.append([_words(part), evaluation.recommender, *counts, *quality])
-    return columns, rows
-
-
-def _words(part: Slice) -> str:
-    return part.value.replace("_", " ")
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """Rows of cells as one table, or as several below each other where the terminal is too narrow for one.
-
-    So no number is ever cut; each table begins with the first `num_names` columns, which name the row.
-    """
-
-    columns: list[str]
-    rows: list[list[str]]
-    num_names: int
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
-        widths = [max(map(cell_len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
-        for places in _side_by_side(widths, self.num_names, options.max_width):
-            yield Text()
-            yield self._table(places)
-
-    def _table(self, places: list[int]) -> Table:
-        table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
-        for place in places:
-            is_name = place < self.num_names
-            table.add_column(
-                Text(self.columns[place]), justify="left" if is_name else "right", no_wrap=not is_name
-            )
-            # Where even a name and one number are too wide, it is the name that runs over several lines.
-            table.columns[-1].overflow = "fold"
-        for row in self.rows:
-            table.add_row(*(Text(row[place]) for place in places))  # a name is text, never markup
-        return table
-
-
-def _side_by_side(widths: list[int], num_names: int, max_width: int) -> list[list[int]]:
-    """Places of the columns of each table: the names, and as many others as fit, one space between two."""
-    names = list(range(num_names))
-    tables: list[list[int]] = []
-    used = max_width
-    for place in range(num_names, len(widths)):
-        if used + 1 + widths[place] > max_width:
-            tables.append(list(names))
-            used = sum(widths[:num_names]) + num_names - 1
-        tables[-1].append(place)
-        used += 1 + widths[place]
-    return tables
-
-
-def _markdown_table(columns: list[str], rows: list[list[str]]) -> str:
-    rule = ["---:" if place and column != "recommender" else "---" for place, column in enumerate(columns)]
-    lines = [columns, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _number(value: float | None) -> str:
-    return _NOTHING if value is None else _short(f"{value:.4f}")
+    for evaluation in report.evaluations:
+        shown = [evaluation.concentration[n] for n in ks]
+        cells = [number(evaluation.means[Metric.AVERAGE_PRECISION.at(n)]) for n in ks]
+        cells += [number(each.gini) for each in shown]
+        cells += [number(each.novelty, ".2f") for each in shown]
+        cells += [number(each.popularity_lift, ".2f") for each in shown]
+        rows.append([evaluation.recommender, *cells])
+    return ["recommender", *(f"{name}@{n}" for name in names for n in ks)], rows
 
 
 def _interval(interval: Interval | None) -> str:
-    if interval is None:
-        return _NOTHING
-    values = (interval.difference, interval.low, interval.high)
-    difference, low, high = (_short(f"{value:+.4f}") for value in values)
-    return f"{difference} [{low}, {high}]"
-
-
-def _short(number: str) -> str:
-    """The number as tables of the field print it: .0571 for 0.0571."""
-    return re.sub(r"^([+-]?)0\.", r"\1.", number)
+    return NOTHING if interval is None else estimate(interval.difference, interval.low, interval.high)
 
 
 def _check_comparable(one: Evaluation, other: Evaluation) -> None:

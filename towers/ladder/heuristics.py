@@ -1,18 +1,17 @@
-"""Rungs that learn nothing about the profile: popularity."""
+"""The rung that learns nothing about the profile: popularity."""
 
 import logging
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Float64, Int, Int64
 
 from towers.data.histories import Histories
-from towers.recommender import PAD, Queries, Rankings, check_history, check_k
+from towers.ladder.popularity import WindowCounts, best_first, rank_by_group, window_edges
+from towers.recommender import Queries, Rankings, check_history, check_k
 from towers.settings import bounded, check_ranges
 
 log = logging.getLogger(__name__)
-
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,43 +44,29 @@ class Popular:
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The k most watched items per query."""
         check_k(k)
-        history = queries.history
-        check_history(history, len(self.order))
-        item_row = np.full((len(queries), k), PAD, dtype=np.int64)
-        score = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        check_history(queries.history, len(self.order))
         # Requests that share a window share an answer, but for what each has watched.
-        windows, window_of = np.unique(self._windows(queries.time_seconds), axis=0, return_inverse=True)
-        for window, (start, stop) in enumerate(windows.tolist()):
-            asking = np.flatnonzero(window_of.reshape(-1) == window)
-            best, value = self._best(k + int(history.lengths[asking].max()), start, stop)
-            for query in asking.tolist():
-                watched = history.items_of(query)
-                # A history takes no more places than it has events, so a prefix this long is enough.
-                prefix = best[: k + len(watched)]
-                kept = np.flatnonzero(~np.isin(prefix, watched))[:k]
-                item_row[query, : len(kept)], score[query, : len(kept)] = prefix[kept], value[kept]
-        return Rankings(item_row, score)
+        windows, window = np.unique(self._windows(queries.time_seconds), axis=0, return_inverse=True)
+        counts = WindowCounts(self.item_row, len(self.order))
+
+        def leaders(window: int, num_places: int) -> tuple[np.ndarray, np.ndarray]:
+            count = counts.between(*windows[window].tolist())
+            watched = np.flatnonzero(count)
+            best = best_first(watched, count[watched], self.order, self.num_watches, num_places)
+            return best, count[best] + self.share(best)
+
+        return rank_by_group(queries.history, k, window.reshape(-1), leaders)
+
+    def share(self, item_row: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Share of the train events of each item given, below 1: beside a count it only places equals."""
+        share: np.ndarray = self.num_watches[item_row] / (len(self.item_row) + 1)
+        return share
 
     def _windows(self, time_seconds: Int64[np.ndarray, " Q"]) -> Int64[np.ndarray, "Q 2"]:
         """First and last train event (exclusive) that counts, per query; none where there is no window."""
-        if self.days is None or len(self.time_seconds) == 0:
+        if self.days is None:
             return np.zeros((len(time_seconds), 2), np.int64)
-        end = np.minimum(time_seconds, self.time_seconds[-1] + 1)
-        begin = end - round(self.days * _DAY_SECONDS)
-        return np.stack([np.searchsorted(self.time_seconds, edge) for edge in (begin, end)], axis=1)
-
-    def _best(self, num_places: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """At least the first `num_places` items, best first, and their scores."""
-        recent, count = np.unique(self.item_row[start:stop], return_counts=True)
-        by_count = np.lexsort((recent, -self.num_watches[recent], -count))
-        recent, count = recent[by_count], count[by_count]
-        rest = self.order[:num_places]
-        rest = rest[~np.isin(rest, recent)]
-        # The share is below 1, the least step of a count, so it only places equals.
-        num_events = len(self.item_row) + 1
-        value = np.concatenate([count, np.zeros(len(rest))])
-        best = np.concatenate([recent, rest])
-        return best, value + self.num_watches[best] / num_events
+        return window_edges(self.time_seconds, time_seconds, (self.days, 0.0))
 
 
 def fit_popular(train: Histories, num_items: int, settings: PopularSettings | None = None) -> Popular:

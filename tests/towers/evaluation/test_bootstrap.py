@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from towers.errors import QueryError
-from towers.evaluation.bootstrap import Interval, paired_bootstrap
+from towers.evaluation.bootstrap import Interval, mean_intervals, paired_bootstrap
 
 
 def test_the_interval_holds_a_planted_difference_about_as_often_as_it_says() -> None:
@@ -81,6 +81,45 @@ def test_many_queries_are_drawn_in_parts_of_bounded_size(monkeypatch: pytest.Mon
     monkeypatch.setattr("towers.evaluation.bootstrap._MAX_DRAWS", 10_000)
     interval = paired_bootstrap(difference, np.zeros(2_000))
     assert interval.high - interval.low == pytest.approx(2 * 1.96 / np.sqrt(2_000), rel=0.1)
+
+
+@pytest.mark.parametrize("num_distinct", [2, 1_000])
+def test_the_interval_of_a_mean_is_as_wide_as_its_standard_error_says(num_distinct: int) -> None:
+    # Few distinct values are drawn by how often, many one by one: both are the same bootstrap.
+    value = np.random.default_rng(9).integers(0, num_distinct, 1_000) / (num_distinct - 1)
+    found = mean_intervals({"metric": value}, num_resamples=4_000)["metric"]
+    assert found is not None
+    assert found.mean == pytest.approx(value.mean())
+    assert found.high - found.low == pytest.approx(2 * 1.96 * value.std() / np.sqrt(1_000), rel=0.06)
+    assert (found.low + found.high) / 2 == pytest.approx(value.mean(), abs=0.002)
+
+
+def test_the_interval_of_a_mean_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(10)
+    held = 0
+    for world in range(400):
+        hits = (rng.random(80) < 0.3).astype(float)
+        found = mean_intervals({"metric": hits}, num_resamples=400, seed=world)["metric"]
+        assert found is not None
+        held += found.low <= 0.3 <= found.high
+    assert 0.90 <= held / 400 <= 0.985
+
+
+def test_a_mean_of_equal_values_has_an_interval_without_width() -> None:
+    found = mean_intervals({"metric": np.full(40, 0.5)})["metric"]
+    assert found is not None
+    assert [found.low, found.high] == pytest.approx([0.5, 0.5], abs=1e-12)
+
+
+def test_one_question_has_no_interval() -> None:
+    assert mean_intervals({"a": np.ones(1), "b": np.zeros(1)}) == {"a": None, "b": None}
+
+
+def test_metrics_of_other_questions_are_refused() -> None:
+    with pytest.raises(QueryError, match="unequal lengths"):
+        mean_intervals({"a": np.ones(3), "b": np.ones(4)})
+    with pytest.raises(QueryError, match="not finite"):
+        mean_intervals({"a": np.array([1.0, np.nan])})
 
 
 @pytest.mark.parametrize(

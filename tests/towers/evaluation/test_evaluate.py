@@ -11,6 +11,7 @@ from tests.towers.evaluation.questions import Scripted, questions
 from towers.data.split import HeldOut
 from towers.errors import QueryError
 from towers.evaluation.evaluate import Metric, Slice, evaluate
+from towers.evaluation.slices import SliceKind, TargetSlice
 from towers.recommender import PAD, Degraded, Queries, Rankings
 
 NUM_ITEMS = 10
@@ -38,6 +39,8 @@ def test_the_means_are_those_worked_out_by_hand(held_out: HeldOut) -> None:
             "recall@3": (1 + 1 / 2 + 0 + 1) / 4,
             "ndcg@3": (1 + log3 / (1 + log3) + 0 + 1.5 / (1 + log3)) / 4,
             "reciprocal_rank@3": (1 + 1 / 2 + 0 + 1) / 4,
+            "average_precision@1": (1 + 0 + 0 + 1) / 4,
+            "average_precision@3": (1 + (1 / 2) / 2 + 0 + (1 + 2 / 3) / 2) / 4,
         }
     )
     assert evaluation.coverage == {1: 2 / NUM_ITEMS, 3: 6 / NUM_ITEMS}
@@ -87,6 +90,47 @@ def test_item_slices_need_to_know_what_was_seen(held_out: HeldOut) -> None:
         evaluation.per_query("ndcg@3", Slice.COLD_ITEMS)
 
 
+def test_train_events_tell_what_was_seen_and_how_popular_the_answers_are(held_out: HeldOut) -> None:
+    num_watches = np.array([4, 4, 2, 2, 0, 1, 1, 1, 1, 0])
+    evaluation = evaluate(Scripted(ANSWERS), held_out, num_items=NUM_ITEMS, ks=(1,), num_watches=num_watches)
+    assert evaluation.slices[Slice.COLD_ITEMS].num_targets == 2
+    # Shown: 5 three times and 4 once. Known profiles are shown 1, 1, 0 events and watched 4, 4, 10/3 before.
+    found = evaluation.concentration[1]
+    assert found.popularity_lift == pytest.approx((2 / 3) / ((4 + 4 + 10 / 3) / 3))
+    assert found.novelty == pytest.approx((3 * math.log2(26 / 2) + math.log2(26)) / 4)
+    assert found.gini == pytest.approx((7 * 1 + 9 * 3) / (10 * 4))
+
+
+def test_a_named_slice_counts_only_its_targets_and_knows_the_rest(held_out: HeldOut) -> None:
+    counts = np.array([True, True, False, False, False, True])
+    named = TargetSlice(SliceKind.GENRE, "Drama", counts)
+    evaluation = evaluate(Scripted(ANSWERS), held_out, num_items=NUM_ITEMS, ks=(3,), slices=(named,))
+    found = evaluation.slices["genre=Drama"]
+    assert (found.query.tolist(), found.num_targets) == ([0, 1, 3], 3)
+    assert evaluation.per_query("recall@3", "genre=Drama").tolist() == [1.0, 1.0, 1.0]
+    # The rest: 9 of question 1 and 7 of question 2 not shown, 3 of question 3 third.
+    rest = found.rest["recall@3"]
+    assert rest.num == 3
+    assert [rest.mean, rest.variance] == pytest.approx([1 / 3, 1 / 3])
+    assert found.detectable_gap("recall@3") == pytest.approx(2.80159 * math.sqrt((1 / 3) / 3), rel=1e-5)
+    assert evaluation.to_json()["slices"]["genre=Drama"]["num_targets"] == 3
+
+
+def test_the_rank_of_every_target_is_kept(held_out: HeldOut) -> None:
+    evaluation = evaluate(Scripted(ANSWERS), held_out, num_items=NUM_ITEMS, ks=(3,))
+    assert evaluation.target_rank is not None
+    assert evaluation.target_rank.tolist() == [1, 2, 0, 0, 3, 1]
+
+
+@pytest.mark.parametrize(("num_slices", "num_targets"), [(1, 5), (2, 6)])
+def test_slices_of_other_targets_or_of_one_name_are_refused(
+    num_slices: int, num_targets: int, held_out: HeldOut
+) -> None:
+    slices = [TargetSlice(SliceKind.GENRE, "Drama", np.ones(num_targets, dtype=bool))] * num_slices
+    with pytest.raises(QueryError, match="slice genre=Drama over"):
+        evaluate(Scripted(ANSWERS), held_out, num_items=NUM_ITEMS, ks=(3,), slices=slices)
+
+
 def test_a_metric_that_was_not_evaluated_is_refused_by_name(held_out: HeldOut) -> None:
     evaluation = evaluate(Scripted(ANSWERS), held_out, num_items=NUM_ITEMS, ks=(3,))
     with pytest.raises(QueryError, match="ndcg@10 was not evaluated"):
@@ -115,7 +159,10 @@ def test_json_holds_the_numbers_and_nothing_per_profile(held_out: HeldOut) -> No
     assert read["slices"]["known_profiles"]["num_queries"] == 3
     assert read["slices"]["cold_items"]["ndcg@3"] is None
     counts = {"num_queries", "num_items", "degraded", "slices"}
-    assert set(read) == {"recall@3", "ndcg@3", "reciprocal_rank@3", "coverage@3", *counts}
+    per_query = {"recall@3", "ndcg@3", "reciprocal_rank@3", "average_precision@3"}
+    shown = {"coverage@3", "gini@3", "novelty@3", "popularity_lift@3"}
+    assert set(read) == per_query | shown | counts
+    assert read["novelty@3"] is None  # nothing is said of train events
     assert read["num_queries"] == 4
 
 

@@ -1,14 +1,24 @@
 """Metrics against hand-computed tables and against plain loops that know nothing of arrays."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from towers.errors import QueryError
-from towers.evaluation.metrics import Hits, coverage, find_hits, in_ragged, ndcg, recall, reciprocal_rank
+from towers.evaluation.metrics import (
+    Hits,
+    average_precision,
+    coverage,
+    find_hits,
+    in_ragged,
+    ndcg,
+    recall,
+    reciprocal_rank,
+)
 from towers.recommender import PAD
 
 NUM_ITEMS = 12
@@ -67,6 +77,21 @@ def test_the_reciprocal_rank_is_that_of_the_first_hit(k: int, expected: list[flo
     np.testing.assert_allclose(reciprocal_rank(hits_of(RANKED, TARGETS), k), expected)
 
 
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [
+        # Ranks 2; 1 and 4; none; 1 to 5. Of four places, question 1 has precision 1 and 2/4 over 3 targets.
+        (1, [0.0, 1.0, 0.0, 1.0]),
+        (4, [1 / 2, (1 + 2 / 4) / 3, 0.0, 1.0]),
+        (5, [1 / 2, (1 + 2 / 4) / 3, 0.0, 1.0]),
+    ],
+)
+def test_average_precision_is_over_the_targets_or_the_places_whichever_are_fewer(
+    k: int, expected: list[float]
+) -> None:
+    np.testing.assert_allclose(average_precision(hits_of(RANKED, TARGETS), k), expected)
+
+
 @pytest.mark.parametrize(("k", "num_shown"), [(1, 4), (2, 8), (5, 10)])
 def test_coverage_counts_distinct_items_and_no_padding(k: int, num_shown: int) -> None:
     # Top 1: 7 0 5 8. Top 2 adds 3 1 6 2. Top 5 adds 9 4.
@@ -105,6 +130,8 @@ def test_every_metric_equals_the_plain_loop(case: tuple[list[list[int]], list[li
         assert recall(hits, k)[query] == pytest.approx(len(ranks) / len(wanted))
         assert ndcg(hits, k)[query] == pytest.approx(gain / ideal)
         assert reciprocal_rank(hits, k)[query] == pytest.approx(1 / ranks[0] if ranks else 0.0)
+        precision = sum(sum(other <= rank for other in ranks) / rank for rank in ranks)
+        assert average_precision(hits, k)[query] == pytest.approx(precision / min(len(wanted), k))
     shown = {item for row in rows for item in row[:k] if item != PAD}
     assert coverage(np.array(rows), k, num_items=NUM_ITEMS) == pytest.approx(len(shown) / NUM_ITEMS)
 
@@ -114,8 +141,27 @@ def test_every_metric_equals_the_plain_loop(case: tuple[list[list[int]], list[li
 def test_every_metric_lies_between_zero_and_one(case: tuple[list[list[int]], list[list[int]], int]) -> None:
     rows, targets, k = case
     hits = hits_of(rows, targets)
-    for value in (recall(hits, k), ndcg(hits, k), reciprocal_rank(hits, k)):
+    for value in (recall(hits, k), ndcg(hits, k), reciprocal_rank(hits, k), average_precision(hits, k)):
         assert np.all((value >= 0.0) & (value <= 1.0 + 1e-12))
+
+
+@settings(deadline=None)
+@given(answers(), st.randoms(use_true_random=False))
+def test_hits_of_some_targets_are_those_found_with_no_others(
+    case: tuple[list[list[int]], list[list[int]], int], random: Random
+) -> None:
+    rows, targets, _ = case
+    counts = [[random.random() < 0.5 for _ in wanted] for wanted in targets]
+    assume(any(map(any, counts)))
+    kept = [
+        (row, [item for item, one in zip(wanted, chosen, strict=True) if one])
+        for row, wanted, chosen in zip(rows, targets, counts, strict=True)
+        if any(chosen)
+    ]
+    part = hits_of(rows, targets).only(np.array([one for chosen in counts for one in chosen]))
+    alone = hits_of([row for row, _ in kept], [wanted for _, wanted in kept])
+    for name in ("query", "rank", "target", "num_targets", "rank_of_target"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
 
 
 def test_an_item_is_looked_for_among_its_own_query_only() -> None:
@@ -130,7 +176,7 @@ def test_an_item_is_looked_for_among_its_own_query_only() -> None:
 
 def test_padding_is_never_a_hit_even_beside_the_highest_row_of_the_query_before() -> None:
     # Keys are query · width + row, so −1 of query 1 has the key of the last row of query 0.
-    assert not hits_of([[5, PAD], [PAD, PAD]], [[9], [0]]).hit.any()
+    assert not hits_of([[5, PAD], [PAD, PAD]], [[9], [0]]).rank.size
 
 
 @pytest.mark.parametrize(
@@ -155,7 +201,7 @@ def test_an_offset_that_leaves_targets_out_is_refused() -> None:
 @pytest.mark.parametrize("k", [-1, 0, 6])
 def test_places_that_were_not_ranked_cannot_be_judged(k: int) -> None:
     hits = hits_of(RANKED, TARGETS)
-    for metric in (recall, ndcg, reciprocal_rank):
+    for metric in (recall, ndcg, reciprocal_rank, average_precision):
         with pytest.raises(QueryError, match=f"k = {k}: expected 1 to 5"):
             metric(hits, k)
     with pytest.raises(QueryError, match=f"k = {k}"):

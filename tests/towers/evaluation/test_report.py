@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ from tests.towers.evaluation.questions import Scripted, questions
 from towers.errors import QueryError
 from towers.evaluation.evaluate import Evaluation, Slice, evaluate
 from towers.evaluation.report import Protocol, Report, best_of, difference, markdown, render, to_json
-from towers.recommender import Degraded
+from towers.evaluation.significance import sign_flip
+from towers.evaluation.slices import SliceKind, TargetSlice
+from towers.recommender import Degraded, Queries, Rankings
 
 NUM_ITEMS = 20
 NUM_QUERIES = 12
@@ -31,6 +33,19 @@ def evaluation_of(name: str, num_hits: int, *, rank: int = 1, reason: Degraded |
     seen = np.ones(NUM_ITEMS, dtype=bool)
     recommender = Scripted(rows, (reason,) * NUM_QUERIES if reason else ())
     return evaluate(recommender, held_out, num_items=NUM_ITEMS, ks=(1, 3), seen=seen, name=name)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Answers the questions, all asked at once, with these rows."""
+
+    rows: np.ndarray
+
+    def rank(self, queries: Queries, k: int) -> Rankings:
+        assert len(queries) == len(self.rows)
+        return Rankings(
+            self.rows[:, :k], -np.arange(k, dtype=np.float32) * np.ones_like(self.rows, np.float32)
+        )
 
 
 @pytest.fixture
@@ -81,10 +96,10 @@ def perfect(name: str, ks: tuple[int, ...]) -> Evaluation:
 @pytest.mark.parametrize(
     ("ks", "names", "width", "num_tables"),
     [
-        ((10, 100), ("popular", "popular_recent"), 80, 1),
-        ((1, 5, 10, 20, 50, 100), ("popular", "popular_recent"), 80, 2),
-        ((10, 100), ("popular", "item_knn with a hundred neighbours, shrunk, recent"), 80, 3),
-        ((10, 100), ("popular", "popular_recent"), 40, 3),
+        ((10, 100), ("popular", "popular_recent"), 80, 1 + 1),
+        ((1, 5, 10, 20, 50, 100), ("popular", "popular_recent"), 80, 2 + 3),
+        ((10, 100), ("popular", "item_knn with a hundred neighbours, shrunk, recent"), 80, 3 + 3),
+        ((10, 100), ("popular", "popular_recent"), 40, 3 + 3),
     ],
 )
 def test_no_number_is_cut_however_narrow_the_terminal(
@@ -112,6 +127,102 @@ def test_the_difference_is_against_the_reference_over_the_same_questions(report:
     assert -0.5 <= differences["popular"].low <= -0.25 <= differences["popular"].high <= 0.0
 
 
+def test_what_is_shown_has_a_row_of_its_own(report: Report) -> None:
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown(report).splitlines()]
+    columns = ["recommender", "MAP@1", "MAP@3", "Gini@1", "Gini@3", "nov@1", "nov@3", "lift@1", "lift@3"]
+    assert columns in lines
+    # One target per question: precision at its hit is 1 / rank. No train events are known here.
+    row = next(line for line in lines[lines.index(columns) :] if line[0] == "towers")
+    assert row[1:3] == [".0000", ".5000"]
+    assert row[5:] == ["–"] * 4
+
+
+def named_slices(num_planted: int, seed: int = 0) -> tuple[Evaluation, Evaluation]:
+    """Two recommenders over 12 slices of 40 questions; the second is better on the first few slices alone."""
+    rng = np.random.default_rng(seed)
+    num_slices, size = 12, 40
+    num = num_slices * size
+    part = np.arange(num) // size
+    held_out = questions([[0]] * num, [[TARGET]] * num)
+    slices = [TargetSlice(SliceKind.COUNTRY, f"C{each}", part == each) for each in range(num_slices)]
+    both = []
+    for name, share in (("old", np.full(num, 0.3)), ("new", np.where(part < num_planted, 0.9, 0.3))):
+        hits = rng.random(num) < share
+        rows = np.where(hits, TARGET, 16)[:, None]
+        answers = Rows(rows)
+        both.append(evaluate(answers, held_out, num_items=NUM_ITEMS, ks=(1,), slices=slices, name=name))
+    return both[0], both[1]
+
+
+def test_a_planted_slice_is_found_and_the_others_are_not_called_different() -> None:
+    old, new = named_slices(num_planted=2)
+    report = Report(PROTOCOL, (old, new), reference="old", k=1)
+    found = {row.part for row in report.slice_rows if row.comparison and row.comparison.p_value <= 0.05}
+    assert found == {"country=C0", "country=C1"}
+    planted = next(row for row in report.slice_rows if (row.part, row.recommender) == ("country=C0", "new"))
+    interval, gap = planted.intervals["ndcg@1"], planted.detectable_gaps["ndcg@1"]
+    assert interval is not None
+    assert gap is not None
+    assert interval.low <= 0.9 <= interval.high
+    # 40 questions at .9 against 440 at about .35: 2.80 standard errors of some .053.
+    assert gap == pytest.approx(2.8 * np.sqrt(0.9 * 0.1 / 40 + 0.35 * 0.65 / 440), rel=0.35)
+
+
+def test_the_p_values_of_the_slices_are_corrected_over_all_of_them() -> None:
+    old, new = named_slices(num_planted=1)
+    report = Report(PROTOCOL, (old, new), reference="old", k=1, num_flips=500)
+    found = {row.part: row.comparison.p_value for row in report.slice_rows if row.comparison}
+    assert len(found) == 12
+    plain = {
+        part: sign_flip(new.per_query("ndcg@1", part), old.per_query("ndcg@1", part), num_flips=500)
+        for part in found
+    }
+    # The smallest of twelve is taken twelve times, and the order stays.
+    assert plain["country=C0"] == min(plain.values())
+    assert found["country=C0"] == pytest.approx(12 * plain["country=C0"])
+    second = sorted(plain, key=plain.__getitem__)[1]
+    assert found[second] == pytest.approx(min(1.0, 11 * plain[second]))
+
+
+def test_without_any_difference_few_worlds_show_one_on_any_slice() -> None:
+    num_alarms = 0
+    for seed in range(8):
+        report = Report(
+            PROTOCOL, named_slices(0, seed), reference="old", k=1, num_resamples=20, num_flips=999
+        )
+        num_alarms += any(row.comparison and row.comparison.p_value <= 0.05 for row in report.slice_rows)
+    assert num_alarms <= 2  # of 8 worlds at 5 %, more have a chance of .6 %
+
+
+def test_a_single_question_has_no_interval_no_gap_and_no_verdict(report: Report) -> None:
+    row = next(row for row in report.slice_rows if (row.part, row.recommender) == ("new_profiles", "towers"))
+    assert row.num_queries == 1
+    assert row.intervals["ndcg@3"] is None
+    assert row.detectable_gaps["ndcg@3"] is None
+    assert row.comparison is None
+    assert "| new profiles | towers | 1* | 1 | 1.0000 | .6309 | – | – | – | – |" in markdown(report)
+
+
+def test_json_carries_the_slices_with_what_is_sure_of_them(report: Report) -> None:
+    read = json.loads(json.dumps(to_json(report), allow_nan=False))["slices"]
+    assert (read["metric"], read["reference"], read["min_queries"]) == ("ndcg@3", "item-kNN", 30)
+    rows = {(row["slice"], row["recommender"]): row for row in read["rows"]}
+    known = rows["known_profiles", "popular"]
+    assert known["few_queries"]
+    assert known["intervals"]["recall@3"]["mean"] == pytest.approx(2 / 11)
+    assert known["gaps"]["recall@3"] == pytest.approx(2 / 11 - 1)  # the rest is one new profile that is hit
+    assert known["difference"]["difference"] == pytest.approx(-3 / 11)
+    assert 0.0 < known["difference"]["p_value"] <= 1.0
+    assert rows["known_profiles", "item-kNN"]["difference"] is None
+
+
+def test_the_p_value_of_a_difference_is_corrected_over_the_rows(report: Report) -> None:
+    # Against item-kNN popular differs by 1 on 3 questions: 2 of 8 patterns are as far; the smaller of the two
+    # rows is doubled and the other is no less.
+    read = to_json(report)["differences"]["rows"]
+    assert read["popular"]["p_value"] == pytest.approx(2 * 2 / 8)
+
+
 def test_two_evaluations_can_be_compared_on_one_slice() -> None:
     exact, served = evaluation_of("exact", 6), evaluation_of("served", 5)
     interval = difference(served, exact, "recall@3", Slice.KNOWN_PROFILES)
@@ -121,8 +232,8 @@ def test_two_evaluations_can_be_compared_on_one_slice() -> None:
 def test_slices_are_shown_apart_with_their_counts(report: Report) -> None:
     text = markdown(report)
     # Question 0 has no history, and popular and item-kNN hit it.
-    assert "| new profiles | popular | 1 | 1 | 1.0000 | 1.0000 |" in text
-    assert "| known profiles | item-kNN | 11 | 11 | .4545 | .4545 |" in text
+    assert "| new profiles | popular | 1* | 1 | 1.0000 | 1.0000 |" in text
+    assert "| known profiles | item-kNN | 11* | 11 | .4545 | .4545 |" in text
 
 
 @pytest.mark.parametrize("form", [printed, markdown])

@@ -1,0 +1,193 @@
+"""A climb as a reader sees it: a terminal table, and a page with its plots."""
+
+import base64
+import html
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from towers.evaluation.tables import Tables
+from towers.ladder.climb import Climbed
+from towers.ladder.measured import VALUE_K, Row
+from towers.ladder.verdict import Judged
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE_FILE = "ladder.html"
+
+_NOTHING = "–"
+_PHASES = {1: "before machine learning", 2: "simplest models", 3: "optimised simple models", 4: "deep towers"}
+# Okabe and Ito's palette: told apart by everyone, and on paper.
+_INKS = {1: "#999999", 2: "#E69F00", 3: "#009E73", 4: "#0072B2"}
+_LEAST_COST = 0.01  # a logarithm knows no nothing
+_COLUMNS = (
+    "rung", f"N@{VALUE_K}", f"R@{VALUE_K}", f"cov@{VALUE_K}", "lead [95 %]", "over", "fit s", "peak MiB",
+    "size MiB", "p50 ms", "p99 ms", "a month", "verdict",
+)  # fmt: skip
+_FOOTNOTE = (
+    "lead: of N@{k} over the rung named beside it, by a paired bootstrap over the same test questions; peak: "
+    "of the whole process that fitted it; p50, p99: of one query on one thread; a month: fitting, answering "
+    "and keeping, at these prices: {prices}"
+)
+
+
+def render(climbed: Climbed, title: str) -> Group:
+    """The climb for a terminal: a row per rung, and what each column means."""
+    rows = [
+        [str(int(row.name.phase)), *_cells(row, judged)]
+        for row, judged in zip(climbed.rows, climbed.judged, strict=True)
+    ]
+    phases = ", ".join(f"{phase} {words}" for phase, words in _PHASES.items())
+    return Group(
+        Text(title),
+        Tables(["phase", *_COLUMNS], rows, num_names=2),
+        Text(f"\nphases: {phases}", style="dim"),
+        Text(_FOOTNOTE.format(k=VALUE_K, prices=_prices(climbed)), style="dim"),
+        Text(f"stands: {climbed.promoted or 'none'}", style="bold"),
+    )
+
+
+def write_page(climbed: Climbed, title: str, folder: Path) -> Path:
+    """Writes the climb as one HTML file that needs nothing else, and gives its path."""
+    rows = []
+    phase = 0
+    for row, judged in zip(climbed.rows, climbed.judged, strict=True):
+        if row.name.phase != phase:
+            phase = row.name.phase
+            rows.append(
+                f'<tr class="phase"><th colspan="{len(_COLUMNS)}">{phase} · {_PHASES[phase]}</th></tr>'
+            )
+        name, *rest = (html.escape(cell) for cell in _cells(row, judged))
+        cells = "".join(f"<td>{cell}</td>" for cell in rest)
+        rows.append(f'<tr class="{judged.verdict.name.lower()}"><th scope="row">{name}</th>{cells}</tr>')
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in _COLUMNS)
+    page = _PAGE.format(
+        title=html.escape(title),
+        promoted=html.escape(climbed.promoted or "none"),
+        head=head,
+        rows="\n".join(rows),
+        footnote=html.escape(_FOOTNOTE.format(k=VALUE_K, prices=_prices(climbed))),
+        plot=base64.b64encode(_pareto_png(climbed)).decode(),
+    )
+    path = folder / PAGE_FILE
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _cells(row: Row, judged: Judged) -> list[str]:
+    if row.measured is None or row.evaluation is None:
+        return [row.name.value, *[_NOTHING] * (len(_COLUMNS) - 2), f"{judged.verdict.value}: {row.failure}"]
+    spent, quality = row.measured.spent, row.evaluation
+    lead = judged.lead
+    return [
+        row.name.value,
+        _short(quality[f"ndcg@{VALUE_K}"]),
+        _short(quality[f"recall@{VALUE_K}"]),
+        f"{quality[f'coverage@{VALUE_K}']:.1%}",
+        _NOTHING if lead is None else f"{lead.difference:+.4f} [{lead.low:+.4f}, {lead.high:+.4f}]",
+        judged.below or _NOTHING,
+        f"{spent.fit_seconds:.1f}",
+        f"{spent.peak_bytes / 2**20:,.0f}",
+        f"{spent.size_bytes / 2**20:,.1f}",
+        f"{1000 * spent.p50_seconds:.2f}",
+        f"{1000 * spent.p99_seconds:.2f}",
+        _NOTHING if judged.cost_per_month is None else f"{judged.cost_per_month:,.2f}",
+        judged.verdict.value,
+    ]
+
+
+def _prices(climbed: Climbed) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:,g}" for name, value in asdict(climbed.prices).items())
+
+
+def _short(number: float) -> str:
+    return f"{number:.4f}".removeprefix("0")
+
+
+def _pareto_png(climbed: Climbed) -> bytes:
+    """Quality over cost of every rung, and the line of those that no cheaper one equals."""
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    with style.context(["default", {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}]):
+        figure = Figure(figsize=(8.0, 4.5), dpi=120, layout="constrained")
+        _draw_pareto(figure.add_subplot(), climbed)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw_pareto(axes: "Axes", climbed: Climbed) -> None:
+    points = [
+        (max(judged.cost_per_month, _LEAST_COST), row.evaluation[f"ndcg@{VALUE_K}"], row.name)
+        for row, judged in zip(climbed.rows, climbed.judged, strict=True)
+        if judged.cost_per_month is not None and row.evaluation is not None
+    ]
+    for phase, words in _PHASES.items():
+        of_phase = [(cost, quality) for cost, quality, name in points if name.phase == phase]
+        if of_phase:
+            axes.scatter(
+                *zip(*of_phase, strict=True), color=_INKS[phase], label=f"{phase} · {words}", zorder=3
+            )
+    front, best = [], 0.0
+    for cost, quality, _ in sorted(points, key=lambda point: (point[0], -point[1])):
+        if quality > best:
+            best = quality
+            front.append((cost, quality))
+    if front:
+        axes.step(
+            *zip(*front, strict=True), where="post", color="#BBBBBB", zorder=1, label="no cheaper is as good"
+        )
+    for cost, quality, name in points:
+        axes.annotate(name.value, (cost, quality), (4, 3), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
+    axes.margins(0.1, 0.1)
+    axes.set_title(f"N@{VALUE_K} of the test questions over the cost of a month", loc="left")
+    axes.set_xlabel("cost of a month, at the declared prices")
+    axes.set_ylabel(f"N@{VALUE_K}")
+    axes.set_ylim(bottom=0.0)
+    axes.grid(True, color="#EEEEEE", zorder=0)
+    if points:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The ladder: {title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; }}
+body {{ max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13px; }}
+th, td {{ padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #eee; }}
+th:first-child, td:last-child {{ text-align: left; }}
+tr.phase th {{ background: #f5f5f5; text-align: left; }}
+tr.promoted td:last-child, tr.first td:last-child {{ color: #00664d; font-weight: 600; }}
+tr.failed td:last-child {{ color: #a00; }}
+img {{ max-width: 100%; }}
+p.note {{ color: #555; font-size: 13px; }}
+</style>
+</head>
+<body>
+<h1>The ladder</h1>
+<p>{title}. The rung that stands: <strong>{promoted}</strong>.</p>
+<img alt="Quality over cost of every rung; the same numbers stand in the table"
+ src="data:image/png;base64,{plot}">
+<div style="overflow-x: auto"><table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table></div>
+<p class="note">{footnote}.</p>
+</body>
+</html>
+"""
