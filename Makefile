@@ -42,7 +42,7 @@ check: $(DEV) ## lint, format, types, architecture and configuration
 	$(BIN)/lint-imports --no-logo
 	$(PYTEST) -m "not slow" tests/test_architecture.py tests/test_locks.py tests/conf
 
-bench: $(RUNTIME) ## list the claims, or measure one: make bench CLAIM=demo
+bench: $(DEV) ## list the claims, or measure one: make bench CLAIM=demo
 	@$(BIN)/python -m benchmarks $(CLAIM)
 
 lock: $(RUNTIME) ## resolve pyproject.toml anew into requirements*.lock (needs uv)

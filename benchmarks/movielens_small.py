@@ -16,7 +16,7 @@ FOLDERS = {"root": "ml-latest-small", "tmdb": "tmdb-movies", "people": "dbpedia-
 
 def measure() -> Measurement:
     """Medians over three seeds of N@10 ratios; leave-one-out, full catalogue, cast and director joined."""
-    data = _data_overrides()
+    data = data_overrides()
     n10_of_seed = [_n10(seed, data) for seed in SEEDS]
     return Measurement(
         figures={
@@ -38,7 +38,8 @@ def _n10(seed: int, data: Sequence[str]) -> dict[str, float]:
         return read_n10(artifacts)
 
 
-def _data_overrides() -> list[str]:
+def data_overrides() -> list[str]:
+    """What tells a script of these folders; MissingDataError where $TOWERS_DATA has not all of them."""
     folder = os.environ.get("TOWERS_DATA")
     if not folder:
         raise MissingDataError(
