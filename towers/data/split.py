@@ -1,6 +1,6 @@
 """Splits by time: what is learned from, and what is held out to select and to judge."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -79,6 +79,18 @@ class Split:
     def seen(self) -> Bool[np.ndarray, " N"]:
         """Items with at least one train event; the others are cold."""
         return self.num_watches > 0
+
+
+def with_fewer_profiles(split: Split, share: float, num_items: int, seed: int = 0) -> Split:
+    """The split with the train events of a random share of the profiles alone; its questions are the same.
+
+    What more data would buy is read from a few such shares. Raises ConfigError on a share outside (0, 1].
+    """
+    if not 0.0 < share <= 1.0:
+        raise ConfigError(f"share = {share:g} of the profiles; expected above 0, 1 at the most")
+    kept = np.random.default_rng(seed).random(len(split.num_train)) < share
+    num_train = np.where(kept, split.num_train, 0)
+    return replace(split, num_train=num_train, num_watches=_num_watches(split.learned, num_train, num_items))
 
 
 def check_split(settings: SplitSettings, key: str = "split") -> None:

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,14 @@ LADDER_FILE = "ladder.json"
 class ClimbSettings:
     """names: the rungs to climb, in any order; they are climbed from the bottom up.
 
-    ks: places of the metrics; 10 is among them. resume: take the rows of an earlier climb of the same data
-    and settings; a rung that failed is tried again.
+    curve_names, curve_shares: rungs that are also fitted on these shares of the profiles, for what more data
+    would buy. ks: places of the metrics; 10 is among them. resume: take the rows of an earlier climb of the
+    same data and settings; a rung that failed is tried again.
     """
 
     names: list[str] = field(default_factory=lambda: [name.value for name in RungName])
+    curve_names: list[str] = field(default_factory=lambda: ["item_knn", "markov", "trees", "towers"])
+    curve_shares: list[float] = field(default_factory=lambda: [0.25, 0.5])
     ks: list[int] = field(default_factory=lambda: [10, 100])
     resume: bool = True
     prices: PriceSettings = field(default_factory=PriceSettings)
@@ -39,12 +42,22 @@ class ClimbSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """N@10 of a rung that learned from a share of the profiles, on the same test questions as all others."""
+
+    name: str
+    share: float
+    ndcg: float
+
+
+@dataclass(frozen=True, slots=True)
 class Climbed:
-    """A row and a verdict per rung, from the bottom up; the rung that stands at the end."""
+    """A row and a verdict per rung, from the bottom up; the rung that stands at the end; learning curves."""
 
     rows: tuple[Row, ...]
     judged: tuple[Judged, ...]
     prices: PriceSettings
+    curves: tuple[CurvePoint, ...] = ()
 
     @property
     def promoted(self) -> str | None:
@@ -57,6 +70,7 @@ class Climbed:
             "promoted": self.promoted,
             "metric": f"ndcg@{VALUE_K}",
             "prices": asdict(self.prices),
+            "curves": [asdict(point) for point in self.curves],
             "rungs": [
                 {
                     "name": row.name.value,
@@ -89,19 +103,32 @@ def climb(
     towers: the settings of the rungs that are towers. A rung that fails has a row that says why, and the
     climb goes on. Raises ConfigError on a name that is no rung, or none, or where 10 is not among the ks.
     """
-    unknown = sorted(set(settings.names) - set(RungName))
+    unknown = sorted({*settings.names, *settings.curve_names} - set(RungName))
     if unknown or not settings.names or VALUE_K not in settings.ks:
         raise ConfigError(
-            f"climb.names: {list(settings.names)}, climb.ks: {list(settings.ks)}; expected some of "
-            f"{', '.join(RungName)}, and {VALUE_K} among the ks"
+            f"climb.names: {list(settings.names)}, climb.curve_names: {list(settings.curve_names)}, "
+            f"climb.ks: {list(settings.ks)}; expected some of {', '.join(RungName)}, "
+            f"and {VALUE_K} among the ks"
+        )
+    if not all(0.0 < share <= 1.0 for share in settings.curve_shares):
+        raise ConfigError(
+            f"climb.curve_shares: {list(settings.curve_shares)}; expected shares above 0, up to 1"
         )
     names = [name for name in RungName if name in settings.names]
     ks = tuple(sorted(set(settings.ks)))
     rungs = asked_like(settings.rungs, split.kind)
     jobs = [Job(name, tables, signals, split, rungs, towers, ks, folder) for name in names]
-    rows = tuple(_rows(jobs, resume=settings.resume))
+    shares = sorted(set(settings.curve_shares) - {1.0})
+    points = [
+        replace(job, share=share) for job in jobs if job.name in settings.curve_names for share in shares
+    ]
+    found = _rows([*jobs, *points], resume=settings.resume)
+    rows = tuple(found[: len(jobs)])
     verdicts = judge([(row.name.value, row.measured) for row in rows], settings.prices)
-    climbed = Climbed(rows, verdicts, settings.prices)
+    learned_from_all = [job for job in jobs if job.name in settings.curve_names and shares]
+    row_of = {job.row_path: row for job, row in zip([*jobs, *points], found, strict=True)}
+    curves = _curves([*points, *learned_from_all], row_of)
+    climbed = Climbed(rows, verdicts, settings.prices, curves)
     (folder / LADDER_FILE).write_text(json.dumps(climbed.to_json(), indent=1), encoding="utf-8")
     log.info("climbed num_rungs=%d promoted=%s", len(rows), climbed.promoted)
     return climbed
@@ -113,11 +140,21 @@ def _rows(jobs: Sequence[Job], *, resume: bool) -> list[Row]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("climbing", total=len(jobs))
         for job in jobs:
-            bar.update(task, description=f"climbing: {job.name.value}")
+            bar.update(task, description=f"climbing: {job.row_path.stem}")
             row = read_row(job) if resume else None
             if row is None or row.failure is not None:
                 row = measure_rung(job)
-            log.info("measured rung=%s failure=%s", job.name.value, row.failure)
+            log.info("measured rung=%s failure=%s", job.row_path.stem, row.failure)
             rows.append(row)
             bar.advance(task)
     return rows
+
+
+def _curves(jobs: Sequence[Job], row_of: Mapping[Path, Row]) -> tuple[CurvePoint, ...]:
+    """The points of those jobs that went well, by rung and share."""
+    points = [
+        CurvePoint(job.name.value, job.share, float(measured.value.mean()))
+        for job in sorted(jobs, key=lambda job: (list(RungName).index(job.name), job.share))
+        if (measured := row_of[job.row_path].measured) is not None
+    ]
+    return tuple(points)

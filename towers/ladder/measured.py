@@ -21,7 +21,7 @@ from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import REPORT_FILE
 from towers.data.schema import NUM_EVENTS_FILE
 from towers.data.signals.settings import SignalSettings
-from towers.data.split import HeldOut, SplitSettings, split
+from towers.data.split import HeldOut, SplitSettings, split, with_fewer_profiles
 from towers.errors import QueryError, TowersError
 from towers.evaluation.evaluate import Metric, evaluate
 from towers.evaluation.slices import slices_of
@@ -44,6 +44,7 @@ class Job:
     """All that decides what a rung's row says.
 
     tables: the folder of ingested tables. folder: of the climb; the row goes to rows/<name>.json and .npy.
+    share: of the profiles that are learned from; below 1 a point of a learning curve, <name>@<share>.
     """
 
     name: RungName
@@ -54,11 +55,18 @@ class Job:
     towers: FitSettings
     ks: tuple[int, ...]
     folder: Path
+    share: float = 1.0
 
     @property
     def row_path(self) -> Path:
         """Where its row stands."""
-        return self.folder / "rows" / f"{self.name.value}.json"
+        point = "" if self.share == 1.0 else f"@{self.share:g}"
+        return self.folder / "rows" / f"{self.name.value}{point}.json"
+
+    @property
+    def scratch(self) -> Path:
+        """Where towers lay themselves down: those of a point of a curve apart from those of all profiles."""
+        return self.folder if self.share == 1.0 else self.folder / f"share_{self.share:g}"
 
     def fingerprint(self) -> str:
         """SHA-256 over the data, the settings and the name: a row of another climb is never taken for it."""
@@ -66,7 +74,7 @@ class Job:
         report = json.loads((self.tables / REPORT_FILE).read_text(encoding="utf-8"))
         report.pop("seconds", None)
         settings = [asdict(part) for part in (self.signals, self.split, self.rungs, self.towers)]
-        digest.update(json.dumps([self.name, report, settings, self.ks], default=str).encode())
+        digest.update(json.dumps([self.name, self.share, report, settings, self.ks], default=str).encode())
         return digest.hexdigest()
 
 
@@ -130,9 +138,9 @@ def _measure(job: Job) -> None:
 
 def _measured(job: Job) -> dict[str, Any]:
     dataset = read_dataset(job.tables, job.signals)
-    parts = split(dataset, job.split)
+    parts = with_fewer_profiles(split(dataset, job.split), job.share, len(dataset.catalogue))
     began, used = time.perf_counter(), _cpu_seconds()
-    rung = fit_rung(job.name, dataset, parts, job.rungs, job.towers, job.folder)
+    rung = fit_rung(job.name, dataset, parts, job.rungs, job.towers, job.scratch)
     fit_seconds, core_seconds = time.perf_counter() - began, _cpu_seconds() - used
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024

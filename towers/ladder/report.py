@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ _PHASES = {1: "before machine learning", 2: "simplest models", 3: "optimised sim
 # Okabe and Ito's palette: told apart by everyone, and on paper.
 _INKS = {1: "#999999", 2: "#E69F00", 3: "#009E73", 4: "#0072B2"}
 _LEAST_COST = 0.01  # a logarithm knows no nothing
+_CURVE_INKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+_DASHES = ("-", "--", "-.", ":")
 _COLUMNS = (
     "rung", f"N@{VALUE_K}", f"R@{VALUE_K}", f"cov@{VALUE_K}", "lead [95 %]", "over", "fit s", "peak MiB",
     "size MiB", "p50 ms", "p99 ms", "a month", "verdict",
@@ -72,7 +75,10 @@ def write_page(climbed: Climbed, title: str, folder: Path) -> Path:
         head=head,
         rows="\n".join(rows),
         footnote=html.escape(_FOOTNOTE.format(k=VALUE_K, prices=_prices(climbed))),
-        plot=base64.b64encode(_pareto_png(climbed)).decode(),
+        plot=_base64_png(climbed, _draw_pareto, "Quality over cost of every rung; the table has its numbers"),
+        curves=_base64_png(climbed, _draw_curves, "N@10 of rungs that learned from a part of the profiles")
+        if climbed.curves
+        else "",
     )
     path = folder / PAGE_FILE
     path.write_text(page, encoding="utf-8")
@@ -109,17 +115,17 @@ def _short(number: float) -> str:
     return f"{number:.4f}".removeprefix("0")
 
 
-def _pareto_png(climbed: Climbed) -> bytes:
-    """Quality over cost of every rung, and the line of those that no cheaper one equals."""
+def _base64_png(climbed: Climbed, draw: Callable[["Axes", Climbed], None], words: str) -> str:
+    """A plot as an <img> that holds its own bytes."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
     with style.context(["default", {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}]):
         figure = Figure(figsize=(8.0, 4.5), dpi=120, layout="constrained")
-        _draw_pareto(figure.add_subplot(), climbed)
+        draw(figure.add_subplot(), climbed)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def _draw_pareto(axes: "Axes", climbed: Climbed) -> None:
@@ -157,6 +163,22 @@ def _draw_pareto(axes: "Axes", climbed: Climbed) -> None:
         axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
+def _draw_curves(axes: "Axes", climbed: Climbed) -> None:
+    """N@10 over the share of the profiles learned from: a rung whose line still rises wants more data."""
+    for place, name in enumerate(dict.fromkeys(point.name for point in climbed.curves)):
+        points = [(point.share, point.ndcg) for point in climbed.curves if point.name == name]
+        shares, quality = zip(*points, strict=True)
+        ink = _CURVE_INKS[place % len(_CURVE_INKS)]
+        axes.plot(shares, quality, marker="o", color=ink, linestyle=_DASHES[place % len(_DASHES)], label=name)
+    axes.set_title(f"N@{VALUE_K} by the share of the profiles that was learned from", loc="left")
+    axes.set_xlabel("share of the profiles")
+    axes.set_ylabel(f"N@{VALUE_K}")
+    axes.set_ylim(bottom=0.0)
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.grid(True, color="#EEEEEE", zorder=0)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -179,14 +201,14 @@ p.note {{ color: #555; font-size: 13px; }}
 <body>
 <h1>The ladder</h1>
 <p>{title}. The rung that stands: <strong>{promoted}</strong>.</p>
-<img alt="Quality over cost of every rung; the same numbers stand in the table"
- src="data:image/png;base64,{plot}">
+{plot}
 <div style="overflow-x: auto"><table>
 <thead><tr>{head}</tr></thead>
 <tbody>
 {rows}
 </tbody>
 </table></div>
+{curves}
 <p class="note">{footnote}.</p>
 </body>
 </html>

@@ -9,12 +9,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.contracts.recommenders import make_world
 from tests.worlds import write_tables
 from towers.data.signals.settings import SignalSettings
-from towers.data.split import SplitSettings, split
+from towers.data.split import SplitSettings, split, with_fewer_profiles
 from towers.errors import ConfigError
 from towers.evaluation.evaluate import evaluate
 from towers.ladder.climb import LADDER_FILE, ClimbSettings, climb
@@ -25,7 +26,9 @@ from towers.ladder.verdict import PriceSettings, Verdict
 from towers.training.fit import FitSettings
 
 SIGNALS = SignalSettings()
-SETTINGS = ClimbSettings(names=["towers_fusion", "markov", "popular"], ks=[5, 10])
+SETTINGS = ClimbSettings(
+    names=["towers_fusion", "markov", "popular"], curve_names=["markov"], curve_shares=[0.5], ks=[5, 10]
+)
 
 
 @pytest.fixture
@@ -52,6 +55,11 @@ def test_rungs_are_climbed_from_the_bottom_and_a_failed_one_says_why(tables: Pat
     assert [rung["name"] for rung in written["rungs"]] == ["popular", "markov", "towers_fusion"]
     assert written["promoted"] == climbed.promoted
 
+    assert [(point["name"], point["share"]) for point in written["curves"]] == [
+        ("markov", 0.5),
+        ("markov", 1.0),
+    ]
+
     # What went well is taken as it stands; what failed is tried again; other prices need no new measurement.
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "rows").iterdir()}
     dearer = replace(SETTINGS, prices=PriceSettings(value_of_point=0.0))
@@ -77,6 +85,20 @@ def test_a_rung_that_is_killed_has_a_row_that_says_so(tables: Path, tmp_path: Pa
     killer.join()
     assert row.failure == "killed by signal 9; out of memory?"
     assert row.measured is None
+
+
+def test_a_part_of_the_profiles_is_learned_from_and_all_questions_are_asked() -> None:
+    world = make_world()
+    whole = split(world.dataset, SplitSettings())
+    part = with_fewer_profiles(whole, 0.5, 30)
+    kept = part.num_train > 0
+    assert 0 < kept.sum() < len(kept)
+    np.testing.assert_array_equal(part.num_train[kept], whole.num_train[kept])
+    watched = np.concatenate([whole.train.items_of(profile) for profile in np.flatnonzero(kept).tolist()])
+    np.testing.assert_array_equal(part.num_watches, np.bincount(watched, minlength=30))
+    assert part.test is whole.test
+    with pytest.raises(ConfigError, match="share = 0 of the profiles"):
+        with_fewer_profiles(whole, 0.0, 30)
 
 
 def test_a_name_that_is_no_rung_is_refused(tables: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from towers.ladder.climb import Climbed
+from towers.ladder.climb import Climbed, CurvePoint
 from towers.ladder.measured import Row
 from towers.ladder.report import render, write_page
 from towers.ladder.rungs import RungName
@@ -31,7 +31,8 @@ def climbed() -> Climbed:
         Row(RungName.TOWERS, "TrainingError: <loss> is [bold]not finite[/bold]", None, None),
     )
     verdicts = judge([(each.name.value, each.measured) for each in rows], PriceSettings())
-    return Climbed(rows, verdicts, PriceSettings())
+    curves = tuple(CurvePoint("markov", share, 0.1 + 0.1 * share) for share in (0.25, 0.5, 1.0))
+    return Climbed(rows, verdicts, PriceSettings(), curves)
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -55,6 +56,6 @@ def test_the_page_is_one_file_with_its_plot_and_no_markup_of_the_data(
     assert "&lt;loss&gt; is [bold]not finite[/bold]" in page
     assert "<strong>markov</strong>" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
-    plot = re.search(r'base64,([^"]+)"', page)
-    assert plot is not None
-    assert b64decode(plot[1]).startswith(b"\x89PNG")
+    plots = re.findall(r'base64,([^"]+)"', page)
+    assert len(plots) == 2
+    assert all(b64decode(plot).startswith(b"\x89PNG") for plot in plots)
