@@ -16,7 +16,10 @@ from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import SourceSettings
 from towers.data.split import SplitSettings
 from towers.errors import ConfigError
+from towers.evaluation.retraining import RetrainingSettings
 from towers.ladder.climb import ClimbSettings
+from towers.ladder.decay_study import StudySettings
+from towers.ladder.rungs import RungSettings
 from towers.ladder.simple import SimpleSettings
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
@@ -25,6 +28,7 @@ from towers.training.fit import FitSettings
 from towers.training.module import TrainerSettings
 
 __all__ = [
+    "DecaySettings",
     "EvaluateSettings",
     "IngestSettings",
     "LadderSettings",
@@ -156,8 +160,45 @@ class RecommendSettings:
     k: int = bounded(10, ge=0)
 
 
+@dataclass(frozen=True, slots=True)
+class DecaySettings:
+    """What decay.py measures: the ageing of one rung, from raw logs or the tables that stand in `artifacts`.
+
+    study: which rung, where the log is cut, and what is tried. retraining: what a retrain costs and quality
+    is worth. features, model, objective, loader, trainer, seed: of the towers. rungs: of the other rungs.
+    reuse_tables: as in train.py.
+    """
+
+    data: SourceSettings
+    reuse_tables: bool = False
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    signals: SignalSettings = field(default_factory=SignalSettings)
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    loader: LoaderSettings = field(default_factory=LoaderSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    rungs: RungSettings = field(default_factory=RungSettings)
+    study: StudySettings = field(default_factory=StudySettings)
+    retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
+    seed: int = bounded(0, ge=0, lt=2**32)
+    artifacts: str = "artifacts"
+
+    def fit(self) -> FitSettings:
+        """The part that decides what the towers learn."""
+        return FitSettings(
+            model=self.model,
+            objective=self.objective,
+            loader=self.loader,
+            trainer=self.trainer,
+            seed=self.seed,
+            features=self.features,
+        )
+
+
 # The names that the entry configs extend; those of the data group are registered by conf.sources.
 register("pipeline_settings", PipelineSettings)
 register("ladder_settings", LadderSettings)
+register("decay_settings", DecaySettings)
 register("evaluate_settings", EvaluateSettings)
 register("recommend_settings", RecommendSettings)

@@ -43,7 +43,7 @@ class Findings:
         if self.schedule is None:
             return f"unknown: {self.unknown}; no schedule is written"
         plan, evidence = self.schedule, self.schedule.evidence
-        end = "" if plan.every_days is None else f"; {plan.every_days} days is the longest that is allowed"
+        rarely = "never" if plan.every_days is None else f"every {plan.every_days} days, the longest allowed"
         match plan.verdict:
             case Verdict.PAYS:
                 return (
@@ -51,12 +51,12 @@ class Findings:
                     f"{plan.cost_per_day:,.2f} a day, against {plan.never_cost_per_day:,.2f} without"
                 )
             case Verdict.NOT_WORTH_ITS_COST:
-                return f"never: a retrain costs more than all it could win back{end}"
+                return f"{rarely}: a retrain costs more than all it could win back"
             case Verdict.NO_DECAY_SHOWN:
                 drop = evidence.drop
                 return (
-                    f"never: no decay is shown; over these ages {drop.value:+.4f} was lost, and the interval "
-                    f"[{drop.low:+.4f}, {drop.high:+.4f}] holds 0{end}"
+                    f"{rarely}: no decay is shown; over these ages {drop.value:+.4f} was lost, with an "
+                    f"interval of [{drop.low:+.4f}, {drop.high:+.4f}]"
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def find(
         curve = fit_decay(relative, seed=seed)
         causes = study.causes(seed=seed)
         updates = [variant for variant in study.known if variant != Variant.RETRAINED]
-        gaps = {variant: study.gap(variant, seed=seed) for variant in updates}
+        gaps: dict[Variant, Loss] = {variant: study.gap(variant, seed=seed) for variant in updates}
     except QueryError as error:
         return Findings(study, metric, serving, str(error), None, {}, {}, None)
     schedule = recommend_schedule(curve, relative, retraining, metric=metric)

@@ -115,7 +115,11 @@ class Bench:
         report = json.loads((self.tables / REPORT_FILE).read_text(encoding="utf-8"))
         report.pop("seconds", None)
         s = self.settings
-        settings = [asdict(part) for part in (self.signals, self.rungs, self.towers)]
+        # How a training is broken off and taken up again changes nothing that it learns.
+        towers = replace(
+            self.towers, trainer=replace(self.towers.trainer, resume=False, checkpoint_steps=None)
+        )
+        settings = [asdict(part) for part in (self.signals, self.rungs, towers)]
         asked = [s.rung, s.k, self.validation_days, self.origins.window_seconds, report, settings, of]
         digest.update(json.dumps(asked, default=str).encode())
         return digest.hexdigest()
@@ -170,10 +174,12 @@ def _fresh_answers(bench: Bench, cutoff: int, num_ages: int) -> Mapping[str, Flo
     """Quality per question of the model of a cut-off: "fresh" of its first window, "frozen-1" and so on."""
     path = bench.folder / "answers" / f"{cutoff}.npz"
     fingerprint = bench.fingerprint(cutoff, num_ages)
-    # A warm start needs the towers themselves, not what they once answered.
-    needs_export = bench.settings.warm and not (_models(bench, cutoff) / "towers").is_dir()
+    # A warm start needs the towers themselves, not only what they once answered.
+    needs_export = bench.settings.warm and num_ages > 1 and not (_models(bench, cutoff) / "towers").is_dir()
     if bench.settings.resume and not needs_export and (found := _read(path, fingerprint)) is not None:
         return found
+    # From here on the towers that stand there may be others than those that answered.
+    path.unlink(missing_ok=True)
     rung = _fitted(bench, cutoff, bench.towers, _models(bench, cutoff))
     answers = {"fresh": _quality(bench, rung, cutoff, cutoff)}
     for age in range(1, num_ages):

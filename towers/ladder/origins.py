@@ -1,7 +1,7 @@
 """A log cut at many origins: what a model of each learns from, and what it is asked later.
 
 The models of a study stand at cut-offs. An origin is a cut-off whose model is followed as it ages, over
-windows of equal length. What a retrain would give at the start of a later window is the model of that cut-off.
+windows of equal length. The model that a retrain gives at the start of a later window is that of another.
 """
 
 from dataclasses import dataclass, replace
@@ -34,7 +34,8 @@ class OriginSettings:
     window_days: length of a window of evaluation; whole weeks keep the week's rhythm out of the curve.
     num_ages: windows that follow an origin, as far as the log goes; min_ages: those of the last origin.
     learn_days: days of the log, at the least, that the first origin learns from.
-    validation_days: before a cut-off, held out to select the epoch by; only for what selects by it.
+    validation_days: before a cut-off, held out to select the epoch by, where the rung selects. The first
+    origin leaves room for them in any case, so that all rungs have the same origins.
     """
 
     num_origins: int = bounded(8, ge=1)
