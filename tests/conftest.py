@@ -1,11 +1,14 @@
-"""Shape checks on, before the packages are imported; and where the real data sets are."""
+"""Shape checks on, before the packages are imported; no deadlines; and where the real data sets are."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
+settings.register_profile("no_clock", deadline=None)  # a test never depends on how fast a machine is
+settings.load_profile("no_clock")
 install_import_hook(["towers", "retrieval"], "beartype.beartype")
 
 
