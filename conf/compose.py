@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.explain import config_error
 from conf.structured import alternatives, arms, is_choice, mirror, spelled
-from towers.errors import ConfigError, TowersError
+from towers.errors import DISK_FULL, ConfigError, TowersError
 from towers.settings import check_ranges
 
 CONF = Path(__file__).parent
@@ -178,6 +178,11 @@ def _explained(settings_type: type, full_error: str | None) -> Iterator[None]:
             raise
         explained = error if isinstance(error, TowersError) else config_error(error, settings_type)
         print(f"error: {explained}", file=sys.stderr)
+        sys.exit(DELIBERATE)
+    except OSError as error:
+        if full_error == "1" or error.errno not in DISK_FULL:
+            raise
+        print(f"error: no room on the disk: {error}; free it and run again", file=sys.stderr)
         sys.exit(DELIBERATE)
 
 

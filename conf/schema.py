@@ -1,7 +1,7 @@
 """What each script can be told: one settings tree per entry config, made of the owners' dataclasses."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -74,15 +74,7 @@ class PipelineSettings:
 
     def fit(self) -> FitSettings:
         """The part that decides what the towers learn."""
-        return FitSettings(
-            model=self.model,
-            objective=self.objective,
-            loader=self.loader,
-            trainer=self.trainer,
-            seed=self.seed,
-            features=self.features,
-            warm_start=self.warm_start,
-        )
+        return replace(_towers(self), warm_start=self.warm_start)
 
     def context(self, title: str) -> Mapping[str, Any]:
         """Everything but the folder, as plain values: how an export came about.
@@ -94,8 +86,8 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class LadderSettings:
-    """What ladder.py climbs: rungs from raw logs, or from the tables that stand in `artifacts`.
+class LearningSettings:
+    """What a job that fits rungs from logs and releases none of them can be told.
 
     features, model, objective, loader, trainer, seed: of the towers. reuse_tables: as in train.py.
     """
@@ -104,26 +96,38 @@ class LadderSettings:
     reuse_tables: bool = False
     rules: RuleSettings = field(default_factory=RuleSettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
-    split: SplitSettings = field(default_factory=SplitSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     loader: LoaderSettings = field(default_factory=LoaderSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    climb: ClimbSettings = field(default_factory=ClimbSettings)
     seed: int = bounded(0, ge=0, lt=2**32)
     artifacts: str = "artifacts"
 
     def fit(self) -> FitSettings:
         """The part that decides what the towers learn."""
-        return FitSettings(
-            model=self.model,
-            objective=self.objective,
-            loader=self.loader,
-            trainer=self.trainer,
-            seed=self.seed,
-            features=self.features,
-        )
+        return _towers(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSettings(LearningSettings):
+    """What ladder.py climbs: rungs from raw logs, or from the tables that stand in `artifacts`."""
+
+    split: SplitSettings = field(default_factory=SplitSettings)
+    climb: ClimbSettings = field(default_factory=ClimbSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class DecaySettings(LearningSettings):
+    """What decay.py measures: the ageing of one rung, from raw logs or the tables that stand in `artifacts`.
+
+    study: which rung, where the log is cut, and what is tried. retraining: what a retrain costs and quality
+    is worth. rungs: of the rungs that are not the towers.
+    """
+
+    rungs: RungSettings = field(default_factory=RungSettings)
+    study: StudySettings = field(default_factory=StudySettings)
+    retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,40 +164,15 @@ class RecommendSettings:
     k: int = bounded(10, ge=0)
 
 
-@dataclass(frozen=True, slots=True)
-class DecaySettings:
-    """What decay.py measures: the ageing of one rung, from raw logs or the tables that stand in `artifacts`.
-
-    study: which rung, where the log is cut, and what is tried. retraining: what a retrain costs and quality
-    is worth. features, model, objective, loader, trainer, seed: of the towers. rungs: of the other rungs.
-    reuse_tables: as in train.py.
-    """
-
-    data: SourceSettings
-    reuse_tables: bool = False
-    rules: RuleSettings = field(default_factory=RuleSettings)
-    signals: SignalSettings = field(default_factory=SignalSettings)
-    features: FeatureSettings = field(default_factory=FeatureSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
-    trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    rungs: RungSettings = field(default_factory=RungSettings)
-    study: StudySettings = field(default_factory=StudySettings)
-    retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
-    seed: int = bounded(0, ge=0, lt=2**32)
-    artifacts: str = "artifacts"
-
-    def fit(self) -> FitSettings:
-        """The part that decides what the towers learn."""
-        return FitSettings(
-            model=self.model,
-            objective=self.objective,
-            loader=self.loader,
-            trainer=self.trainer,
-            seed=self.seed,
-            features=self.features,
-        )
+def _towers(settings: PipelineSettings | LearningSettings) -> FitSettings:
+    return FitSettings(
+        model=settings.model,
+        objective=settings.objective,
+        loader=settings.loader,
+        trainer=settings.trainer,
+        seed=settings.seed,
+        features=settings.features,
+    )
 
 
 # The names that the entry configs extend; those of the data group are registered by conf.sources.

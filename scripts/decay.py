@@ -6,8 +6,8 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import DecaySettings
-from towers.data.ingest.ingest import ingest, read_report
-from towers.data.sources.read import read_source
+from towers.data.ingest.ingest import read_report
+from towers.data.sources.read import ingest_source
 from towers.ladder.decay_findings import find, write_findings
 from towers.ladder.decay_report import render, write_plot
 from towers.ladder.decay_study import measure_decay
@@ -17,8 +17,7 @@ def measure(settings: DecaySettings) -> None:
     """Ingests the logs, measures, writes artifacts/decay and prints what was found."""
     tables, folder = Path(settings.artifacts) / "tables", Path(settings.artifacts) / "decay"
     if not settings.reuse_tables:
-        source, window_minutes = read_source(settings.data), settings.signals.query_window_minutes
-        ingest(source, settings.data.title, tables, settings.rules, window_minutes)
+        ingest_source(settings.data, tables, settings.rules, settings.signals)
     plan = settings.study
     study = measure_decay(tables, settings.signals, plan, settings.rungs, settings.fit(), folder)
     findings = find(study, settings.retraining, metric=plan.metric, serving=plan.serving, seed=settings.seed)

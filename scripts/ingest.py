@@ -9,15 +9,13 @@ from conf.sources import IngestSettings
 from towers.data.card.card import write_card
 from towers.data.card.terminal import render
 from towers.data.dataset import read_dataset
-from towers.data.ingest.ingest import ingest
-from towers.data.sources.read import read_source
+from towers.data.sources.read import ingest_source
 
 
 def ingest_logs(settings: IngestSettings) -> None:
     """Replaces artifacts/tables by what the source says, and prints what it holds."""
     folder = Path(settings.artifacts) / "tables"
-    window_minutes = settings.signals.query_window_minutes
-    ingest(read_source(settings.data), settings.data.title, folder, settings.rules, window_minutes)
+    ingest_source(settings.data, folder, settings.rules, settings.signals)
     read_dataset(folder, settings.signals)
     if settings.card:
         Console().print(render(write_card(folder)))

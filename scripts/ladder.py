@@ -6,8 +6,8 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import LadderSettings
-from towers.data.ingest.ingest import ingest, read_report
-from towers.data.sources.read import read_source
+from towers.data.ingest.ingest import read_report
+from towers.data.sources.read import ingest_source
 from towers.ladder.climb import climb
 from towers.ladder.report import render, write_page
 
@@ -17,8 +17,7 @@ def climb_ladder(settings: LadderSettings) -> None:
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
-        source, window_minutes = read_source(settings.data), settings.signals.query_window_minutes
-        ingest(source, settings.data.title, tables, settings.rules, window_minutes)
+        ingest_source(settings.data, tables, settings.rules, settings.signals)
     climbed = climb(
         tables, settings.signals, settings.split, settings.climb, settings.fit(), folder / "ladder"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 from conf.compose import run
 from conf.schema import PipelineSettings
 from towers.data.dataset import read_dataset
-from towers.data.ingest.ingest import ingest, read_report
-from towers.data.sources.read import read_source
+from towers.data.ingest.ingest import read_report
+from towers.data.sources.read import ingest_source
 from towers.data.split import split
 from towers.training.export import export, first_process_only
 from towers.training.fit import fit_towers
@@ -17,8 +17,7 @@ def train(settings: PipelineSettings) -> None:
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
-        source, window_minutes = read_source(settings.data), settings.signals.query_window_minutes
-        first_process_only(ingest)(source, settings.data.title, tables, settings.rules, window_minutes)
+        first_process_only(ingest_source)(settings.data, tables, settings.rules, settings.signals)
     dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
     towers = fit_towers(dataset, parts, settings.fit(), folder / "checkpoints")

@@ -3,6 +3,11 @@
 A message says where, what, and what was expected, and where it helps, the next step.
 """
 
+import errno
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of an OSError that says there is no room for what is written."""
+
 
 class TowersError(Exception):
     """Root of every error that this project raises on purpose."""

@@ -1,18 +1,16 @@
 """Folders that are replaced as a whole: a reader finds the old one or the new one, never a mixture."""
 
-import errno
 import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from towers.errors import ConfigError, StorageError, TowersError
+from towers.errors import DISK_FULL, ConfigError, StorageError, TowersError
 
 log = logging.getLogger(__name__)
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
@@ -38,13 +36,31 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             _sync_tree(new)
             _swap(folder, new, old)
         except OSError as error:
-            if isinstance(error, TowersError) or error.errno not in _FULL:
+            if isinstance(error, TowersError) or error.errno not in DISK_FULL:
                 raise
             raise StorageError(
                 f"{folder}: no room for it: {error}; what was there before stays; free the disk and run again"
             ) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def only_one(folder: Path, job: str) -> Iterator[None]:
+    """Holds a folder, made where there is none, for one job at a time.
+
+    Raises ConfigError where another process holds it; the kernel frees it when that ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{folder}: another {job} is under way here (it holds {lock.name}); expected one at a "
+                "time: wait for it, or choose other artifacts"
+            ) from error
+        yield
 
 
 def _repair(folder: Path, new: Path, old: Path) -> None:

@@ -12,7 +12,6 @@ reader looks at, except a renamed release that CURRENT never came to name; .asid
 the rename, says which one that is. The next publish removes all of it.
 """
 
-import errno
 import fcntl
 import hashlib
 import logging
@@ -36,7 +35,7 @@ from retrieval.release.manifest import (
     manifest_bytes,
     parse_manifest,
 )
-from towers.errors import IntegrityError, ReleaseError, TowersError
+from towers.errors import DISK_FULL, IntegrityError, ReleaseError, TowersError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,6 @@ CURRENT_FILE = "CURRENT"
 _LOCK_FILE = ".lock"
 _ASIDE = ".aside-"
 _ASIDE_CURRENT = f"{_ASIDE}{CURRENT_FILE}"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MADE_BY = ("two-tower-retrieval", "torch", "faiss-cpu", "numpy", "pyarrow", "safetensors")
 
 
@@ -84,9 +82,8 @@ def publish(root: Path, write: Callable[[Path], Description]) -> ReleaseInfo:
     except OSError as error:
         if isinstance(error, TowersError):
             raise
-        advice = (
-            "free the disk and publish again" if error.errno in _FULL else "publish again when that is mended"
-        )
+        is_full = error.errno in DISK_FULL
+        advice = "free the disk and publish again" if is_full else "publish again when that is mended"
         raise ReleaseError(f"{root}: the publish failed: {error}; {advice}") from error
     size_bytes = sum(entry.size_bytes for entry in info.manifest.files.values())
     log.info("release published id=%s parent=%s size_bytes=%d", release_id, parent, size_bytes)

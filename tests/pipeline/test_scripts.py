@@ -116,3 +116,12 @@ def test_a_disk_without_room_is_one_line_and_leaves_the_older_tables(tmp_path: P
     assert "no room" in line
     assert "free the disk" in line
     assert {path: path.read_bytes() for path in (tmp_path / "tables").rglob("*") if path.is_file()} == before
+
+
+def test_a_job_that_writes_files_one_by_one_ends_in_one_line_on_a_full_disk(tmp_path: Path) -> None:
+    where = (f"artifacts={tmp_path}", *SMALL[:3])
+    must_run("ingest", *where, "card=false")
+    climb = ("reuse_tables=true", "climb.names=[popular]", "climb.curve_names=[]")
+    done = run("ladder", *where, *climb, most_bytes_per_file=1_000)
+    assert done.returncode == 2, done.stderr
+    assert "error: no room on the disk: [Errno 27]" in done.stderr.splitlines()[-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from towers.errors import ConfigError
-from towers.folders import replace_folder
+from towers.folders import only_one, replace_folder
 
 
 def writer(text: str, *names: str) -> "Writer":
@@ -132,7 +132,7 @@ def test_every_file_and_every_name_is_on_disk_before_the_older_folder_goes(
 KILLED = """
 import os, sys
 from pathlib import Path
-from towers.folders import replace_folder
+from towers.folders import only_one, replace_folder
 folder, event, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 seen = 0
 def die(name, arguments):
@@ -208,3 +208,20 @@ def test_of_two_writers_at_once_the_second_waits_for_the_first(folder: Path) -> 
     second.join()
     assert order == ["slow", "quick"]
     assert content(folder) == {"a": "quick"}
+
+
+def test_a_folder_is_held_by_one_job_at_a_time_and_freed_by_a_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "ladder"
+    holding = (
+        "import sys, time; from pathlib import Path; from towers.folders import only_one\n"
+        f"with only_one(Path({str(folder)!r}), 'climb'):\n    print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="another climb is under way"), only_one(folder, "climb"):
+            raise AssertionError("two hold it")
+        other.kill()
+        other.wait()
+    with only_one(folder, "climb"):
+        assert folder.is_dir()

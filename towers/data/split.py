@@ -90,7 +90,7 @@ def with_fewer_profiles(split: Split, share: float, num_items: int, seed: int = 
         raise ConfigError(f"share = {share:g} of the profiles; expected above 0, 1 at the most")
     kept = np.random.default_rng(seed).random(len(split.num_train)) < share
     num_train = np.where(kept, split.num_train, 0)
-    return replace(split, num_train=num_train, num_watches=_num_watches(split.learned, num_train, num_items))
+    return replace(split, num_train=num_train, num_watches=count_watches(split.learned, num_train, num_items))
 
 
 def check_split(settings: SplitSettings, key: str = "split") -> None:
@@ -124,7 +124,7 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
         case SplitKind.GLOBAL_TIME:
             first_test = _cutoff(history, 1.0 - settings.test_share)
             first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
-            num_train, num_known = _num_before(history, first_validation), _num_before(history, first_test)
+            num_train, num_known = num_before(history, first_validation), num_before(history, first_test)
             cut_seconds = np.full(len(history), first_validation)
     if num_train.sum() == 0:
         # Leave-one-out never ends here: it keeps at least one event of every profile.
@@ -135,13 +135,15 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
     return Split(
         learned=with_rewatches(history, dataset.repeats, cut_seconds),
         num_train=num_train,
-        validation=_held_out(dataset, num_train, num_known),
-        test=_held_out(dataset, num_known, history.lengths),
-        num_watches=_num_watches(history, num_train, len(dataset.catalogue)),
+        validation=held_out(dataset, num_train, num_known),
+        test=held_out(dataset, num_known, history.lengths),
+        num_watches=count_watches(history, num_train, len(dataset.catalogue)),
     )
 
 
-def _num_watches(history: Histories, num_train: np.ndarray, num_items: int) -> np.ndarray:
+def count_watches(
+    history: Histories, num_train: Int64[np.ndarray, " P"], num_items: int
+) -> Int64[np.ndarray, " N"]:
     """Train events of each item, counted a run of profiles at a time."""
     counts = np.zeros(num_items, np.int64)
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(num_train)])
@@ -156,7 +158,8 @@ def _cutoff(history: Histories, share: float) -> int:
     return int(np.quantile(history.time_seconds, share, method="higher"))
 
 
-def _num_before(history: Histories, time_seconds: int) -> np.ndarray:
+def num_before(history: Histories, time_seconds: int) -> Int64[np.ndarray, " P"]:
+    """Events of each profile before a moment."""
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(history.time_seconds < time_seconds)])
     count: np.ndarray = before[history.offset[1:]] - before[history.offset[:-1]]
     return count
@@ -170,8 +173,11 @@ def _moments(history: Histories, num_train: np.ndarray) -> np.ndarray:
     return moments
 
 
-def _held_out(dataset: Dataset, start: np.ndarray, stop: np.ndarray) -> HeldOut:
-    """Profiles with events start:stop of their history: those are the targets, what is before is known."""
+def held_out(dataset: Dataset, start: Int64[np.ndarray, " P"], stop: Int64[np.ndarray, " P"]) -> HeldOut:
+    """A question for every profile with events start:stop of its history: those are its targets.
+
+    Asked when the first of them began, with the history before them.
+    """
     history = dataset.history
     profile_row = np.flatnonzero(stop > start)
     begin = history.offset[profile_row]

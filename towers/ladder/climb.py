@@ -10,9 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from towers.data.dataset import read_dataset
 from towers.data.signals.settings import SignalSettings
-from towers.data.split import SplitSettings
-from towers.errors import ConfigError
+from towers.data.split import SplitSettings, split
+from towers.errors import ConfigError, SchemaError
+from towers.folders import only_one
 from towers.ladder.measured import VALUE_K, Job, Row, measure_rung, read_row
 from towers.ladder.rungs import RungName, RungSettings, asked_like
 from towers.ladder.verdict import Judged, PriceSettings, judge, promoted
@@ -93,7 +95,7 @@ class Climbed:
 def climb(
     tables: Path,
     signals: SignalSettings,
-    split: SplitSettings,
+    split_settings: SplitSettings,
     settings: ClimbSettings,
     towers: FitSettings,
     folder: Path,
@@ -101,7 +103,9 @@ def climb(
     """Measures every rung on the test questions of the split, judges them, and writes LADDER_FILE.
 
     towers: the settings of the rungs that are towers. A rung that fails has a row that says why, and the
-    climb goes on. Raises ConfigError on a name that is no rung, or none, or where 10 is not among the ks.
+    climb goes on. Raises ConfigError on a name that is no rung, or none, where 10 is not among the ks, or
+    while another climb is under way here; MissingDataError without tables, SchemaError where the split has
+    nothing to learn from or to ask.
     """
     unknown = sorted({*settings.names, *settings.curve_names} - set(RungName))
     if unknown or not settings.names or VALUE_K not in settings.ks:
@@ -116,22 +120,33 @@ def climb(
         )
     names = [name for name in RungName if name in settings.names]
     ks = tuple(sorted(set(settings.ks)))
-    rungs = asked_like(settings.rungs, split.kind)
-    jobs = [Job(name, tables, signals, split, rungs, towers, ks, folder) for name in names]
+    _check_questions(tables, signals, split_settings)
+    rungs = asked_like(settings.rungs, split_settings.kind)
+    jobs = [Job(name, tables, signals, split_settings, rungs, towers, ks, folder) for name in names]
     shares = sorted(set(settings.curve_shares) - {1.0})
     points = [
         replace(job, share=share) for job in jobs if job.name in settings.curve_names for share in shares
     ]
-    found = _rows([*jobs, *points], resume=settings.resume)
-    rows = tuple(found[: len(jobs)])
-    verdicts = judge([(row.name.value, row.measured) for row in rows], settings.prices)
-    learned_from_all = [job for job in jobs if job.name in settings.curve_names and shares]
-    row_of = {job.row_path: row for job, row in zip([*jobs, *points], found, strict=True)}
-    curves = _curves([*points, *learned_from_all], row_of)
-    climbed = Climbed(rows, verdicts, settings.prices, curves)
-    (folder / LADDER_FILE).write_text(json.dumps(climbed.to_json(), indent=1), encoding="utf-8")
+    with only_one(folder, "climb"):
+        found = _rows([*jobs, *points], resume=settings.resume)
+        rows = tuple(found[: len(jobs)])
+        verdicts = judge([(row.name.value, row.measured) for row in rows], settings.prices)
+        learned_from_all = [job for job in jobs if job.name in settings.curve_names and shares]
+        row_of = {job.row_path: row for job, row in zip([*jobs, *points], found, strict=True)}
+        curves = _curves([*points, *learned_from_all], row_of)
+        climbed = Climbed(rows, verdicts, settings.prices, curves)
+        (folder / LADDER_FILE).write_text(json.dumps(climbed.to_json(), indent=1), encoding="utf-8")
     log.info("climbed num_rungs=%d promoted=%s", len(rows), climbed.promoted)
     return climbed
+
+
+def _check_questions(tables: Path, signals: SignalSettings, settings: SplitSettings) -> None:
+    """Raises here and once what every rung would fail by: no tables, no train events, no test question."""
+    if len(split(read_dataset(tables, signals), settings).test) == 0:
+        raise SchemaError(
+            f"{tables}: the split {settings.kind} leaves no test question; expected a profile with three "
+            "events or more, or a larger split.test_share"
+        )
 
 
 def _rows(jobs: Sequence[Job], *, resume: bool) -> list[Row]:

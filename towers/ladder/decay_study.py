@@ -4,11 +4,9 @@ A model at each cut-off is fitted once. Its own windows give the frozen and the 
 window the retrained answers of the origins before it.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from towers.data.dataset import Dataset, read_dataset
-from towers.data.ingest.ingest import REPORT_FILE
-from towers.data.schema import NUM_EVENTS_FILE
 from towers.data.signals.settings import SignalSettings
 from towers.data.split import HeldOut, SplitKind
 from towers.errors import ConfigError
 from towers.evaluation.decay import QualityMatrix
 from towers.evaluation.decay_causes import DecayStudy, Variant
 from towers.evaluation.evaluate import Metric, evaluate
+from towers.folders import only_one
+from towers.ladder.fingerprint import fingerprint
 from towers.ladder.origins import (
     Origins,
     OriginSettings,
@@ -44,8 +42,6 @@ log = logging.getLogger(__name__)
 
 _SELECTING = (RungName.TOWERS, RungName.TOWERS_FUSION, RungName.BLEND)
 """The rungs that choose something by validation questions; the others learn up to the cut-off."""
-
-_NEEDS_TOWERS = RungName.TOWERS_FUSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ def check_study(settings: StudySettings, key: str = "study") -> None:
         raise ConfigError(
             f"{key}.warm: true with {key}.rung={settings.rung}; expected the towers to start from"
         )
-    if settings.rung is _NEEDS_TOWERS:
+    if settings.rung is RungName.TOWERS_FUSION:
         raise ConfigError(f"{key}.rung: {settings.rung}; expected a rung that is fitted on its own")
     if settings.serving not in (Variant.FROZEN, Variant.REBUILT):
         raise ConfigError(f"{key}.serving: {settings.serving}; expected frozen or rebuilt")
@@ -111,18 +107,9 @@ class Bench:
 
     def fingerprint(self, *of: object) -> str:
         """SHA-256 over the log, the settings and what is asked: no other answers are taken for these."""
-        digest = hashlib.sha256((self.tables / NUM_EVENTS_FILE).read_bytes())
-        report = json.loads((self.tables / REPORT_FILE).read_text(encoding="utf-8"))
-        report.pop("seconds", None)
         s = self.settings
-        # How a training is broken off and taken up again changes nothing that it learns.
-        towers = replace(
-            self.towers, trainer=replace(self.towers.trainer, resume=False, checkpoint_steps=None)
-        )
-        settings = [asdict(part) for part in (self.signals, self.rungs, towers)]
-        asked = [s.rung, s.k, self.validation_days, self.origins.window_seconds, report, settings, of]
-        digest.update(json.dumps(asked, default=str).encode())
-        return digest.hexdigest()
+        asked = (s.rung, s.k, self.validation_days, self.origins.window_seconds, of)
+        return fingerprint(self.tables, (self.signals, self.rungs, self.towers), asked)
 
 
 def measure_decay(
@@ -147,7 +134,13 @@ def measure_decay(
     bench = Bench(
         dataset, tables, signals, settings, rungs, towers, folder, released_seconds(dataset), origins
     )
-    (folder / "answers").mkdir(parents=True, exist_ok=True)
+    with only_one(folder, "decay study"):
+        (folder / "answers").mkdir(exist_ok=True)
+        return _measured(bench)
+
+
+def _measured(bench: Bench) -> DecayStudy:
+    settings, origins = bench.settings, bench.origins
     ages_of = origins.ages_of()
     warm = [
         (origin, age)

@@ -1,6 +1,5 @@
 """One rung, fitted and judged in a process of its own: its quality and what it took, as files."""
 
-import hashlib
 import json
 import logging
 import multiprocessing
@@ -9,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ import pyarrow as pa
 import torch
 
 from towers.data.dataset import read_dataset
-from towers.data.ingest.ingest import REPORT_FILE
-from towers.data.schema import NUM_EVENTS_FILE
 from towers.data.signals.settings import SignalSettings
 from towers.data.split import HeldOut, SplitSettings, split, with_fewer_profiles
-from towers.errors import QueryError, TowersError
+from towers.errors import QueryError, TowersError, TrainingError
 from towers.evaluation.evaluate import Metric, evaluate
 from towers.evaluation.slices import slices_of
+from towers.ladder.fingerprint import fingerprint
 from towers.ladder.rungs import RungName, RungSettings, fit_rung
 from towers.ladder.verdict import Measured, Spent
 from towers.recommender import Queries, Recommender
@@ -69,13 +67,9 @@ class Job:
         return self.folder if self.share == 1.0 else self.folder / f"share_{self.share:g}"
 
     def fingerprint(self) -> str:
-        """SHA-256 over the data, the settings and the name: a row of another climb is never taken for it."""
-        digest = hashlib.sha256((self.tables / NUM_EVENTS_FILE).read_bytes())
-        report = json.loads((self.tables / REPORT_FILE).read_text(encoding="utf-8"))
-        report.pop("seconds", None)
-        settings = [asdict(part) for part in (self.signals, self.split, self.rungs, self.towers)]
-        digest.update(json.dumps([self.name, self.share, report, settings, self.ks], default=str).encode())
-        return digest.hexdigest()
+        """Of the data, the settings and the name: a row of another climb is never taken for this one's."""
+        settings = (self.signals, self.split, self.rungs, self.towers)
+        return fingerprint(self.tables, settings, (self.name, self.share, self.ks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +133,7 @@ def _measure(job: Job) -> None:
 def _measured(job: Job) -> dict[str, Any]:
     dataset = read_dataset(job.tables, job.signals)
     parts = with_fewer_profiles(split(dataset, job.split), job.share, len(dataset.catalogue))
+    before = _towers_spent(job) if job.name is RungName.TOWERS_FUSION else None
     began, used = time.perf_counter(), _cpu_seconds()
     rung = fit_rung(job.name, dataset, parts, job.rungs, job.towers, job.scratch)
     fit_seconds, core_seconds = time.perf_counter() - began, _cpu_seconds() - used
@@ -155,19 +150,29 @@ def _measured(job: Job) -> dict[str, Any]:
         name=job.name.value,
         show_progress=False,
     )
-    on_gpu = job.name.phase == 4 and torch.cuda.is_available()
+    on_gpu = job.name is RungName.TOWERS and torch.cuda.is_available()
     p50, p99 = _latency(rung, parts.test)
     spent = Spent(
-        fit_seconds=fit_seconds,
-        fit_core_seconds=core_seconds,
-        fit_gpu_seconds=fit_seconds if on_gpu else 0.0,
-        peak_bytes=peak_bytes,
+        fit_seconds=fit_seconds + (before.fit_seconds if before else 0.0),
+        fit_core_seconds=core_seconds + (before.fit_core_seconds if before else 0.0),
+        fit_gpu_seconds=(fit_seconds if on_gpu else 0.0) + (before.fit_gpu_seconds if before else 0.0),
+        peak_bytes=max(peak_bytes, before.peak_bytes if before else 0),
         size_bytes=size_bytes(rung),
         p50_seconds=p50,
         p99_seconds=p99,
     )
     np.save(job.row_path.with_suffix(".npy"), evaluation.per_query(Metric.NDCG.at(VALUE_K)))
     return {"failure": None, "spent": asdict(spent), "evaluation": evaluation.to_json()}
+
+
+def _towers_spent(job: Job) -> Spent:
+    """What the towers took that an ensemble takes over; TrainingError unless they are of this very climb."""
+    row = read_row(replace(job, name=RungName.TOWERS))
+    if row is None or row.measured is None:
+        raise TrainingError(
+            f"{job.scratch / 'towers'}: no towers of this climb; climb {RungName.TOWERS} first"
+        )
+    return row.measured.spent
 
 
 def _write(job: Job, said: Mapping[str, Any]) -> None:

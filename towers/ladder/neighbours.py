@@ -9,18 +9,14 @@ from rich.console import Console
 from rich.progress import track
 
 from towers.data.histories import Histories
-from towers.ladder.dense import rank_scores
-from towers.recommender import PAD, Queries, Rankings, check_history, check_k
+from towers.ladder.catalogue import rank_catalogue, recency_weights
+from towers.recommender import PAD, Queries, Rankings, check_history
 from towers.settings import bounded, check_ranges
 
 log = logging.getLogger(__name__)
 
-# Scores (query × item) and votes (history item × neighbour) held at once.
-_MAX_SCORES = 1 << 23
 # Co-watched pairs counted at once: bounds the memory of fitting an item that very many profiles watched.
 _MAX_PAIRS = 1 << 22
-# Weight of an event too old to matter: still above nothing, so that it orders what no newer one reaches.
-_LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +54,18 @@ class ItemKNN:
 
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The k items most similar to each query's history."""
-        check_k(k)
-        num_items = len(self.order)
-        check_history(queries.history, num_items)
-        item_row = np.full((len(queries), k), PAD, dtype=np.int64)
-        score = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        for start, stop in self._batches(queries.history):
-            history = queries.history.select(np.arange(start, stop))
-            part = rank_scores(self._scores(history), history, k)
-            item_row[start:stop], score[start:stop] = part.item_row, part.score
-        return Rankings(item_row, score)
-
-    def _batches(self, history: Histories) -> list[tuple[int, int]]:
-        """Runs of queries whose scores and votes stay within the bounds; one query at the least."""
-        num_items, num_neighbours = self.neighbour.shape
-        cost = np.maximum(num_items, history.lengths * num_neighbours)
-        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(cost)])
-        batches, start = [], 0
-        while start < len(history):
-            within = int(np.searchsorted(before, before[start] + _MAX_SCORES, side="right")) - 1
-            batches.append((start, max(start + 1, within)))
-            start = batches[-1][1]
-        return batches
+        votes = queries.history.lengths * self.neighbour.shape[1]
+        return rank_catalogue(queries, k, self.order, lambda part: self._scores(part.history), votes)
 
     def _scores(self, history: Histories) -> Float32[np.ndarray, "Q N"]:
         num_items = len(self.order)
-        age = np.repeat(history.offset[1:], history.lengths) - 1 - np.arange(history.num_events)
-        weight = np.maximum(np.exp(-self.recency * age), _LEAST_WEIGHT)
         neighbour = self.neighbour[history.item_row]
-        votes = weight[:, None] * self.similarity[history.item_row]
+        votes = recency_weights(history, self.recency)[:, None] * self.similarity[history.item_row]
         cell = history.profile_rows()[:, None] * num_items + neighbour
         given = neighbour != PAD
         scores = np.bincount(cell[given], votes[given], minlength=len(history) * num_items)
         scores = scores.reshape(len(history), num_items)
-        unscored = np.empty(num_items)
-        unscored[self.order] = -np.arange(1, num_items + 1) / num_items
-        return np.where(scores > 0.0, scores, unscored).astype(np.float32)
+        return np.where(scores > 0.0, scores, np.nan).astype(np.float32)
 
 
 def fit_item_knn(train: Histories, num_items: int, settings: ItemKNNSettings | None = None) -> ItemKNN:

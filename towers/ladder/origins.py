@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
 from towers.data.signals.rewatches import with_rewatches
-from towers.data.split import HeldOut, Split
+from towers.data.split import HeldOut, Split, count_watches, held_out, num_before
 from towers.errors import ConfigError
 from towers.recommender import PAD, Queries, Rankings, Recommender
 from towers.settings import bounded, check_ranges
@@ -109,14 +109,12 @@ def split_at(dataset: Dataset, cutoff: int, *, validation_days: int, window_seco
     first_validation = cutoff - validation_days * DAY_SECONDS
     num_train = num_before(dataset.history, first_validation)
     moments = np.full(len(dataset.history), first_validation)
-    learned = with_rewatches(dataset.history, dataset.repeats, moments)
-    train = learned.first(num_train)
     return Split(
-        learned=learned,
+        learned=with_rewatches(dataset.history, dataset.repeats, moments),
         num_train=num_train,
         validation=questions(dataset, first_validation, cutoff),
         test=questions(dataset, cutoff, cutoff + window_seconds),
-        num_watches=np.bincount(train.item_row, minlength=len(dataset.catalogue)),
+        num_watches=count_watches(dataset.history, num_train, len(dataset.catalogue)),
     )
 
 
@@ -126,26 +124,7 @@ def questions(dataset: Dataset, start: int, stop: int) -> HeldOut:
     Asked when the first of them began, with the history before `start`.
     """
     history = dataset.history
-    num_known, num_asked = num_before(history, start), num_before(history, stop)
-    profile_row = np.flatnonzero(num_asked > num_known)
-    begin = history.offset[profile_row]
-    targets = history.slices(profile_row, begin + num_known[profile_row], begin + num_asked[profile_row])
-    return HeldOut(
-        profile_row=profile_row,
-        history=history.slices(profile_row, begin, begin + num_known[profile_row]),
-        time_seconds=targets.time_seconds[targets.offset[:-1]],
-        country=dataset.country[profile_row],
-        target_offset=targets.offset,
-        target_row=targets.item_row.astype(np.int64),
-        profiles=dataset.profile_table.take(pa.array(profile_row)),
-    )
-
-
-def num_before(history: Histories, time_seconds: int) -> Int64[np.ndarray, " P"]:
-    """Events of each profile before a moment."""
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(history.time_seconds < time_seconds)])
-    count: np.ndarray = before[history.offset[1:]] - before[history.offset[:-1]]
-    return count
+    return held_out(dataset, num_before(history, start), num_before(history, stop))
 
 
 def known_ids(asked: HeldOut, learned: Split) -> Bool[np.ndarray, " Q"]:

@@ -8,7 +8,6 @@ import torch
 
 from towers.data.dataset import Dataset
 from towers.data.split import Split, SplitKind
-from towers.errors import TrainingError
 from towers.evaluation.exact import ExactRecommender
 from towers.ladder.affinity import AffinitySettings, fit_genre_affinity
 from towers.ladder.continuing import ContinuingSettings, fit_continuing
@@ -113,7 +112,7 @@ def fit_rung(
     """The rung, fitted on the train events alone; an ensemble fits its members first.
 
     folder: where the towers lay down their checkpoints and themselves; an ensemble of the towers takes those
-    that stand there. Raises what the rung's own fit raises, TrainingError where there are no such towers.
+    that stand there. Raises what the rung's own fit raises.
     """
     train, num_items, items = split.train, len(dataset.catalogue), dataset.items
     s = settings
@@ -157,8 +156,6 @@ def fit_rung(
             save_towers(fitted, folder / "towers")
             return exact(fitted, dataset)
         case RungName.TOWERS_FUSION:
-            if not (folder / "towers").is_dir():
-                raise TrainingError(f"{folder / 'towers'}: no towers there; climb {RungName.TOWERS} first")
             members = _members(dataset, split, s, towers, folder)
             return fit_fusion({**members, "towers": exact(load_towers(folder / "towers"), dataset)}, s.fusion)
 

@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 
 from tests.contracts.recommenders import make_world
-from tests.worlds import write_tables
+from tests.worlds import log_tables, write_tables
 from towers.data.signals.settings import SignalSettings
 from towers.data.split import SplitSettings, split, with_fewer_profiles
-from towers.errors import ConfigError
+from towers.errors import ConfigError, MissingDataError, SchemaError
 from towers.evaluation.evaluate import evaluate
 from towers.ladder.climb import LADDER_FILE, ClimbSettings, climb
 from towers.ladder.heuristics import fit_popular
 from towers.ladder.measured import Job, measure_rung
 from towers.ladder.rungs import RungName, RungSettings
 from towers.ladder.verdict import PriceSettings, Verdict
+from towers.nets.two_tower import ModelSettings
 from towers.training.fit import FitSettings
+from towers.training.module import TrainerSettings
 
 SIGNALS = SignalSettings()
 SETTINGS = ClimbSettings(
@@ -85,6 +87,34 @@ def test_a_rung_that_is_killed_has_a_row_that_says_so(tables: Path, tmp_path: Pa
     killer.join()
     assert row.failure == "killed by signal 9; out of memory?"
     assert row.measured is None
+
+
+def test_what_every_rung_would_fail_by_is_said_once_before_the_climb(tables: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ladder"
+    with pytest.raises(MissingDataError, match=r"items\.parquet"):
+        climb(tmp_path / "nowhere", SIGNALS, SplitSettings(), SETTINGS, FitSettings(), folder)
+    watched_once = log_tables([(profile, profile, 0) for profile in range(4)], num_items=6, num_profiles=4)
+    write_tables(watched_once, tmp_path / "short")
+    with pytest.raises(SchemaError, match="leaves no test question; expected a profile with three events"):
+        climb(tmp_path / "short", SIGNALS, SplitSettings(), SETTINGS, FitSettings(), folder)
+    assert not folder.exists()
+
+
+def test_towers_of_other_settings_are_never_taken_for_those_of_this_climb(
+    tables: Path, tmp_path: Path
+) -> None:
+    made = FitSettings(model=ModelSettings(dim=16, num_layers=1), trainer=TrainerSettings(max_epochs=1))
+    settings = replace(SETTINGS, names=["towers"], curve_names=[])
+    towers = climb(tables, SIGNALS, SplitSettings(), settings, made, tmp_path / "ladder").rows[0]
+    assert towers.measured is not None
+    settings = replace(settings, names=["towers_fusion"])
+    (fused,) = climb(tables, SIGNALS, SplitSettings(), settings, made, tmp_path / "ladder").rows
+    assert fused.measured is not None
+    assert fused.measured.spent.fit_core_seconds > towers.measured.spent.fit_core_seconds
+    other = replace(made, seed=1)
+    (refused,) = climb(tables, SIGNALS, SplitSettings(), settings, other, tmp_path / "ladder").rows
+    assert refused.failure is not None
+    assert "climb towers first" in refused.failure
 
 
 def test_a_part_of_the_profiles_is_learned_from_and_all_questions_are_asked() -> None:

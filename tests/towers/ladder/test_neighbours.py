@@ -130,7 +130,7 @@ def test_counting_and_scoring_in_small_parts_change_nothing(monkeypatch: pytest.
     known = asked([rng.choice(40, size=size, replace=False).tolist() for size in range(12)])
     whole = fit_item_knn(train, 40).rank(known, 15)
     monkeypatch.setattr("towers.ladder.neighbours._MAX_PAIRS", 5)
-    monkeypatch.setattr("towers.ladder.neighbours._MAX_SCORES", 100)
+    monkeypatch.setattr("towers.ladder.catalogue._MAX_VALUES", 100)
     parts = fit_item_knn(train, 40).rank(known, 15)
     np.testing.assert_array_equal(parts.item_row, whole.item_row)
     np.testing.assert_array_equal(parts.score, whole.score)

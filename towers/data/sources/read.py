@@ -1,8 +1,13 @@
 """Any source → its raw tables, by the type of its settings."""
 
+from pathlib import Path
 from typing import assert_never
 
+from towers.data.ingest.ingest import ingest
+from towers.data.ingest.report import IngestReport
+from towers.data.ingest.rules import RuleSettings
 from towers.data.raw import RawSource, raw_from_tables
+from towers.data.signals.settings import SignalSettings
 from towers.data.sources.catalogues import CatalogueSettings, read_catalogues
 from towers.data.sources.kion import KionSettings, read_kion
 from towers.data.sources.kuairand import KuaiRandSettings, read_kuairand
@@ -25,6 +30,13 @@ SourceSettings = (
     | TablesSettings
 )
 """One dataclass per source."""
+
+
+def ingest_source(
+    settings: SourceSettings, folder: Path, rules: RuleSettings, signals: SignalSettings
+) -> IngestReport:
+    """Replaces a folder of tables by what a source says; raises what `read_source` and `ingest` raise."""
+    return ingest(read_source(settings), settings.title, folder, rules, signals.query_window_minutes)
 
 
 def read_source(settings: SourceSettings) -> RawSource:
