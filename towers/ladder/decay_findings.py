@@ -38,6 +38,12 @@ class Findings:
     schedule: Schedule | None
 
     @property
+    def extrapolates(self) -> bool:
+        """Whether the curve halves beyond the ages measured only: then λ, A and the cost of never are guesses."""
+        oldest = float(self.study.overall(self.serving).age_days[-1])
+        return self.curve is not None and self.curve.decays and self.curve.half_life_days > oldest
+
+    @property
     def says(self) -> str:
         """The schedule in one sentence."""
         if self.schedule is None:
@@ -46,9 +52,12 @@ class Findings:
         rarely = "never" if plan.every_days is None else f"every {plan.every_days} days, the longest allowed"
         match plan.verdict:
             case Verdict.PAYS:
+                never = f"against {plan.never_cost_per_day:,.2f} without"
+                if self.extrapolates:
+                    never = "what none would cost lies beyond the ages measured"
                 return (
                     f"retrain every {plan.every_days} days, or at once at a loss of {plan.at_loss:.4f}; "
-                    f"{plan.cost_per_day:,.2f} a day, against {plan.never_cost_per_day:,.2f} without"
+                    f"{plan.cost_per_day:,.2f} a day, {never}"
                 )
             case Verdict.NOT_WORTH_ITS_COST:
                 return f"{rarely}: a retrain costs more than all it could win back"
@@ -86,6 +95,7 @@ class Findings:
             and {
                 **{name: asdict(getattr(curve, name)) for name in ("rate", "amplitude", "floor", "drop")},
                 "decays": curve.decays,
+                "extrapolates": self.extrapolates,
                 "half_life_days": curve.half_life_days,
             },
             "schedule": self.schedule and asdict(self.schedule),

@@ -89,6 +89,11 @@ def _curve_lines(findings: Findings) -> list[str]:
         f"λ = {curve.rate.value:.4f} a day {_interval(curve.rate, '.4f')}, A = {curve.amplitude.value:.4f} "
     )
     told += f"{_interval(curve.amplitude, '.4f')}, half-life {curve.half_life_days:.1f} days"
+    if findings.extrapolates:
+        told = (
+            "half-life beyond the ages measured: λ and A are guesses, their product "
+            f"{curve.rate.value * curve.amplitude.value:.5f} a day is what was seen"
+        )
     drop = f"{curve.drop.value:+.4f} {_interval(curve.drop, '+.4f')}"
     best = "never" if plan.at_loss is None else f"{plan.every_days} days"
     low, high = ("never" if end is None else f"{end:.1f}" for end in (plan.low_days, plan.high_days))

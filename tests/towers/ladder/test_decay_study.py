@@ -1,22 +1,27 @@
 """Studies of worlds on disk whose taste moves at a planted pace, with a rung that is fitted in no time."""
 
+import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from tests.towers.evaluation import decays
 from tests.worlds import DAY_SECONDS, block_world, log_tables, write_tables
 from towers.data.dataset import read_dataset
 from towers.data.signals.settings import SignalSettings
 from towers.errors import ConfigError
+from towers.evaluation.decay import QualityMatrix
 from towers.evaluation.decay_causes import DecayStudy, Variant
 from towers.evaluation.retraining import RetrainingSettings
 from towers.evaluation.schedule import Verdict, read_schedule
 from towers.ladder.decay_findings import FINDINGS_FILE, SCHEDULE_FILE, find, write_findings
-from towers.ladder.decay_report import write_plot
+from towers.ladder.decay_report import render, write_plot
 from towers.ladder.decay_study import StudySettings, measure_decay
 from towers.ladder.heuristics import PopularSettings
 from towers.ladder.origins import OriginSettings
@@ -91,7 +96,9 @@ def test_a_planted_pace_is_found_and_a_retrained_model_does_not_age(
 
     assert findings.schedule is not None
     assert findings.schedule.verdict is Verdict.PAYS
+    assert not findings.extrapolates
     assert f"retrain every {findings.schedule.every_days} days" in findings.says
+    assert f"against {findings.schedule.never_cost_per_day:,.2f} without" in findings.says
     write_findings(findings, tmp_path)
     assert read_schedule(tmp_path / SCHEDULE_FILE) == findings.schedule
     written = json.loads((tmp_path / FINDINGS_FILE).read_text())
@@ -141,6 +148,28 @@ def test_a_world_that_stays_as_it_is_is_never_retrained_for(tmp_path: Path) -> N
     assert findings.schedule.verdict is Verdict.NO_DECAY_SHOWN
     assert findings.schedule.every_days is None
     assert findings.says.startswith("never: no decay is shown")
+
+
+def test_a_decay_too_slow_for_the_ages_measured_is_told_without_its_end() -> None:
+    frozen = decays.sampled(0, 0.002, amplitude=0.3, num_queries=1_000_000)
+    level = np.where(frozen.num_queries > 0, frozen.quality[:, :1], np.nan)
+    fresh = QualityMatrix(frozen.origin_seconds, frozen.age_days, level, frozen.num_queries)
+    known = {Variant.FROZEN: frozen, Variant.REBUILT: frozen, Variant.RETRAINED: fresh}
+    nobody = {
+        variant: replace(matrix, quality=np.full_like(level, np.nan), num_queries=0 * matrix.num_queries)
+        for variant, matrix in known.items()
+    }
+    findings = find(DecayStudy(known, nobody), PRICES, metric="ndcg@10", serving=Variant.FROZEN)
+    assert findings.curve is not None
+    assert findings.curve.decays
+    assert findings.extrapolates
+    assert findings.schedule is not None
+    assert findings.says.endswith("what none would cost lies beyond the ages measured")
+    out = io.StringIO()
+    Console(file=out, width=200).print(render(findings, "a slow world"))
+    # What is seen is the slope at first: .3 · .002 a day.
+    slope = float(re.findall(r"λ and A are guesses, their product (\S+) a day", out.getvalue())[0])
+    assert slope == pytest.approx(0.0006, rel=0.15)
 
 
 @pytest.mark.parametrize(
