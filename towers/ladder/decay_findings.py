@@ -39,7 +39,7 @@ class Findings:
 
     @property
     def extrapolates(self) -> bool:
-        """Whether the curve halves beyond the ages measured only: then λ, A and the cost of never are guesses."""
+        """Whether the curve halves beyond the ages measured alone: then λ and A are guesses."""
         oldest = float(self.study.overall(self.serving).age_days[-1])
         return self.curve is not None and self.curve.decays and self.curve.half_life_days > oldest
 
