@@ -125,7 +125,7 @@ def _built(hint: Any, value: Any, key: str, chosen: Mapping[str, type]) -> Any:
             element = get_args(arm)[1]
             for name, each in value.items():
                 # OmegaConf lets anything into an open map.
-                if each is None or isinstance(each, dict | list):
+                if element is not Any and (each is None or isinstance(each, dict | list)):
                     raise ConfigError(f"{key}.{name}: found {each!r}; expected {spelled(element)}")
             return {name: _built(element, each, f"{key}.{name}", chosen) for name, each in value.items()}
     return value

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from conf.sources import IngestSettings
 from conf.structured import register
 from retrieval.index.spec import IndexSpec
+from retrieval.release.build_rung import ListSettings
 from retrieval.release.gates import GateSettings
 from towers.data.batches import LoaderSettings
 from towers.data.features import FeatureSettings
@@ -16,11 +18,16 @@ from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import SourceSettings
 from towers.data.split import SplitSettings
 from towers.errors import ConfigError
+from towers.evaluation.drift import DriftSettings
 from towers.evaluation.retraining import RetrainingSettings
 from towers.ladder.climb import ClimbSettings
 from towers.ladder.decay_study import StudySettings
+from towers.ladder.promotion import check_publish
 from towers.ladder.rungs import RungSettings
 from towers.ladder.simple import SimpleSettings
+from towers.ladder.tuned import read_tuned, with_tuned
+from towers.ladder.tuning import TuningSettings
+from towers.ladder.variants import check_variants
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
 from towers.settings import bounded
@@ -29,12 +36,14 @@ from towers.training.module import TrainerSettings
 
 __all__ = [
     "DecaySettings",
+    "DriftCheckSettings",
     "EvaluateSettings",
     "IngestSettings",
     "LadderSettings",
     "PipelineSettings",
     "RecommendSettings",
     "Stage",
+    "TuneSettings",
 ]
 
 
@@ -111,10 +120,42 @@ class LearningSettings:
 
 @dataclass(frozen=True, slots=True)
 class LadderSettings(LearningSettings):
-    """What ladder.py climbs: rungs from raw logs, or from the tables that stand in `artifacts`."""
+    """What ladder.py climbs: rungs from raw logs, or from the tables that stand in `artifacts`.
+
+    tuned: a file of tune.py, whose settings its rungs take; null leaves them as they stand.
+    publish: the rung to release when all are judged, "promoted" for the one that stands; null releases none.
+    index, gates: of its release; lists: where it answers from lists.
+    """
 
     split: SplitSettings = field(default_factory=SplitSettings)
     climb: ClimbSettings = field(default_factory=ClimbSettings)
+    tuned: str | None = None
+    publish: str | None = None
+    index: IndexSpec = field(default_factory=IndexSpec)
+    gates: GateSettings = field(default_factory=GateSettings)
+    lists: ListSettings = field(default_factory=ListSettings)
+
+    def __post_init__(self) -> None:
+        check_publish(self.publish, self.climb.names)
+        check_variants(self.climb.variants, self.climb.names, self.climb.rungs, self.fit())
+
+    def with_tuned(self) -> "LadderSettings":
+        """The same with what `tuned` chose in its place."""
+        if self.tuned is None:
+            return self
+        rungs, towers = with_tuned(self.climb.rungs, self.fit(), read_tuned(Path(self.tuned)), self.tuned)
+        return replace(
+            self,
+            climb=replace(self.climb, rungs=rungs),
+            model=towers.model,
+            objective=towers.objective,
+            trainer=towers.trainer,
+        )
+
+    def context(self, title: str, judged: Mapping[str, Any]) -> Mapping[str, Any]:
+        """How a rung came about, as plain values: the settings it was fitted under, and how it was judged."""
+        kept = {name: value for name, value in asdict(self).items() if name != "artifacts"}
+        return {"title": title, "rung": judged, **kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +169,37 @@ class DecaySettings(LearningSettings):
     rungs: RungSettings = field(default_factory=RungSettings)
     study: StudySettings = field(default_factory=StudySettings)
     retraining: RetrainingSettings = field(default_factory=RetrainingSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings(LearningSettings):
+    """What tune.py searches: better settings of rungs, from raw logs or the tables that stand in `artifacts`.
+
+    rungs: the settings that the searches start from, of the rungs that are not the towers.
+    """
+
+    split: SplitSettings = field(default_factory=SplitSettings)
+    rungs: RungSettings = field(default_factory=RungSettings)
+    tune: TuningSettings = field(default_factory=TuningSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftCheckSettings:
+    """What drift.py compares: newer logs, and what the model in `artifacts` learned from.
+
+    data: the source as it is now, with or without the older events. reuse_tables: read those in
+    artifacts/drift/tables again. drift: limits, and how many days are read.
+    against: another artifacts folder, whose newer model the item vectors are compared with.
+    now: when is asked, in ISO 8601, UTC; null is the clock.
+    """
+
+    data: SourceSettings
+    reuse_tables: bool = False
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
+    against: str | None = None
+    now: str | None = None
+    artifacts: str = "artifacts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +251,7 @@ def _towers(settings: PipelineSettings | LearningSettings) -> FitSettings:
 register("pipeline_settings", PipelineSettings)
 register("ladder_settings", LadderSettings)
 register("decay_settings", DecaySettings)
+register("tune_settings", TuneSettings)
+register("drift_settings", DriftCheckSettings)
 register("evaluate_settings", EvaluateSettings)
 register("recommend_settings", RecommendSettings)

@@ -1,5 +1,7 @@
-"""Runs the exported towers without a training stack: queries and catalogues → vectors."""
+"""Runs exported models without a training stack: queries and catalogues → vectors."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,15 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float32
 
-from towers.errors import ReleaseError
+from towers.errors import ConfigError, ReleaseError
+from towers.exported import read_object
+from towers.ladder.fold_in import FoldInEncoder, FoldInSettings
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers
 from towers.recommender import Queries
+from towers.settings import settings_from_plain
+
+FACTORS_FILE = "factors.json"
+"""How histories are folded in beside the item factors of iALS."""
 
 
 class QueryEncoder:
@@ -43,3 +51,18 @@ def embed_catalogue(folder: Path, items: pa.Table) -> Float32[np.ndarray, "N D"]
     """Unit vectors of an items table by the exported item tower; titles new to it are placed by metadata."""
     towers = load_towers(folder)
     return towers.embed(towers.encoder.encode(items))
+
+
+def save_fold_in(settings: FoldInSettings, folder: Path) -> None:
+    """Writes FACTORS_FILE into a folder that exists."""
+    (folder / FACTORS_FILE).write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+
+
+def load_fold_in(folder: Path, item_vectors: Float32[np.ndarray, "N D"]) -> FoldInEncoder:
+    """The query encoder that `save_fold_in` wrote down; ReleaseError where the file is another."""
+    path = folder / FACTORS_FILE
+    try:
+        settings = settings_from_plain(FoldInSettings, read_object(path), str(path))
+    except ConfigError as error:
+        raise ReleaseError(f"{error}; expected how histories are folded in") from error
+    return FoldInEncoder(item_vectors, settings)

@@ -18,6 +18,8 @@ from towers.errors import SchemaError
 
 log = logging.getLogger(__name__)
 
+_WEIGHT = "weight"
+"""Of each event; the column is there where the release answers by it."""
 _FEATURE = "feature."
 """Before the name of a column that the towers read: it may be any, also one of those below."""
 
@@ -55,10 +57,13 @@ class ProfileHistories:
         return () if self.features is None else tuple(self.features.column_names)
 
 
-def write_profiles(dataset: Dataset, path: Path, columns: Sequence[str] = ()) -> None:
+def write_profiles(
+    dataset: Dataset, path: Path, columns: Sequence[str] = (), *, weighted: bool = False
+) -> None:
     """Writes the histories of all profiles of a Dataset as one parquet file; item ids, not rows.
 
-    columns: those of the profiles table that the towers read, attributes among them; no other is written.
+    columns: those of the profiles table that the model reads, attributes among them; no other is written.
+    weighted: with the weight of each event, for a model that reads it of a query.
     """
     history = dataset.history
     offset = pa.array(history.offset, pa.int64())
@@ -71,6 +76,9 @@ def write_profiles(dataset: Dataset, path: Path, columns: Sequence[str] = ()) ->
         pa.LargeListArray.from_arrays(offset, pa.array(history.minutes, pa.float32())),
     ]
     written = pa.Table.from_arrays(arrays, schema=PROFILES)
+    if weighted:
+        weight = pa.LargeListArray.from_arrays(offset, pa.array(history.weight, pa.float32()))
+        written = written.append_column(_WEIGHT, weight)
     for column in columns:
         values = source_column(dataset.profile_table, column)
         written = written.append_column(f"{_FEATURE}{column}", values)
@@ -85,12 +93,15 @@ def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
     """
     try:
         whole = pq.read_table(path)
-        table = whole.select(PROFILES.names).cast(PROFILES).combine_chunks()
+        weighted = _WEIGHT in whole.column_names
+        wanted = PROFILES.append(pa.field(_WEIGHT, pa.large_list(pa.float32()))) if weighted else PROFILES
+        table = whole.select(wanted.names).cast(wanted).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
         raise SchemaError(f"{path}: {error}; expected the columns {PROFILES.names}") from error
-    lengths = {name: _lengths(table[name]) for name in ("item_id", "time_seconds", "minutes")}
+    lists = ("item_id", "time_seconds", "minutes", *([_WEIGHT] if weighted else []))
+    lengths = {name: _lengths(table[name]) for name in lists}
     if any(not np.array_equal(lengths["item_id"], other) for other in lengths.values()):
-        raise SchemaError(f"{path}: item_id, time_seconds and minutes of a profile differ in length")
+        raise SchemaError(f"{path}: {', '.join(lists)} of a profile differ in length")
     ids = pa.array(catalogue.ids, pa.string())
     found = pc.index_in(pc.list_flatten(table["item_id"]), value_set=ids)
     item_row = pc.fill_null(found, OOV).to_numpy().astype(np.int64)
@@ -104,6 +115,7 @@ def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
         item_row=item_row[known],
         time_seconds=pc.list_flatten(table["time_seconds"]).to_numpy()[known],
         minutes=pc.list_flatten(table["minutes"]).to_numpy()[known],
+        weight=_weight(table, known),
     )
     return ProfileHistories(
         profiles=Vocabulary(table["profile_id"].to_pylist()),
@@ -112,6 +124,13 @@ def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
         as_of_seconds=int(history.time_seconds.max(initial=0)),
         features=_features(whole),
     )
+
+
+def _weight(table: pa.Table, known: np.ndarray) -> np.ndarray:
+    if _WEIGHT not in table.column_names:
+        return np.ones(int(known.sum()), np.float32)
+    weight: np.ndarray = pc.list_flatten(table[_WEIGHT]).to_numpy()[known]
+    return weight
 
 
 def _features(whole: pa.Table) -> pa.Table | None:

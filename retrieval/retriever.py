@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
-from retrieval.completion import complete_topk
 from retrieval.release.read import Release, read_release
 from retrieval.textmatch import text_match
+from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
-from towers.recommender import Degraded, Queries, Rankings, check_history, check_k
+from towers.recommender import Degraded, Queries, Rankings, check_k
 
 GivenHistory = Sequence[str] | Sequence[tuple[str, int]]
 """Item ids, or item ids and when they were watched in Unix seconds; oldest first."""
@@ -95,21 +95,18 @@ class Retriever:
             )
         return self._ids(profiles.history.items_of(profiles.profiles.row(profile_id)))
 
-    def exact(self) -> ExactRecommender:
-        """The same towers and vectors searched exactly: what the index approximates."""
-        return ExactRecommender(self._release.encoder.encode, self._release.vectors)
+    def exact(self) -> ExactRecommender | None:
+        """The same vectors searched exactly: what the index approximates; None where lists answer."""
+        answers = self._release.answers
+        return answers.exact() if isinstance(answers, VectorAnswers) else None
 
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The best k items per query, the query's own history left out; see `Recommender.rank`.
 
-        A query without history is answered from the encoder's prior, which is learned, so it is not tagged.
+        A query without history is answered from the prior that was learned, so it is not tagged; one that a
+        release of lists made none for is tagged NOT_PRECOMPUTED.
         """
-        check_k(k)
-        check_history(queries.history, len(self._release.vectors))
-        release = self._release
-        vector = release.encoder.encode(queries)
-        score, row = complete_topk(release.index, release.vectors, vector, k, queries.history)
-        return Rankings(row, score)
+        return self._release.answers.rank(queries, k)
 
     def recommend(
         self,
@@ -129,7 +126,8 @@ class Retriever:
         eligible titles are answered where they are fewer than k.
         A history without one known title is answered from the prior that the towers learned for the country,
         tagged EMPTY_HISTORY; a profile of which nothing is known, or nobody, from popularity, tagged
-        UNKNOWN_PROFILE. Raises QueryError where k, a history or a time is not as described.
+        UNKNOWN_PROFILE; a history that a release of lists made none for as `rank` says. Raises QueryError
+        where k, a history or a time is not as described.
         """
         check_k(k)
         query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
@@ -137,23 +135,19 @@ class Retriever:
         if reason is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[:k]
             return self._ranking(best, self._release.num_events[best], reason, num_unknown)
-        rankings = self.rank(query, k)
-        return self._filled(rankings.score[0], rankings.item_row[0], reason, num_unknown)
+        return self._first_of(self.rank(query, k), reason, num_unknown)
 
     def similar(self, item_id: str, k: int = 10) -> Ranking:
         """The k titles of highest inner product with this one, itself left out.
 
+        A release of lists answers what its rung recommends to one who watched this title alone.
         Raises UnknownIdError where the catalogue lacks the id, and QueryError on a negative k.
         """
         check_k(k)
         if item_id not in self.items:
             raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
-        release = self._release
-        row = np.array([self.items.vocabulary.row(item_id)])
-        itself = _history_of(row, np.zeros(1, np.int64))
-        k = min(k, len(self.items))
-        score, best = complete_topk(release.index, release.vectors, release.vectors[row], k, itself)
-        return self._filled(score[0], best[0])
+        row = self.items.vocabulary.row(item_id)
+        return self._first_of(self._release.answers.similar(row, min(k, len(self.items))))
 
     def search(
         self, text: str, *, profile_id: str | None = None, country: str | None = None, k: int = 10
@@ -173,13 +167,14 @@ class Retriever:
         k = min(k, len(self.items))
         if len(row) == 0:
             return self._without_text(profile_id, country, k)
-        liking: np.ndarray = self._release.num_events[row]
+        popularity = self._release.num_events[row]
+        liking: np.ndarray = popularity
         reason = None
         if profile_id is not None:
             query, _, reason = self._query(profile_id, None, country, None)
             if reason is not Degraded.UNKNOWN_PROFILE:
-                liking = self._release.vectors[row] @ self._release.encoder.encode(query)[0]
-        best = np.lexsort((row, -liking, -score))[:k]
+                liking = self._release.answers.liking(query, row)
+        best = np.lexsort((row, -popularity, -liking, -score))[:k]
         return self._ranking(row[best], score[best], reason)
 
     def _without_text(self, profile_id: str | None, country: str | None, k: int) -> Ranking:
@@ -232,12 +227,11 @@ class Retriever:
         order = np.argsort(seconds, kind="stable")
         return _history_of(row[order], seconds[order]), int((~known).sum())
 
-    def _filled(
-        self, score: np.ndarray, row: np.ndarray, reason: Degraded | None = None, num_unknown: int = 0
-    ) -> Ranking:
-        """The ranking of one line, its padding cut off."""
-        filled = row >= 0
-        return self._ranking(row[filled], score[filled], reason, num_unknown)
+    def _first_of(self, rankings: Rankings, reason: Degraded | None = None, num_unknown: int = 0) -> Ranking:
+        """The ranking of the first line, its padding cut off."""
+        row, score = rankings.item_row[0], rankings.score[0]
+        reason = reason or (rankings.degraded[0] if rankings.degraded else None)
+        return self._ranking(row[row >= 0], score[row >= 0], reason, num_unknown)
 
     def _ranking(
         self, row: np.ndarray, score: np.ndarray, reason: Degraded | None, num_unknown: int = 0

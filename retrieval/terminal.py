@@ -13,6 +13,7 @@ from towers.recommender import Degraded
 _WHY = {
     Degraded.UNKNOWN_PROFILE: "nothing is known of this profile: answered from popularity",
     Degraded.EMPTY_HISTORY: "no title of the catalogue in the history: answered as newcomers are",
+    Degraded.NOT_PRECOMPUTED: "no list was made for this history: answered from those of its titles",
     Degraded.NO_MATCH: "no title matches: answered as if nothing had been searched for",
 }
 

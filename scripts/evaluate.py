@@ -16,6 +16,7 @@ from towers.evaluation.evaluate import evaluate
 from towers.evaluation.report import Protocol, Report, best_of, render, to_json
 from towers.evaluation.slices import slices_of
 from towers.ladder.simple import fit_simple_rungs
+from towers.recommender import Recommender
 from towers.training.export import split_of
 
 
@@ -30,6 +31,8 @@ def evaluate_release(settings: EvaluateSettings) -> None:
     check_provenance(retriever, dataset, parts.train)
     simple = fit_simple_rungs(parts.train, num_items, settings.simple)
     slices = slices_of(parts.test, dataset.items, parts.num_watches) if settings.slices else ()
+    exact = retriever.exact()
+    rungs: dict[str, Recommender | None] = {**simple, "exact": exact, "served": retriever}
     judged = {
         name: evaluate(
             rung,
@@ -40,7 +43,8 @@ def evaluate_release(settings: EvaluateSettings) -> None:
             slices=slices,
             name=name,
         )
-        for name, rung in {**simple, "exact": retriever.exact(), "served": retriever}.items()
+        for name, rung in rungs.items()
+        if rung is not None
     }
     best = best_of(tuple(judged[name] for name in simple), "ndcg@10")
     report = Report(

@@ -6,14 +6,23 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import LadderSettings
+from retrieval.release.build import build_release
+from retrieval.release.build_rung import Learned, release_rung
+from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
 from towers.data.sources.read import ingest_source
-from towers.ladder.climb import climb
+from towers.data.split import split
+from towers.ladder.climb import Climbed, climb
+from towers.ladder.promotion import PROMOTED, judged_rung
 from towers.ladder.report import render, write_page
+from towers.ladder.rungs import Phase, RungName, asked_like, fit_rung
+from towers.nets.two_tower import load_towers
+from towers.training.export import export
 
 
 def climb_ladder(settings: LadderSettings) -> None:
-    """Ingests the logs, climbs, writes artifacts/ladder and prints the table."""
+    """Ingests the logs, climbs, writes artifacts/ladder, prints the table and releases a rung if told to."""
+    settings = settings.with_tuned()
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
@@ -25,6 +34,27 @@ def climb_ladder(settings: LadderSettings) -> None:
     page = write_page(climbed, title, folder / "ladder")
     Console().print(render(climbed, title))
     Console().print(f"report: {page}")
+    if settings.publish is not None:
+        release_id = publish_rung(settings, climbed, folder)
+        Console().print(f"release: {folder / 'releases' / release_id}")
+
+
+def publish_rung(settings: LadderSettings, climbed: Climbed, folder: Path) -> str:
+    """Fits the rung anew on what it was judged by, releases it and gives the id of the release."""
+    name, judged = judged_rung(climbed, settings.publish or PROMOTED)
+    tables, releases = folder / "tables", folder / "releases"
+    dataset = read_dataset(tables, settings.signals)
+    parts = split(dataset, settings.split)
+    context = settings.context(read_report(tables).title, judged)
+    towers = load_towers(folder / "ladder" / "towers") if name.phase is Phase.DEEP else None
+    if towers is not None and name is RungName.TOWERS:
+        export(towers, dataset, parts, folder / "model", context=context)
+        return build_release(folder / "model", tables, releases, settings.index, settings.gates).release_id
+    rungs = asked_like(settings.climb.rungs, settings.split.kind)
+    rung = fit_rung(name, dataset, parts, rungs, settings.fit(), folder / "ladder")
+    columns = () if towers is None else towers.encoder.profile_columns
+    learned = Learned(dataset, parts.num_watches, context, columns)
+    return release_rung(rung, learned, releases, settings.index, settings.lists, settings.gates).release_id
 
 
 if __name__ == "__main__":

@@ -45,6 +45,19 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Writes a text in place of what was there, its folder made where there is none.
+
+    A reader finds the old file or the new one, whole. Raises OSError where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_text(text, encoding="utf-8")
+    _sync(aside)
+    aside.replace(path)
+    _sync(path.parent)
+
+
 @contextmanager
 def only_one(folder: Path, job: str) -> Iterator[None]:
     """Holds a folder, made where there is none, for one job at a time.

@@ -22,6 +22,8 @@ class Degraded(StrEnum):
     """Nothing is known of the profile, or nobody is named: answered from popularity."""
     EMPTY_HISTORY = "empty_history"
     """The history holds no item of this catalogue: answered from the prior learned for the country."""
+    NOT_PRECOMPUTED = "not_precomputed"
+    """The release answers from lists, and made none for this history: answered from those of its items."""
     NO_MATCH = "no_match"
     """No item matches the text: answered as if there were none."""
 

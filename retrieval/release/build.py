@@ -2,16 +2,14 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save
 
-from retrieval.encoder import QueryEncoder, embed_catalogue, load_encoder
+from retrieval.encoder import embed_catalogue, load_encoder
 from retrieval.index.build import build_index, load_index
 from retrieval.index.spec import Index, IndexSpec
 from retrieval.profiles import write_profiles
@@ -22,7 +20,7 @@ from retrieval.release.files import (
     read_vectors,
 )
 from retrieval.release.gates import Candidate, GateSettings, check_gates
-from retrieval.release.manifest import Description, GateResult
+from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset, read_dataset
@@ -66,13 +64,23 @@ def build_release(
             vectors=vectors,
             num_events=num_events,
             embed=lambda: embed_catalogue(folder, dataset.items),
-            encode=lambda: _gate_queries(dataset, encoder, gates.num_queries),
-            build=lambda: _saved_index(index_spec, vectors, folder),
+            encode=lambda: encoder.encode(gate_queries(dataset, gates.num_queries)),
+            build=lambda: saved_index(index_spec, vectors, folder),
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
         write_profiles(dataset, folder / PROFILES_FILE, encoder.profile_columns)
-        description = _description(dataset, encoder, index_spec, results, context)
+        description = Description(
+            kind=AnswerKind.TOWERS,
+            index=index_spec,
+            dimension=encoder.dimension,
+            num_items=len(dataset.catalogue),
+            num_profiles=len(dataset.profiles),
+            num_events=dataset.history.num_events,
+            model_fingerprint=encoder.fingerprint,
+            context=context,
+            gates=results,
+        )
         read_parts(folder, "candidate", description)  # what cannot be opened does not become current
         return description
 
@@ -86,39 +94,18 @@ def _copy_model(model_dir: Path, folder: Path) -> None:
         shutil.copyfile(model_dir / name, folder / name)
 
 
-def _saved_index(spec: IndexSpec, vectors: np.ndarray, folder: Path) -> Index:
+def saved_index(spec: IndexSpec, vectors: np.ndarray, folder: Path) -> Index:
     """The index of the vectors as it is read back from its files."""
     build_index(spec, vectors).save(folder)
     return load_index(spec, folder)
 
 
-def _gate_queries(dataset: Dataset, encoder: QueryEncoder, num_queries: int) -> np.ndarray:
-    """Encoded histories of profiles spread evenly over those that have one, each asked at its last event."""
+def gate_queries(dataset: Dataset, num_queries: int) -> Queries:
+    """Histories of profiles spread evenly over those that have one, each asked at its last event."""
     history = dataset.history
     watched = np.flatnonzero(history.lengths)
-    if len(watched) == 0:
-        return np.zeros((0, encoder.dimension), np.float32)
     place = np.linspace(0, len(watched) - 1, min(num_queries, len(watched))).astype(np.int64)
     chosen = watched[place]
     time_seconds = history.time_seconds[history.offset[chosen + 1] - 1]
     known = dataset.profile_table.take(pa.array(chosen))
-    return encoder.encode(Queries(history.select(chosen), time_seconds, dataset.country[chosen], known))
-
-
-def _description(
-    dataset: Dataset,
-    encoder: QueryEncoder,
-    spec: IndexSpec,
-    results: tuple[GateResult, ...],
-    context: Mapping[str, Any],
-) -> Description:
-    return Description(
-        index=spec,
-        dimension=encoder.dimension,
-        num_items=len(dataset.catalogue),
-        num_profiles=len(dataset.profiles),
-        num_events=dataset.history.num_events,
-        model_fingerprint=encoder.fingerprint,
-        context=context,
-        gates=results,
-    )
+    return Queries(history.select(chosen), time_seconds, dataset.country[chosen], known)

@@ -7,13 +7,22 @@ from jaxtyping import Float32, Int64
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from retrieval.encoder import FACTORS_FILE
+from retrieval.lists import LISTS_FILE
+from retrieval.release.manifest import AnswerKind
 from towers.errors import MissingDataError, ReleaseError
-from towers.exported import MODEL_FILE, WEIGHTS_FILE
+from towers.exported import MODEL_FILE, VECTORS_FILE, WEIGHTS_FILE
 
 MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 """What the query encoder is read from; a release holds copies."""
 ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
+ANSWER_FILES = {
+    AnswerKind.TOWERS: (VECTORS_FILE, *MODEL_FILES),
+    AnswerKind.FACTORS: (VECTORS_FILE, FACTORS_FILE),
+    AnswerKind.LISTS: (LISTS_FILE,),
+}
+"""What each kind answers from, beside titles, profiles and the index."""
 
 
 def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarray, " M"]]:

@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float32, Int64
 
 from retrieval.index.spec import Index
+from retrieval.lists import RankedLists, sound
 from retrieval.release.manifest import GateResult
 from towers.errors import GateError
+from towers.recommender import Rankings
 from towers.settings import bounded
 from towers.topk import topk
 
@@ -85,10 +87,38 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
     results.append(gate("recall", recall, ">=", settings.min_recall))
     if query is not None and len(query) == 0 and settings.min_recall == 0.0 and count == 0:
         results[-1] = GateResult("recall", None, ">=", 0.0, passed=True)
+    return require(results)
+
+
+def check_lists(lists: RankedLists, item_id: Sequence[str]) -> tuple[GateResult, ...]:
+    """The results of a release of lists, all passed; GateError where one failed.
+
+    unique_ids: ids that stand more than once. list_counts: the difference between titles and event counts.
+    sound_lists: lists with an item twice, padding before an item, or scores that rise or are not finite.
+    """
+    return require(
+        [
+            gate("unique_ids", len(item_id) - len(set(item_id)), "==", 0),
+            gate("list_counts", _spread(len(item_id), len(lists.num_events)), "==", 0),
+            gate("sound_lists", int((~sound(lists)).sum()), "==", 0),
+        ]
+    )
+
+
+def rung_overlap(served: Rankings, own: Rankings, *, least: float) -> GateResult:
+    """The share of a rung's own answers that its release, read back, gives to the same queries."""
+    pairs = zip(own.item_row, served.item_row, strict=True)
+    num_found = sum(int(np.isin(row[row >= 0], other).sum()) for row, other in pairs)
+    num_own = int((own.item_row >= 0).sum())
+    return gate("rung_overlap", num_found / num_own if num_own else None, ">=", least)
+
+
+def require(results: Sequence[GateResult]) -> tuple[GateResult, ...]:
+    """The results, all passed; GateError lists every gate with value and bound where one failed."""
     if not _all_passed(results):
         lines = "\n  ".join(map(str, results))
         raise GateError(f"the candidate release did not pass its gates and was not published:\n  {lines}")
-    log.info("gates passed num_gates=%d recall=%s", len(results), _decimals(recall))
+    log.info("gates passed %s", " ".join(f"{one.name}={_decimals(one.value)}" for one in results))
     return tuple(results)
 
 
@@ -128,7 +158,7 @@ def _decimals(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def _all_passed(results: list[GateResult]) -> bool:
+def _all_passed(results: Sequence[GateResult]) -> bool:
     return all(result.passed for result in results)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from retrieval.index.spec import IndexKind, IndexSpec
 from towers.errors import IntegrityError, ReleaseError
 from towers.settings import check_ranges
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Version 1 knew towers alone, and named no kind."""
 MANIFEST_FILE = "manifest.json"
 HASH_FILE = "manifest.sha256"
 """The manifest's own hash, in the form that `sha256sum -c` checks."""
@@ -19,6 +22,17 @@ METRIC = "inner_product"
 
 _RELEASE_ID = re.compile("r[0-9]{6,}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class AnswerKind(StrEnum):
+    """How a release answers."""
+
+    TOWERS = "towers"
+    """By inner product: the user tower's vector with those of the item tower."""
+    FACTORS = "factors"
+    """By inner product: a history folded in, with the item factors of iALS."""
+    LISTS = "lists"
+    """From rankings made beforehand, which any rung can give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +68,16 @@ class GateResult:
 class Description:
     """What a release holds, as the one who writes its files knows it.
 
-    index: how the index was built. dimension: width of item and query vectors. num_items, num_profiles,
-    num_events: counts of the catalogue, the history snapshot and its events. model_fingerprint: that of the
-    encoder the item vectors belong to. context: further facts as given (split settings, data set), JSON
-    values by name. gates: what was checked.
+    kind: how it answers. index: how the index was built; dimension: width of item and query vectors; both
+    None where lists answer. num_items, num_profiles, num_events: counts of the catalogue, the history
+    snapshot and its events. model_fingerprint: that of the encoder the item vectors belong to, or of the
+    lists. context: further facts as given (split settings, data set), JSON values by name. gates: what was
+    checked.
     """
 
-    index: IndexSpec
-    dimension: int
+    kind: AnswerKind
+    index: IndexSpec | None
+    dimension: int | None
     num_items: int
     num_profiles: int
     num_events: int
@@ -101,7 +117,8 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         "created": manifest.created,
         "parent": manifest.parent,
         "metric": METRIC,
-        "index": asdict(about.index),
+        "kind": about.kind.value,
+        "index": None if about.index is None else asdict(about.index),
         "dimension": about.dimension,
         "counts": {
             "items": about.num_items,
@@ -134,11 +151,14 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
     if not isinstance(document, dict):
         raise IntegrityError(f"{where}: holds a {type(document).__name__}; expected a JSON object")
     version = document.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READ_VERSIONS or isinstance(version, bool):
+        known = ", ".join(map(str, READ_VERSIONS))
         raise ReleaseError(
-            f"{where}: format_version is {version!r}; this version of the project reads {FORMAT_VERSION}"
+            f"{where}: format_version is {version!r}; this version of the project reads {known}"
         )
     read = _Reader(document, where)
+    kind = AnswerKind.TOWERS if version == 1 else _kind(read)
+    by_vectors = kind is not AnswerKind.LISTS
     if read.text("metric") != METRIC:
         raise ReleaseError(f"{where}: metric is {read.text('metric')!r}; expected {METRIC!r}")
     counts = read.reader("counts")
@@ -148,8 +168,9 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
         parent=None if document.get("parent") is None else read.text("parent"),
         files=_files(read.reader("files")),
         description=Description(
-            index=_index_spec(read.reader("index")),
-            dimension=read.integer("dimension"),
+            kind=kind,
+            index=_index_spec(read.reader("index")) if by_vectors else None,
+            dimension=read.integer("dimension") if by_vectors else None,
             num_items=counts.integer("items"),
             num_profiles=counts.integer("profiles"),
             num_events=counts.integer("events"),
@@ -173,6 +194,13 @@ def _files(read: "_Reader") -> dict[str, FileEntry]:
             raise IntegrityError(f"{entry.where}: expected 64 lower-case hex digits and a size >= 0")
         files[name] = FileEntry(sha256, size_bytes)
     return files
+
+
+def _kind(read: "_Reader") -> AnswerKind:
+    kind = read.text("kind")
+    if kind not in list(AnswerKind):
+        raise ReleaseError(f"{read.where}: kind is {kind!r}; expected one of {', '.join(AnswerKind)}")
+    return AnswerKind(kind)
 
 
 def _index_spec(read: "_Reader") -> IndexSpec:

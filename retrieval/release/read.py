@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,65 +13,42 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
-from retrieval.encoder import load_encoder
+from retrieval.encoder import load_encoder, load_fold_in
 from retrieval.index.build import load_index
-from retrieval.index.spec import Index
+from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
-from retrieval.release.files import ITEMS_FILE, MODEL_FILES, PROFILES_FILE, read_vectors
-from retrieval.release.manifest import MANIFEST_FILE, Description
+from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_vectors
+from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
 from retrieval.release.store import open_release
+from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.schema import ITEMS
 from towers.errors import IntegrityError, ReleaseError
 from towers.exported import VECTORS_FILE
-from towers.recommender import Queries
 
 log = logging.getLogger(__name__)
-
-_REQUIRED = (ITEMS_FILE, VECTORS_FILE, PROFILES_FILE, *MODEL_FILES)
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    """Queries → vectors, as `retrieval.encoder.QueryEncoder` gives them."""
-
-    dimension: int
-    fingerprint: str
-    profile_columns: tuple[str, ...]
-
-    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
-        """One vector per query; an empty history is answered too."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """One release in memory: its parts belong together.
 
-    vectors: (N, D). num_events: (N,), train events of each item, its popularity. context: the settings the
-    towers were trained under, as the manifest has them.
+    num_events: (N,), train events of each item, its popularity. answers: what ranks the N items. context: the
+    settings it was made under, as the manifest has them.
     """
 
     release_id: str
     catalogue: Catalogue
-    vectors: Float32[np.ndarray, "N D"]
     num_events: Int64[np.ndarray, " N"]
-    index: Index
-    encoder: Encoder
+    answers: VectorAnswers | ListAnswers
     profiles: ProfileHistories
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        counts = (len(self.catalogue), len(self.vectors), len(self.num_events), self.index.size)
+        counts = (len(self.catalogue), len(self.num_events), self.answers.num_items)
         if len(set(counts)) != 1:
             raise ReleaseError(
-                f"release {self.release_id}: {counts[0]} titles, {counts[1]} vectors, {counts[2]} event "
-                f"counts and {counts[3]} vectors in the index; expected equal counts"
-            )
-        widths = (self.vectors.shape[1], self.index.dimension, self.encoder.dimension)
-        if len(set(widths)) != 1:
-            raise ReleaseError(
-                f"release {self.release_id}: vectors, index and encoder have dimensions {widths}; "
-                "expected one"
+                f"release {self.release_id}: {counts[0]} titles, {counts[1]} event counts and answers over "
+                f"{counts[2]}; expected equal counts"
             )
 
 
@@ -82,18 +59,19 @@ def read_release(path: Path) -> Release:
     """
     start = time.perf_counter()
     info = open_release(path)
-    for name in _REQUIRED:
+    required = (ITEMS_FILE, PROFILES_FILE, *ANSWER_FILES[info.manifest.description.kind])
+    for name in required:
         if name not in info.manifest.files:
             raise IntegrityError(
-                f"{info.folder / MANIFEST_FILE}: does not name {name}; expected {', '.join(_REQUIRED)}"
+                f"{info.folder / MANIFEST_FILE}: does not name {name}; expected {', '.join(required)}"
             )
     release = read_parts(info.folder, info.release_id, info.manifest.description)
     log.info(
-        "release opened id=%s num_items=%d num_profiles=%d index=%s seconds=%.2f",
+        "release opened id=%s kind=%s num_items=%d num_profiles=%d seconds=%.2f",
         release.release_id,
+        info.manifest.description.kind,
         len(release.catalogue),
         len(release.profiles.profiles),
-        info.manifest.description.index.kind,
         time.perf_counter() - start,
     )
     return release
@@ -109,38 +87,37 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
     except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
         raise ReleaseError(f"{folder / ITEMS_FILE}: {error}; expected an items table") from error
     catalogue = Catalogue(items)
-    vectors, num_events = read_vectors(folder / VECTORS_FILE)
-    release = Release(
-        release_id=release_id,
-        catalogue=catalogue,
-        vectors=vectors,
-        num_events=num_events,
-        index=load_index(about.index, folder),
-        encoder=load_encoder(folder, vectors),
-        profiles=read_profiles(folder / PROFILES_FILE, catalogue.vocabulary),
-        context=about.context,
-    )
+    profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary)
+    answers: VectorAnswers | ListAnswers
+    if about.index is None:
+        lists = load_lists(folder)
+        num_events, answers = lists.num_events, ListAnswers(lists, profiles)
+    else:
+        vectors, num_events = read_vectors(folder / VECTORS_FILE)
+        encoder = read_encoder(about.kind, folder, vectors)
+        answers = VectorAnswers(vectors, load_index(about.index, folder), encoder)
+    release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
     _check_against_description(release, about, folder)
     return release
 
 
+def read_encoder(kind: AnswerKind, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Encoder:
+    """The query encoder whose files lie in this folder."""
+    return load_fold_in(folder, vectors) if kind is AnswerKind.FACTORS else load_encoder(folder, vectors)
+
+
 def _check_against_description(release: Release, about: Description, folder: Path) -> None:
-    found = {
-        "model_fingerprint": release.encoder.fingerprint,
-        "dimension": release.encoder.dimension,
-        "items": len(release.catalogue),
-        "profiles": len(release.profiles.profiles),
-        "columns of profiles": release.profiles.columns,
-    }
-    expected = {
-        "model_fingerprint": about.model_fingerprint,
-        "dimension": about.dimension,
-        "items": about.num_items,
-        "profiles": about.num_profiles,
-        "columns of profiles": release.encoder.profile_columns,
-    }
-    for name, value in found.items():
-        if value != expected[name]:
-            raise IntegrityError(
-                f"{folder}: {name} is {value!r}; manifest and towers expect {expected[name]!r}"
-            )
+    pairs: list[tuple[str, object, object]] = [
+        ("items", len(release.catalogue), about.num_items),
+        ("profiles", len(release.profiles.profiles), about.num_profiles),
+    ]
+    if isinstance(release.answers, VectorAnswers):
+        encoder = release.answers.encoder
+        pairs += [
+            ("model_fingerprint", encoder.fingerprint, about.model_fingerprint),
+            ("dimension", encoder.dimension, about.dimension),
+            ("columns of profiles", release.profiles.columns, encoder.profile_columns),
+        ]
+    for name, found, expected in pairs:
+        if found != expected:
+            raise IntegrityError(f"{folder}: {name} is {found!r}; manifest and model expect {expected!r}")

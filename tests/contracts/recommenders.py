@@ -13,6 +13,7 @@ import torch
 
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.release.build import build_release
+from retrieval.release.build_rung import Learned, ListSettings, release_rung
 from retrieval.release.gates import GateSettings
 from retrieval.retriever import Retriever
 from tests.worlds import SIGNALS, write_tables
@@ -192,6 +193,18 @@ def _served(kind: IndexKind) -> Callable[[World, Path], Recommender]:
     return make
 
 
+def _released(fit: Callable[[Dataset], Recommender]) -> Callable[[World, Path], Recommender]:
+    """The Retriever of a rung's release; its lists are shorter than some answers asked for."""
+
+    def make(world: World, folder: Path) -> Recommender:
+        num_events = np.bincount(world.dataset.history.item_row, minlength=NUM_ITEMS)
+        learned = Learned(world.dataset, num_events, {"title": "contract"})
+        release_rung(fit(world.dataset), learned, folder, IndexSpec(), ListSettings(12), GateSettings(k=10))
+        return Retriever.open(folder)
+
+    return make
+
+
 def _new_towers(world: World) -> TwoTower:
     torch.manual_seed(0)
     encoder = fit_features(world.dataset.items, world.dataset.profile_table, FeatureSettings())
@@ -226,4 +239,6 @@ FACTORIES: tuple[Factory, ...] = (
     Factory("towers", _towers),
     Factory("served_flat", _served(IndexKind.FLAT)),
     Factory("served_hnsw", _served(IndexKind.HNSW)),
+    Factory("served_factors", _released(lambda d: fit_ials(d.history, NUM_ITEMS))),
+    Factory("served_lists", _released(lambda d: fit_item_knn(d.history, NUM_ITEMS))),
 )

@@ -89,7 +89,9 @@ def test_held_out_titles_are_found_by_what_is_served(service: Service) -> None:
 def test_a_flat_index_serves_what_the_exact_oracle_finds(service: Service) -> None:
     retriever = service.open(IndexKind.FLAT)
     served = evaluate(retriever, service.split.test, num_items=56, ks=(10,), name="served")
-    exact = evaluate(retriever.exact(), service.split.test, num_items=56, ks=(10,), name="exact")
+    oracle = retriever.exact()
+    assert oracle is not None
+    exact = evaluate(oracle, service.split.test, num_items=56, ks=(10,), name="exact")
     np.testing.assert_array_equal(served.per_query("ndcg@10"), exact.per_query("ndcg@10"))
 
 

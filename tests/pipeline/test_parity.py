@@ -22,6 +22,7 @@ from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from retrieval.release.read import Release, read_parts, read_release
 from retrieval.release.store import open_release
+from retrieval.vectors import VectorAnswers
 from tests.worlds import DAY_SECONDS, SIGNALS, START_SECONDS, write_tables
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.feature_encoder import fit_features, training_rows
@@ -156,6 +157,8 @@ class Service:
         )
         self.releases = folder / "releases"
         self.release: Release = read_release(self.releases)
+        assert isinstance(self.release.answers, VectorAnswers)
+        self.answers = self.release.answers
         self.item = torch.from_numpy(self.towers.embed(encoder.encode(self.dataset.items)))
 
     def served(self, num_hidden: int) -> np.ndarray:
@@ -165,7 +168,7 @@ class Service:
         history = profiles.history
         asked = history.time_seconds[history.offset[1:] - num_hidden]
         seen = history.first(history.lengths - num_hidden)
-        return self.release.encoder.encode(Queries(seen, asked, profiles.country, profiles.features))
+        return self.answers.encoder.encode(Queries(seen, asked, profiles.country, profiles.features))
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +178,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 def test_the_vectors_of_titles_are_those_of_training(service: Service) -> None:
     release = service.release
-    np.testing.assert_allclose(release.vectors, service.item.numpy(), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(service.answers.vectors, service.item.numpy(), rtol=0, atol=TOLERANCE)
     folder = service.releases / release.release_id
     again = embed_catalogue(folder, pq.read_table(folder / "items.parquet").cast(ITEMS))
     np.testing.assert_allclose(again, service.item.numpy(), rtol=0, atol=TOLERANCE)
@@ -210,7 +213,7 @@ def test_a_validation_question_is_what_is_served_at_that_moment(service: Service
 
 
 def test_every_feature_of_a_profile_reaches_its_vector(service: Service) -> None:
-    profiles, encoder = service.release.profiles, service.release.encoder
+    profiles, encoder = service.release.profiles, service.answers.encoder
     assert profiles.features is not None
     declared = [feature.column for feature in FEATURES.profiles if feature.name != "country"]
     assert profiles.features.column_names == declared

@@ -16,7 +16,7 @@ from retrieval.completion import complete_topk
 from retrieval.index.exact import ExactIndex
 from retrieval.index.spec import IndexKind
 from retrieval.retriever import Ranking, Retriever
-from tests.retrieval.worlds import MeanEncoder, items_table, queries, release
+from tests.retrieval.worlds import MeanEncoder, by_vectors, items_table, queries, release
 from towers.errors import QueryError, ReleaseError, UnknownIdError
 from towers.recommender import PAD, Degraded, Queries, Recommender
 
@@ -187,9 +187,11 @@ class _Recording(MeanEncoder):
 
 def _recorded(country: str) -> tuple[Retriever, _Recording]:
     whole = release(_unit(3, 9, 4), profiles={"ann": [3, 4]})
-    encoder = _Recording(whole.vectors)
+    answers = by_vectors(whole)
+    encoder = _Recording(answers.vectors)
     profiles = replace(whole.profiles, country=np.array([country]))
-    return Retriever(replace(whole, encoder=encoder, profiles=profiles)), encoder
+    served = replace(whole, answers=replace(answers, encoder=encoder), profiles=profiles)
+    return Retriever(served), encoder
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(None, "DE"), ("GB", "GB")])
@@ -255,10 +257,12 @@ for ask in (
 
 def test_a_release_of_unequal_parts_is_refused() -> None:
     whole = release(_unit(0, 9, 4))
-    with pytest.raises(ReleaseError, match="8 titles, 9 vectors, 9 event counts and 9"):
+    with pytest.raises(ReleaseError, match="8 titles, 9 event counts and answers over 9"):
         replace(whole, catalogue=Catalogue(items_table(8)))
+    with pytest.raises(ReleaseError, match="8 vectors and 9 in the index"):
+        replace(by_vectors(whole), vectors=_unit(0, 8, 4))
     with pytest.raises(ReleaseError, match=r"dimensions \(4, 4, 3\)"):
-        replace(whole, encoder=MeanEncoder(_unit(0, 9, 3)))
+        replace(by_vectors(whole), encoder=MeanEncoder(_unit(0, 9, 3)))
 
 
 def test_unknown_items_of_a_history_are_left_out_and_counted(retriever: Retriever) -> None:

@@ -10,6 +10,7 @@ from retrieval.index.build import build_index
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.profiles import ProfileHistories
 from retrieval.release.read import Release
+from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, table
 from towers.data.vocabulary import Vocabulary
@@ -57,6 +58,12 @@ def items_table(num_items: int, **columns: object) -> pa.Table:
     return table(ITEMS, {"item_id": ids, "title": [f"Title {row}" for row in range(num_items)], **columns})
 
 
+def by_vectors(made: Release) -> VectorAnswers:
+    """What a release of this module answers by."""
+    assert isinstance(made.answers, VectorAnswers)
+    return made.answers
+
+
 def release(
     vectors: np.ndarray,
     *,
@@ -71,10 +78,8 @@ def release(
     return Release(
         release_id="r000001",
         catalogue=Catalogue(items_table(len(vectors)) if items is None else items),
-        vectors=vectors,
         num_events=np.arange(len(vectors))[::-1].astype(np.int64) if num_events is None else num_events,
-        index=build_index(IndexSpec(kind), vectors),
-        encoder=MeanEncoder(vectors),
+        answers=VectorAnswers(vectors, build_index(IndexSpec(kind), vectors), MeanEncoder(vectors)),
         profiles=ProfileHistories(
             Vocabulary(profiles), history, np.array([""] * len(profiles), dtype=np.str_), 1_800_000_000
         ),

@@ -29,6 +29,7 @@ class DriftSettings:
     embedding: 1 − mean cosine of an item's old and new embedding, after the best rotation.
     num_bins: of a numeric feature, of equal share in train.
     chance: how often a monitor may pass for chance alone.
+    days: of newer events, at most so many, the newest, are read.
     """
 
     feature_stability: float = bounded(0.25, gt=0.0)
@@ -36,6 +37,7 @@ class DriftSettings:
     embedding: float = bounded(0.2, gt=0.0, le=2.0)
     num_bins: int = bounded(10, ge=2)
     chance: float = bounded(0.001, gt=0.0, lt=1.0)
+    days: float = bounded(28.0, gt=0.0, le=3650.0)
 
     def __post_init__(self) -> None:
         check_ranges(self, "drift")

@@ -1,7 +1,6 @@
 """The retraining schedule: what follows from a measured decay and declared prices, for the rebuild job."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from math import expm1, inf, isfinite
@@ -20,6 +19,7 @@ from towers.evaluation.retraining import (
     optimal_days,
     whole_days,
 )
+from towers.folders import replace_file
 
 _FORMAT = "retraining-schedule"
 _VERSION = 1
@@ -136,18 +136,7 @@ def recommend_schedule(
 def write_schedule(schedule: Schedule, path: Path) -> None:
     """Writes the schedule as JSON in place of what was there: a reader finds the old one or the new one."""
     plain = {"format": _FORMAT, "version": _VERSION, **_without_inf(asdict(schedule))}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(plain, indent=2, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
 def read_schedule(path: Path) -> Schedule:

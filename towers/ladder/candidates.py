@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
 from towers.data.histories import Histories
-from towers.errors import QueryError
+from towers.errors import ConfigError, QueryError
 from towers.ladder.catalogue import most_watched, rank_catalogue
 from towers.ladder.facts import CountryWatches, Labels, LastWatches, country_watches, labels_of, last_watches
 from towers.ladder.heuristics import PopularSettings, fit_popular
@@ -27,6 +27,21 @@ _DAY_SECONDS = 86_400
 _NUM_RECENT = 5
 # Values that the features of a candidate take while they are made, about.
 _VALUES_PER_CANDIDATE = 64
+
+
+class FeatureGroup(StrEnum):
+    """Features that are taken or left together."""
+
+    SCORES = "scores"
+    """What is watched together and in turn: scores and ranks of item-kNN and of the Markov counts."""
+    POPULARITY = "popularity"
+    """Scores and ranks of popular and of recently popular; events of the item, also by country."""
+    CONTENT = "content"
+    """Genres and people that the item shares with the history."""
+    TIME = "time"
+    """Days since the item's last event; its age."""
+    HISTORY = "history"
+    """The history's length: the same for all candidates of a query, so it only speaks beside others."""
 
 
 class Feature(StrEnum):
@@ -64,23 +79,56 @@ class Feature(StrEnum):
     HISTORY_LENGTH = "history_length"
     """log(1 + events of the history)."""
 
+    @property
+    def group(self) -> FeatureGroup:
+        """The group that it belongs to."""
+        match self:
+            case (
+                Feature.ITEM_KNN_SCORE
+                | Feature.ITEM_KNN_RECIPROCAL_RANK
+                | Feature.MARKOV_SCORE
+                | Feature.MARKOV_RECIPROCAL_RANK
+            ):
+                return FeatureGroup.SCORES
+            case Feature.WATCHED_DAYS_AGO | Feature.ITEM_AGE_YEARS:
+                return FeatureGroup.TIME
+            case Feature.GENRE_OVERLAP | Feature.RECENT_GENRE_OVERLAP | Feature.PEOPLE_OVERLAP:
+                return FeatureGroup.CONTENT
+            case Feature.HISTORY_LENGTH:
+                return FeatureGroup.HISTORY
+            case _:
+                return FeatureGroup.POPULARITY
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateSettings:
-    """num_per_rung: the first so many items of each rung are candidates. The rest: settings of the rungs."""
+    """num_per_rung: the first so many items of each rung are candidates. The rest: settings of the rungs.
+
+    features: the groups that a ranker learns from, one at the least. Candidates are the same whichever.
+    """
 
     num_per_rung: int = bounded(200, ge=1)
+    features: list[FeatureGroup] = field(default_factory=lambda: list(FeatureGroup))
     item_knn: ItemKNNSettings = field(default_factory=ItemKNNSettings)
     markov: MarkovSettings = field(default_factory=MarkovSettings)
     popular: PopularSettings = field(default_factory=PopularSettings)
     recent: PopularSettings = field(default_factory=lambda: PopularSettings(days=7.0))
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise ConfigError(f"candidates.features: none; expected some of {', '.join(FeatureGroup)}")
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        """The features of those groups, in order."""
+        return tuple(feature for feature in Feature if feature.group in self.features)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """C candidates of Q queries, by query, then by row.
 
-    query, item_row: int64 (C,). features: float32 (C, F), the columns of Feature.
+    query, item_row: int64 (C,). features: float32 (C, F), the columns of their source.
     """
 
     query: Int64[np.ndarray, " C"]
@@ -121,6 +169,7 @@ class CandidateSource:
     rungs: item-kNN, Markov, popular and recently popular, in this order; each gives two features.
     order: int64 (N,), all items, the most watched first.
     num_watches: int64 (N,), train events of each item.
+    columns: of Feature, those that are given.
     """
 
     rungs: tuple[Recommender, ...]
@@ -130,6 +179,7 @@ class CandidateSource:
     last_watches: LastWatches
     by_country: CountryWatches
     num_per_rung: int
+    columns: tuple[Feature, ...]
 
     def of(self, queries: Queries) -> Candidates:
         """The union of what the rungs list for each query, without what only fills their lists."""
@@ -150,7 +200,8 @@ class CandidateSource:
             features[slots[rung], 2 * rung] = np.log1p(listed[rung].score[row, place])
             features[slots[rung], 2 * rung + 1] = 1.0 / (1.0 + place)
         features[:, 2 * num_rungs :] = np.stack(self._facts_of(queries, query, item_row), axis=1)
-        return Candidates(query, item_row, features)
+        order = list(Feature)
+        return Candidates(query, item_row, features[:, [order.index(column) for column in self.columns]])
 
     def _facts_of(self, queries: Queries, query: np.ndarray, item_row: np.ndarray) -> list[np.ndarray]:
         """The columns from POPULARITY on."""
@@ -211,4 +262,5 @@ def fit_candidates(
         last_watches=last_watches(train, num_items),
         by_country=country_watches(train, num_items, country),
         num_per_rung=settings.num_per_rung,
+        columns=settings.columns,
     )

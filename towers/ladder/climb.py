@@ -17,6 +17,7 @@ from towers.errors import ConfigError, SchemaError
 from towers.folders import only_one
 from towers.ladder.measured import VALUE_K, Job, Row, measure_rung, read_row
 from towers.ladder.rungs import RungName, RungSettings, asked_like
+from towers.ladder.variants import Compared, Variant, check_variants, compare
 from towers.ladder.verdict import Judged, PriceSettings, judge, promoted
 from towers.training.fit import FitSettings
 
@@ -30,13 +31,15 @@ class ClimbSettings:
     """names: the rungs to climb, in any order; they are climbed from the bottom up.
 
     curve_names, curve_shares: rungs that are also fitted on these shares of the profiles, for what more data
-    would buy. ks: places of the metrics; 10 is among them. resume: take the rows of an earlier climb of the
+    would buy. variants: rungs that are measured once more, under other settings; none enters the chain of
+    promotion. ks: places of the metrics; 10 is among them. resume: take the rows of an earlier climb of the
     same data and settings; a rung that failed is tried again.
     """
 
     names: list[str] = field(default_factory=lambda: [name.value for name in RungName])
     curve_names: list[str] = field(default_factory=lambda: ["item_knn", "markov", "trees", "towers"])
     curve_shares: list[float] = field(default_factory=lambda: [0.25, 0.5])
+    variants: list[Variant] = field(default_factory=list)
     ks: list[int] = field(default_factory=lambda: [10, 100])
     resume: bool = True
     prices: PriceSettings = field(default_factory=PriceSettings)
@@ -53,13 +56,23 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A variant, its row, and how it compares with its rung."""
+
+    variant: Variant
+    row: Row
+    compared: Compared
+
+
+@dataclass(frozen=True, slots=True)
 class Climbed:
-    """A row and a verdict per rung, from the bottom up; the rung that stands at the end; learning curves."""
+    """A row and a verdict per rung, from the bottom up; the rung that stands; learning curves; variants."""
 
     rows: tuple[Row, ...]
     judged: tuple[Judged, ...]
     prices: PriceSettings
     curves: tuple[CurvePoint, ...] = ()
+    variants: tuple[VariantRow, ...] = ()
 
     @property
     def promoted(self) -> str | None:
@@ -73,6 +86,16 @@ class Climbed:
             "metric": f"ndcg@{VALUE_K}",
             "prices": asdict(self.prices),
             "curves": [asdict(point) for point in self.curves],
+            "variants": [
+                {
+                    **asdict(each.variant),
+                    "failure": each.row.failure,
+                    **asdict(each.compared),
+                    "spent": None if each.row.measured is None else asdict(each.row.measured.spent),
+                    "evaluation": each.row.evaluation,
+                }
+                for each in self.variants
+            ],
             "rungs": [
                 {
                     "name": row.name.value,
@@ -103,9 +126,9 @@ def climb(
     """Measures every rung on the test questions of the split, judges them, and writes LADDER_FILE.
 
     towers: the settings of the rungs that are towers. A rung that fails has a row that says why, and the
-    climb goes on. Raises ConfigError on a name that is no rung, or none, where 10 is not among the ks, or
-    while another climb is under way here; MissingDataError without tables, SchemaError where the split has
-    nothing to learn from or to ask.
+    climb goes on. Raises ConfigError on a name that is no rung, or none, where 10 is not among the ks, on a
+    variant that cannot be, or while another climb is under way here; MissingDataError without tables,
+    SchemaError where the split has nothing to learn from or to ask.
     """
     unknown = sorted({*settings.names, *settings.curve_names} - set(RungName))
     if unknown or not settings.names or VALUE_K not in settings.ks:
@@ -120,21 +143,25 @@ def climb(
         )
     names = [name for name in RungName if name in settings.names]
     ks = tuple(sorted(set(settings.ks)))
-    _check_questions(tables, signals, split_settings)
     rungs = asked_like(settings.rungs, split_settings.kind)
+    check_variants(settings.variants, names, rungs, towers)
+    _check_questions(tables, signals, split_settings)
     jobs = [Job(name, tables, signals, split_settings, rungs, towers, ks, folder) for name in names]
     shares = sorted(set(settings.curve_shares) - {1.0})
     points = [
         replace(job, share=share) for job in jobs if job.name in settings.curve_names for share in shares
     ]
+    job_of = {job.name: job for job in jobs}
+    varied = [replace(job_of[variant.rung], variant=variant) for variant in settings.variants]
     with only_one(folder, "climb"):
-        found = _rows([*jobs, *points], resume=settings.resume)
+        found = _rows([*jobs, *points, *varied], resume=settings.resume)
         rows = tuple(found[: len(jobs)])
         verdicts = judge([(row.name.value, row.measured) for row in rows], settings.prices)
         learned_from_all = [job for job in jobs if job.name in settings.curve_names and shares]
-        row_of = {job.row_path: row for job, row in zip([*jobs, *points], found, strict=True)}
+        row_of = {job.row_path: row for job, row in zip([*jobs, *points, *varied], found, strict=True)}
         curves = _curves([*points, *learned_from_all], row_of)
-        climbed = Climbed(rows, verdicts, settings.prices, curves)
+        variants = _variants(varied, row_of)
+        climbed = Climbed(rows, verdicts, settings.prices, curves, variants)
         (folder / LADDER_FILE).write_text(json.dumps(climbed.to_json(), indent=1), encoding="utf-8")
     log.info("climbed num_rungs=%d promoted=%s", len(rows), climbed.promoted)
     return climbed
@@ -163,6 +190,17 @@ def _rows(jobs: Sequence[Job], *, resume: bool) -> list[Row]:
             rows.append(row)
             bar.advance(task)
     return rows
+
+
+def _variants(jobs: Sequence[Job], row_of: Mapping[Path, Row]) -> tuple[VariantRow, ...]:
+    rows = [row_of[job.row_path] for job in jobs]
+    own = [row_of[replace(job, variant=None).row_path] for job in jobs]
+    compared = compare([(row.measured, rung.measured) for row, rung in zip(rows, own, strict=True)])
+    return tuple(
+        VariantRow(job.variant, row, each)
+        for job, row, each in zip(jobs, rows, compared, strict=True)
+        if job.variant is not None
+    )
 
 
 def _curves(jobs: Sequence[Job], row_of: Mapping[Path, Row]) -> tuple[CurvePoint, ...]:

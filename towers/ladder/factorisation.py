@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from towers.data.histories import Histories, runs
+from towers.evaluation.exact import ExactRecommender
 from towers.ladder.catalogue import batches, most_watched, rank_catalogue, recency_weights
 from towers.ladder.extra import of_extra
+from towers.ladder.fold_in import FoldInEncoder, FoldInSettings, item_vectors
 from towers.recommender import Queries, Rankings, check_history
 from towers.settings import bounded, check_ranges
 
@@ -134,13 +136,13 @@ class IALSSettings:
 
     confidence: α, how much more a watch of weight 1 counts than an absence.
     recency: decay per place of the query's history, as in EASE; with 0 all weigh the same.
-    num_threads: cores that fit and fold in; 0 takes all. The result does not depend on it.
+    num_threads: cores that fit; 0 takes all. The result does not depend on it.
     The defaults lie between what the validation items of MovieLens latest-small and of MovieTweetings 100K
     prefer (leave-one-out); they differ much, so this rung gains by a search.
     """
 
     num_factors: int = bounded(64, ge=1)
-    regularisation: float = bounded(10.0, ge=0.0)
+    regularisation: float = bounded(10.0, gt=0.0)
     confidence: float = bounded(1.0, gt=0.0)
     iterations: int = bounded(15, ge=1)
     recency: float = bounded(0.5, ge=0.0)
@@ -152,37 +154,17 @@ class IALSSettings:
 class IALS:
     """A Recommender by implicit-feedback matrix factorisation, the own history left out.
 
-    model: implicit's AlternatingLeastSquares; its item factors are float32 (N, d).
-    order: int64 (N,), all items, the most watched first. warm: bool (N,), items with a train event.
-    The query is no train row: its vector is solved from its history against the fixed item factors, in the
-    way a sweep solves that of a train profile. score = <query, item>. Items never watched in train follow in
-    order of popularity; a history without any other gives popularity.
+    encoder: Queries → float32 (Q, D); the query is no train row: it is solved from its history.
+    exact: ranks by inner product with its item_vectors, float32 (N, D), of `fold_in.item_vectors`.
+    Items never watched in train follow all others; a history without any other gives popularity.
     """
 
-    model: Any
-    order: Int64[np.ndarray, " N"]
-    warm: np.ndarray
-    settings: IALSSettings
+    encoder: FoldInEncoder
+    exact: ExactRecommender
 
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The k items of highest inner product with each query."""
-        return rank_catalogue(queries, k, self.order, lambda part: self._scores(part.history))
-
-    def embed(self, history: Histories) -> Float32[np.ndarray, "Q D"]:
-        """The vectors of queries with these histories."""
-        weight = history.weight * recency_weights(history, self.settings.recency)
-        with _one_blas_thread():
-            vectors: np.ndarray = self.model.recalculate_user(
-                np.arange(len(history)), _weighted_matrix(history, weight, len(self.order))
-            )
-        return vectors
-
-    def _scores(self, history: Histories) -> Float32[np.ndarray, "Q N"]:
-        scores: np.ndarray = self.embed(history) @ self.model.item_factors.T
-        num_known = np.bincount(history.profile_rows()[self.warm[history.item_row]], minlength=len(history))
-        scores[num_known == 0] = np.nan
-        scores[:, ~self.warm] = np.nan
-        return scores
+        return self.exact.rank(queries, k)
 
 
 def fit_ials(train: Histories, num_items: int, settings: IALSSettings | None = None) -> IALS:
@@ -207,8 +189,11 @@ def fit_ials(train: Histories, num_items: int, settings: IALSSettings | None = N
         )
         model.fit(_weighted_matrix(train, train.weight, num_items), show_progress=False)
     log.info("fitted ials num_events=%d num_items=%d", train.num_events, num_items)
-    warm = np.bincount(train.item_row, minlength=num_items) > 0
-    return IALS(model, most_watched(train, num_items), warm, settings)
+    num_events = np.bincount(train.item_row, minlength=num_items)
+    vectors = item_vectors(np.asarray(model.item_factors, np.float32), num_events)
+    query = FoldInSettings(settings.regularisation, settings.confidence, settings.recency)
+    encoder = FoldInEncoder(vectors, query)
+    return IALS(encoder, ExactRecommender(encoder.encode, vectors))
 
 
 def _weighted_matrix(history: Histories, weight: np.ndarray, num_items: int) -> Any:

@@ -90,8 +90,9 @@ def fit_markov(train: Histories, num_items: int, settings: MarkovSettings | None
         later = num_later[event]
         gap = runs(np.ones(len(event), np.int64), later)
         source, target = (
-            np.repeat(train.item_row[event], later),
-            train.item_row[np.repeat(event, later) + gap],
+            # A log on disk has rows of 32 bits, in which the number of a pair would overflow.
+            np.repeat(train.item_row[event].astype(np.int64), later),
+            train.item_row[np.repeat(event, later) + gap].astype(np.int64),
         )
         kept.append(_strongest(source, target, discount[target] / gap, num_items, settings.num_successors))
     nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))

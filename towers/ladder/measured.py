@@ -24,6 +24,7 @@ from towers.evaluation.evaluate import Metric, evaluate
 from towers.evaluation.slices import slices_of
 from towers.ladder.fingerprint import fingerprint
 from towers.ladder.rungs import RungName, RungSettings, fit_rung
+from towers.ladder.variants import Variant
 from towers.ladder.verdict import Measured, Spent
 from towers.recommender import Queries, Recommender
 from towers.training.fit import FitSettings
@@ -43,6 +44,7 @@ class Job:
 
     tables: the folder of ingested tables. folder: of the climb; the row goes to rows/<name>.json and .npy.
     share: of the profiles that are learned from; below 1 a point of a learning curve, <name>@<share>.
+    variant: what differs from the settings of the climb, of a variant; its row goes to variants/.
     """
 
     name: RungName
@@ -54,22 +56,27 @@ class Job:
     ks: tuple[int, ...]
     folder: Path
     share: float = 1.0
+    variant: Variant | None = None
 
     @property
     def row_path(self) -> Path:
         """Where its row stands."""
+        if self.variant is not None:
+            return self.folder / "variants" / f"{self.variant.name}.json"
         point = "" if self.share == 1.0 else f"@{self.share:g}"
         return self.folder / "rows" / f"{self.name.value}{point}.json"
 
     @property
     def scratch(self) -> Path:
-        """Where towers lay themselves down: those of a point of a curve apart from those of all profiles."""
+        """Where towers lay themselves down: those of a curve's point or a variant apart from the rung's."""
+        if self.variant is not None and self.name is RungName.TOWERS:
+            return self.folder / "variants" / self.variant.name
         return self.folder if self.share == 1.0 else self.folder / f"share_{self.share:g}"
 
     def fingerprint(self) -> str:
         """Of the data, the settings and the name: a row of another climb is never taken for this one's."""
         settings = (self.signals, self.split, self.rungs, self.towers)
-        return fingerprint(self.tables, settings, (self.name, self.share, self.ks))
+        return fingerprint(self.tables, settings, (self.name, self.share, self.ks, self.variant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +140,12 @@ def _measure(job: Job) -> None:
 def _measured(job: Job) -> dict[str, Any]:
     dataset = read_dataset(job.tables, job.signals)
     parts = with_fewer_profiles(split(dataset, job.split), job.share, len(dataset.catalogue))
+    rungs, towers = job.rungs, job.towers
+    if job.variant is not None:
+        rungs, towers = job.variant.of(rungs, towers, job.variant.name)
     before = _towers_spent(job) if job.name is RungName.TOWERS_FUSION else None
     began, used = time.perf_counter(), _cpu_seconds()
-    rung = fit_rung(job.name, dataset, parts, job.rungs, job.towers, job.scratch)
+    rung = fit_rung(job.name, dataset, parts, rungs, towers, job.scratch)
     fit_seconds, core_seconds = time.perf_counter() - began, _cpu_seconds() - used
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
         1 if sys.platform == "darwin" else 1024
@@ -167,7 +177,7 @@ def _measured(job: Job) -> dict[str, Any]:
 
 def _towers_spent(job: Job) -> Spent:
     """What the towers took that an ensemble takes over; TrainingError unless they are of this very climb."""
-    row = read_row(replace(job, name=RungName.TOWERS))
+    row = read_row(replace(job, name=RungName.TOWERS, variant=None))
     if row is None or row.measured is None:
         raise TrainingError(
             f"{job.scratch / 'towers'}: no towers of this climb; climb {RungName.TOWERS} first"

@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from towers.evaluation.tables import Tables
-from towers.ladder.climb import Climbed
+from towers.evaluation.tables import Tables, estimate, number
+from towers.ladder.climb import Climbed, VariantRow
 from towers.ladder.measured import VALUE_K, Row
-from towers.ladder.verdict import Judged
+from towers.ladder.verdict import LEVEL, Judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,16 @@ _LEAST_COST = 0.01  # a logarithm knows no nothing
 _CURVE_INKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 _COLUMNS = (
-    "rung", f"N@{VALUE_K}", f"R@{VALUE_K}", f"cov@{VALUE_K}", "lead [95 %]", "over", "fit s", "peak MiB",
-    "size MiB", "p50 ms", "p99 ms", "a month", "verdict",
+    "rung", f"N@{VALUE_K}", f"R@{VALUE_K}", f"cov@{VALUE_K}", f"lead [{100 * LEVEL:.0f} %]", "over", "fit s",
+    "peak MiB", "size MiB", "p50 ms", "p99 ms", "a month", "verdict",
 )  # fmt: skip
+_VARIANT_COLUMNS = (
+    "variant", "of", f"N@{VALUE_K}", "difference [95 %]", "p, Holm", "fit s", "what differs",
+)  # fmt: skip
+_VARIANT_FOOTNOTE = (
+    "difference: of N@{k} from the rung named beside it, by a paired bootstrap over the same test questions, "
+    "each by itself; p: of a paired sign-flip test, by Holm's correction over the {num} compared"
+)
 _FOOTNOTE = (
     "lead: of N@{k} over the rung named beside it, by a paired bootstrap over the same test questions; peak: "
     "of the whole process that fitted it; p50, p99: of one query on one thread; a month: fitting, answering "
@@ -52,6 +59,19 @@ def render(climbed: Climbed, title: str) -> Group:
         Text(f"\nphases: {phases}", style="dim"),
         Text(_FOOTNOTE.format(k=VALUE_K, prices=_prices(climbed)), style="dim"),
         Text(f"stands: {climbed.promoted or 'none'}", style="bold"),
+        *(_variants(climbed) if climbed.variants else ()),
+    )
+
+
+def _variants(climbed: Climbed) -> tuple[Text | Tables, ...]:
+    rows = list(map(_variant_cells, climbed.variants))
+    width = max(len(row[0]) for row in rows)
+    return (
+        Text("\nvariants, each against its rung"),
+        Tables(list(_VARIANT_COLUMNS[:-1]), [row[:-1] for row in rows], num_names=2),
+        # Lists of features are too wide for a column.
+        Text("\n" + "\n".join(f"{row[0]:{width}} {row[-1]}" for row in rows)),
+        Text("\n" + _variant_footnote(climbed), style="dim"),
     )
 
 
@@ -65,24 +85,68 @@ def write_page(climbed: Climbed, title: str, folder: Path) -> Path:
             rows.append(
                 f'<tr class="phase"><th colspan="{len(_COLUMNS)}">{phase} · {_PHASES[phase]}</th></tr>'
             )
-        name, *rest = (html.escape(cell) for cell in _cells(row, judged))
-        cells = "".join(f"<td>{cell}</td>" for cell in rest)
-        rows.append(f'<tr class="{judged.verdict.name.lower()}"><th scope="row">{name}</th>{cells}</tr>')
-    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in _COLUMNS)
+        rows.append(_html_row(_cells(row, judged), judged.verdict.name.lower()))
     page = _PAGE.format(
         title=html.escape(title),
         promoted=html.escape(climbed.promoted or "none"),
-        head=head,
-        rows="\n".join(rows),
+        table=_html_table(_COLUMNS, rows),
         footnote=html.escape(_FOOTNOTE.format(k=VALUE_K, prices=_prices(climbed))),
         plot=_base64_png(climbed, _draw_pareto, "Quality over cost of every rung; the table has its numbers"),
         curves=_base64_png(climbed, _draw_curves, "N@10 of rungs that learned from a part of the profiles")
         if climbed.curves
         else "",
+        variants=_html_variants(climbed) if climbed.variants else "",
     )
     path = folder / PAGE_FILE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _html_variants(climbed: Climbed) -> str:
+    rows = [
+        _html_row(_variant_cells(each), "compared" if each.row.failure is None else "failed")
+        for each in climbed.variants
+    ]
+    return (
+        f"<h2>Variants</h2>\n{_html_table(_VARIANT_COLUMNS, rows)}\n"
+        f'<p class="note">{html.escape(_variant_footnote(climbed))}.</p>'
+    )
+
+
+def _html_row(row: Sequence[str], mark: str) -> str:
+    name, *rest = map(html.escape, row)
+    cells = "".join(f"<td>{cell}</td>" for cell in rest)
+    return f'<tr class="{mark}"><th scope="row">{name}</th>{cells}</tr>'
+
+
+def _html_table(columns: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
+    body = "\n".join(rows)
+    return (
+        f'<div style="overflow-x: auto"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
+
+
+def _variant_cells(each: VariantRow) -> list[str]:
+    variant, row, compared = each.variant, each.row, each.compared
+    names = [variant.name, variant.rung.value]
+    if row.measured is None or row.evaluation is None:
+        return [*names, *[_NOTHING] * 4, f"{variant.differs}; failed: {row.failure}"]
+    lead = compared.difference
+    return [
+        *names,
+        number(row.evaluation[f"ndcg@{VALUE_K}"]),
+        _NOTHING if lead is None else estimate(lead.difference, lead.low, lead.high),
+        number(compared.p_value, ".3f") if compared.p_value is None or compared.p_value >= 0.001 else "<.001",
+        f"{row.measured.spent.fit_seconds:.1f}",
+        variant.differs,
+    ]
+
+
+def _variant_footnote(climbed: Climbed) -> str:
+    num = sum(each.compared.p_value is not None for each in climbed.variants)
+    return _VARIANT_FOOTNOTE.format(k=VALUE_K, num=num)
 
 
 def _cells(row: Row, judged: Judged) -> list[str]:
@@ -202,14 +266,10 @@ p.note {{ color: #555; font-size: 13px; }}
 <h1>The ladder</h1>
 <p>{title}. The rung that stands: <strong>{promoted}</strong>.</p>
 {plot}
-<div style="overflow-x: auto"><table>
-<thead><tr>{head}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table></div>
-{curves}
+{table}
 <p class="note">{footnote}.</p>
+{curves}
+{variants}
 </body>
 </html>
 """

@@ -99,6 +99,28 @@ class RungSettings:
     blend: BlendSettings = field(default_factory=BlendSettings)
 
 
+def settings_of(name: RungName) -> tuple[str, ...]:
+    """The fields of RungSettings that decide a rung; `towers`, which is none of them, decides the towers."""
+    members = tuple(member.value for member in MEMBERS)
+    match name:
+        case RungName.POPULAR_RECENT:
+            return ("recent",)
+        case RungName.POPULAR_DECAYED:
+            return ("decayed",)
+        case RungName.POPULAR_BY_COUNTRY:
+            return ("country",)
+        case RungName.GENRE_AFFINITY:
+            return ("affinity",)
+        case RungName.CONTINUE_WATCHING:
+            return ("continuing",)
+        case RungName.FUSION | RungName.BLEND:
+            return (*members, name.value)
+        case RungName.TOWERS_FUSION:
+            return (*members, "fusion")
+        case _:
+            return (name.value,)
+
+
 def asked_like(settings: RungSettings, kind: SplitKind) -> RungSettings:
     """The settings with learned rankers that practise on questions of the same kind as they are judged by."""
     linear = replace(settings.linear, examples=replace(settings.linear.examples, kind=kind))

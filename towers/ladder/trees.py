@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from towers.data.histories import Histories
-from towers.ladder.candidates import CandidateSettings, CandidateSource, Feature, fit_candidates, item_facts
+from towers.ladder.candidates import CandidateSettings, CandidateSource, fit_candidates, item_facts
 from towers.ladder.examples import ExampleSettings, training_examples
 from towers.ladder.extra import of_extra
 from towers.recommender import Queries, Rankings, check_history
@@ -28,6 +28,11 @@ class TreeObjective(StrEnum):
     """
     BINARY = "binary"
     """Cross-entropy of watched next or not, each candidate by itself."""
+    SOFTMAX = "rank_xendcg"
+    """Cross-entropy of a softmax over a question's candidates, its targets moved at random (XE-nDCG).
+
+    Source: Bruch 2019, arXiv:1911.09798.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,8 @@ def fit_trees(
     dataset = lightgbm.Dataset(
         examples.features,
         examples.watched.astype(np.float32),
-        group=examples.num_of_question if settings.objective is TreeObjective.LAMBDARANK else None,
-        feature_name=list(Feature),
+        group=examples.num_of_question if settings.objective is not TreeObjective.BINARY else None,
+        feature_name=list(settings.candidates.columns),
         params={"verbosity": -1},
     )
     parameters = {

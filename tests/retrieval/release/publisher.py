@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from retrieval.index.spec import IndexSpec
-from retrieval.release.manifest import Description
+from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.store import publish
 
 
 def description() -> Description:
     """A description of nothing in particular."""
     return Description(
+        kind=AnswerKind.TOWERS,
         index=IndexSpec(),
         dimension=4,
         num_items=3,

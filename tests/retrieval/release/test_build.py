@@ -17,7 +17,7 @@ from retrieval.index.spec import Index, IndexKind, IndexSpec
 from retrieval.release import build
 from retrieval.release.build import build_release
 from retrieval.release.gates import Candidate, GateSettings, check_gates
-from retrieval.release.manifest import GateResult
+from retrieval.release.manifest import AnswerKind, GateResult
 from retrieval.release.store import open_release
 from retrieval.retriever import Retriever
 from tests.retrieval.conftest import CONTEXT, Exported
@@ -49,7 +49,8 @@ def test_an_export_is_published_and_served(exported: Exported, tmp_path: Path, k
     info = build_release(exported.model, exported.tables, tmp_path, IndexSpec(kind), GateSettings(k=10))
     about = open_release(tmp_path).manifest.description
     assert about == info.manifest.description
-    assert (about.index.kind, about.dimension, about.num_items) == (kind, 16, 60)
+    assert about.index == IndexSpec(kind)
+    assert (about.kind, about.dimension, about.num_items) == (AnswerKind.TOWERS, 16, 60)
     assert (about.num_profiles, about.num_events) == (24, 144)
     assert about.context == CONTEXT
     assert {gate.name for gate in about.gates} == {
@@ -212,7 +213,7 @@ def test_logs_name_no_profile(exported: Exported, tmp_path: Path, caplog: pytest
         build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10))
         Retriever.open(tmp_path).recommend("p17")
     assert "release published id=r000001" in caplog.text
-    assert "gates passed num_gates=7 recall=1.0000" in caplog.text
+    assert "gates passed finite_vectors=0.0000" in caplog.text
     assert "p17" not in caplog.text
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,8 @@ def test_a_manifest_that_names_a_path_outside_its_folder_is_refused(tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format_version is 2; .* reads 1"),
+        ({"format_version": 3}, "format_version is 3; .* reads 1, 2"),
+        ({"kind": "magic"}, "kind is 'magic'; expected one of towers, factors, lists"),
         ({"metric": "l2"}, "metric is 'l2'"),
         ({"release_id": 7}, "release_id is 7; expected str"),
         ({"dimension": True}, "dimension is True; expected int"),
@@ -198,9 +200,7 @@ def test_a_publish_that_raises_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_context_that_is_not_json_is_refused(tmp_path: Path) -> None:
     def unfit(folder: Path) -> Description:
         about = write_files(folder)
-        return Description(
-            about.index, 4, 3, 2, 1, "f", context={"path": tmp_path, "nan": float("nan")}, gates=()
-        )
+        return replace(about, context={"path": tmp_path, "nan": float("nan")})
 
     with pytest.raises(ReleaseError, match="expected a context of JSON values"):
         publish(tmp_path, unfit)

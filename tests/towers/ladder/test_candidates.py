@@ -17,6 +17,7 @@ from towers.ladder.candidates import (
     CandidateSettings,
     CandidateSource,
     Feature,
+    FeatureGroup,
     ItemFacts,
     fit_candidates,
     item_facts,
@@ -143,6 +144,44 @@ def test_only_the_last_five_events_speak_of_the_genres_liked_lately() -> None:
     # Item 0 is of a and b: b in one of six events, and in none of the last five.
     assert features[0, 0][Feature.GENRE_OVERLAP] == pytest.approx(1 / 12)
     assert features[0, 0][Feature.RECENT_GENRE_OVERLAP] == 0.0
+
+
+GROUPS = {
+    FeatureGroup.SCORES: [
+        "item_knn_score",
+        "item_knn_reciprocal_rank",
+        "markov_score",
+        "markov_reciprocal_rank",
+    ],
+    FeatureGroup.POPULARITY: [
+        *("popular_score", "popular_reciprocal_rank", "recent_score", "recent_reciprocal_rank"),
+        *("popularity", "country_popularity"),
+    ],
+    FeatureGroup.TIME: ["watched_days_ago", "item_age_years"],
+    FeatureGroup.CONTENT: ["genre_overlap", "recent_genre_overlap", "people_overlap"],
+    FeatureGroup.HISTORY: ["history_length"],
+}
+"""By hand: every feature, in one group."""
+
+
+@given(chosen=st.sets(st.sampled_from(FeatureGroup), min_size=1))
+@hypothesis_settings(deadline=None, max_examples=31)
+def test_groups_of_features_are_columns_of_the_whole_and_leave_the_candidates_alone(
+    chosen: set[FeatureGroup],
+) -> None:
+    queries = asked([[0, 5], []], [21 * DAY, 21 * DAY])
+    whole = fit_candidates(TRAIN, facts(), COUNTRY).of(queries)
+    settings = CandidateSettings(features=sorted(chosen))
+    part = fit_candidates(TRAIN, facts(), COUNTRY, settings).of(queries)
+    names = {name for group in chosen for name in GROUPS[group]}
+    assert set(settings.columns) == names
+    np.testing.assert_array_equal(part.item_row, whole.item_row)
+    np.testing.assert_array_equal(part.features, whole.features[:, [name in names for name in Feature]])
+
+
+def test_a_ranker_without_any_feature_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"candidates\.features: none; expected some of scores, popularity"):
+        CandidateSettings(features=[])
 
 
 def test_what_only_fills_a_list_is_no_candidate_and_nor_is_the_history() -> None:

@@ -13,7 +13,7 @@ from towers.data.histories import Histories
 from towers.data.split import SplitSettings, split
 from towers.errors import ConfigError, QueryError
 from towers.ladder.factorisation import EASESettings, IALSSettings, fit_ease, fit_ials
-from towers.recommender import PAD
+from towers.recommender import PAD, Queries
 
 NUM_ITEMS = 6
 
@@ -89,27 +89,32 @@ def test_a_query_vector_of_ials_solves_the_normal_equations_of_its_history() -> 
         minutes=np.zeros(3, np.float32),
         weight=np.array([1.0, 0.5, 0.2], np.float32),
     )
-    item = np.asarray(ials.model.item_factors, np.float64)
+    item = ials.exact.item_vectors[:, :4].astype(np.float64)
     confidence = np.ones(NUM_ITEMS)
     confidence[[4, 1, 2]] = 3.0 * np.array([1.0, 0.5, 0.2]) * np.exp([-1.0, -0.5, 0.0])
     preferred = np.isin(np.arange(NUM_ITEMS), [4, 1, 2])
     left = (item.T * confidence) @ item + 0.3 * np.eye(4)
     expected = np.linalg.solve(left, item.T @ (confidence * preferred))
-    np.testing.assert_allclose(ials.embed(history)[0], expected, rtol=1e-3, atol=1e-5)
+    asked_now = Queries(history, np.array([3]), np.array([""]))
+    np.testing.assert_allclose(ials.encoder.encode(asked_now)[0, :4], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_sweep_of_ials_leaves_each_item_at_the_optimum_of_its_equations() -> None:
     rng = np.random.default_rng(1)
     lists = [rng.choice(NUM_ITEMS, size=3, replace=False).tolist() for _ in range(30)]
-    settings = IALSSettings(num_factors=2, regularisation=0.5, confidence=2.0, iterations=60, num_threads=1)
-    model = fit_ials(watched(lists), NUM_ITEMS, settings).model
-    profile = np.asarray(model.user_factors, np.float64)
+    settings = IALSSettings(
+        num_factors=2, regularisation=0.5, confidence=2.0, iterations=60, recency=0.0, num_threads=1
+    )
+    ials = fit_ials(watched(lists), NUM_ITEMS, settings)
+    item = ials.exact.item_vectors[:, :2]
+    # At the optimum a train profile is what its own history is folded in as.
+    profile = ials.encoder.encode(asked(lists))[:, :2].astype(np.float64)
     preferred = binary_matrix(lists)
     for row in range(NUM_ITEMS):
         confidence = np.where(preferred[:, row] > 0, 2.0, 1.0)
         left = (profile.T * confidence) @ profile + 0.5 * np.eye(2)
         expected = np.linalg.solve(left, profile.T @ (confidence * preferred[:, row]))
-        np.testing.assert_allclose(model.item_factors[row], expected, rtol=0.02, atol=2e-3)
+        np.testing.assert_allclose(item[row], expected, rtol=0.02, atol=2e-3)
 
 
 def test_ials_is_the_same_under_a_seed_and_on_any_number_of_threads() -> None:
@@ -119,8 +124,8 @@ def test_ials_is_the_same_under_a_seed_and_on_any_number_of_threads() -> None:
         fit_ials(train, NUM_ITEMS, IALSSettings(num_factors=3, seed=seed, num_threads=threads))
         for seed, threads in ((0, 1), (0, 2), (1, 1))
     )
-    np.testing.assert_array_equal(first.model.item_factors, again.model.item_factors)
-    assert not np.array_equal(first.model.item_factors, other.model.item_factors)
+    np.testing.assert_array_equal(first.exact.item_vectors, again.exact.item_vectors)
+    assert not np.array_equal(first.exact.item_vectors, other.exact.item_vectors)
 
 
 def test_an_item_never_watched_follows_all_others_of_ials() -> None:

@@ -14,14 +14,14 @@ from towers.evaluation.evaluate import evaluate
 from towers.ladder.candidates import Feature
 from towers.ladder.examples import ExampleSettings
 from towers.ladder.heuristics import fit_popular
-from towers.ladder.linear import Linear, LinearSettings, fit_linear
-from towers.ladder.logistic import LogisticSettings
+from towers.ladder.linear import Linear, LinearObjective, LinearSettings, fit_linear
+from towers.ladder.logistic import LogisticSettings, fit_conditional
 from towers.ladder.trees import TreeObjective, Trees, TreeSettings, fit_trees
 from towers.recommender import Queries, Recommender
 
 NO_QUESTIONS = TreeSettings(examples=ExampleSettings(num_questions=0))
 NO_WEIGHT = LinearSettings(logistic=LogisticSettings(inverse_penalty=0.0))
-IMPATIENT = LinearSettings(logistic=LogisticSettings(max_iterations=1))
+IMPATIENT = LogisticSettings(max_iterations=1)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_titles_of_the_own_block_rank_above_all_others(linear: Linear, trees: Tr
 
 @pytest.mark.parametrize("objective", TreeObjective)
 @pytest.mark.parametrize("kind", SplitKind)
-def test_both_objectives_learn_from_both_kinds_of_examples(
+def test_every_objective_learns_from_both_kinds_of_examples(
     dataset: Dataset, parts: Split, objective: TreeObjective, kind: SplitKind
 ) -> None:
     settings = TreeSettings(objective=objective, num_trees=20, examples=ExampleSettings(kind=kind))
@@ -84,9 +84,20 @@ def test_what_is_held_out_is_never_read(dataset: Dataset, parts: Split, linear: 
     assert grown.booster.model_to_string() == trees.booster.model_to_string()
 
 
-def test_trees_are_the_same_on_any_number_of_threads(dataset: Dataset, parts: Split, trees: Trees) -> None:
-    one = fit_trees(parts.train, dataset.items, dataset.country, TreeSettings(num_threads=1))
-    found, expected = one.rank(asked_of(parts.test), 20), trees.rank(asked_of(parts.test), 20)
+@pytest.mark.parametrize("objective", TreeObjective)
+def test_trees_are_the_same_on_any_number_of_threads(
+    dataset: Dataset, parts: Split, objective: TreeObjective
+) -> None:
+    one, two = (
+        fit_trees(
+            parts.train,
+            dataset.items,
+            dataset.country,
+            TreeSettings(objective=objective, num_threads=num_threads),
+        )
+        for num_threads in (1, 2)
+    )
+    found, expected = one.rank(asked_of(parts.test), 20), two.rank(asked_of(parts.test), 20)
     np.testing.assert_array_equal(found.item_row, expected.item_row)
     np.testing.assert_array_equal(found.score, expected.score)
 
@@ -114,9 +125,50 @@ def test_the_weight_of_what_foretells_the_block_is_positive(linear: Linear) -> N
     assert weight[Feature.COUNTRY_POPULARITY] == pytest.approx(weight[Feature.POPULARITY], rel=1e-3)
 
 
-def test_a_regression_that_does_not_converge_is_refused(dataset: Dataset, parts: Split) -> None:
+@pytest.mark.parametrize("objective", LinearObjective)
+def test_a_regression_that_does_not_converge_is_refused(
+    dataset: Dataset, parts: Split, objective: LinearObjective
+) -> None:
+    settings = LinearSettings(objective=objective, logistic=IMPATIENT)
     with pytest.raises(TrainingError, match="no convergence in 1 iterations"):
-        fit_linear(parts.train, dataset.items, dataset.country, IMPATIENT)
+        fit_linear(parts.train, dataset.items, dataset.country, settings)
+
+
+@pytest.mark.parametrize("kind", SplitKind)
+def test_the_linear_softmax_learns_from_both_kinds_of_examples(
+    dataset: Dataset, parts: Split, kind: SplitKind
+) -> None:
+    settings = LinearSettings(objective=LinearObjective.SOFTMAX, examples=ExampleSettings(kind=kind))
+    linear = fit_linear(parts.train, dataset.items, dataset.country, settings)
+    assert recall_at_5(linear, parts.test) > 0.9
+    # The same for all candidates of a question, so no choice speaks for it.
+    weight = dict(zip(Feature, linear.log_odds.weight.tolist(), strict=True))
+    assert weight[Feature.HISTORY_LENGTH] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_choice_between_two_is_a_logistic_regression_of_what_differs() -> None:
+    """One watched of two candidates: the likelihood is that of a regression without a bias on differences."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(2)
+    pairs = rng.normal(size=(300, 2, 3)) * np.array([1.0, 5.0, 0.1]) + 7.0
+    chosen = (pairs @ np.array([1.0, -0.2, 3.0])).argmax(axis=1) ^ (rng.random(300) < 0.2)
+    answers = np.arange(2) == chosen[:, None]
+    pairs[0, 0, 2] = np.nan
+    found = fit_conditional(
+        pairs.reshape(600, 3),
+        answers.ravel(),
+        np.full(300, 2),
+        LogisticSettings(inverse_penalty=0.3),
+        "linear",
+    )
+    known = np.where(np.isnan(pairs), np.nanmean(pairs, axis=(0, 1)), pairs)
+    scale = known.std(axis=(0, 1))
+    difference = (known[:, 1] - known[:, 0]) / scale
+    regression = linear_model.LogisticRegression(C=0.3, fit_intercept=False, tol=1e-8).fit(difference, chosen)
+    np.testing.assert_allclose(found.weight * scale, regression.coef_[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.missing, np.nanmean(pairs, axis=(0, 1)))
+    with pytest.raises(TrainingError, match="none of 600 examples is an answer"):
+        fit_conditional(pairs.reshape(600, 3), np.zeros(600, bool), np.full(300, 2), IMPATIENT, "linear")
 
 
 def test_a_setting_out_of_range_is_refused_with_its_key(dataset: Dataset, parts: Split) -> None:

@@ -1,5 +1,7 @@
 """Markov counts against a triple loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -112,3 +114,11 @@ def test_a_setting_out_of_range_is_refused_with_its_key(settings: MarkovSettings
 def test_train_events_outside_the_catalogue_are_refused() -> None:
     with pytest.raises(QueryError, match="run from 0 to 3; expected 0 to 2"):
         fit_markov(watched([[0, 3]]), 3)
+
+
+def test_rows_of_32_bits_as_a_log_on_disk_has_them_do_not_overflow_in_a_large_catalogue() -> None:
+    num_items = 50_000  # whose square is beyond 32 bits
+    train = watched([[num_items - 2, num_items - 1]])
+    markov = fit_markov(replace(train, item_row=train.item_row.astype(np.int32)), num_items)
+    assert markov.successor.tolist() == [num_items - 1]
+    assert markov.offset[num_items - 2 :].tolist() == [0, 1, 1]

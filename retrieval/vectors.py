@@ -1,0 +1,80 @@
+"""Answers by inner product: an encoder, item vectors and the index over them."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from retrieval.completion import complete_topk
+from retrieval.index.spec import Index
+from towers.data.histories import Histories
+from towers.errors import ReleaseError
+from towers.evaluation.exact import ExactRecommender
+from towers.recommender import Queries, Rankings, check_history, check_k
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Queries → vectors of `dimension`, as `retrieval.encoder.QueryEncoder` gives them.
+
+    profile_columns: what it reads of a profile beside the country.
+    """
+
+    dimension: int
+    profile_columns: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model: equal fingerprints are the same one."""
+        ...
+
+    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
+        """One vector per query; an empty history is answered too."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VectorAnswers:
+    """A Recommender by the index over the vectors of N items; ReleaseError where the parts do not fit."""
+
+    vectors: Float32[np.ndarray, "N D"]
+    index: Index
+    encoder: Encoder
+
+    def __post_init__(self) -> None:
+        if len(self.vectors) != self.index.size:
+            raise ReleaseError(
+                f"release: {len(self.vectors)} vectors and {self.index.size} in the index; expected as many"
+            )
+        widths = (self.vectors.shape[1], self.index.dimension, self.encoder.dimension)
+        if len(set(widths)) != 1:
+            raise ReleaseError(f"release: vectors, index and encoder have dimensions {widths}; expected one")
+
+    @property
+    def num_items(self) -> int:
+        """N."""
+        return len(self.vectors)
+
+    def exact(self) -> ExactRecommender:
+        """The same encoder and vectors searched exactly: what the index approximates."""
+        return ExactRecommender(self.encoder.encode, self.vectors)
+
+    def rank(self, queries: Queries, k: int) -> Rankings:
+        """The best k items per query; an empty history is answered from the encoder's prior."""
+        check_k(k)
+        check_history(queries.history, self.num_items)
+        vector = self.encoder.encode(queries)
+        score, row = complete_topk(self.index, self.vectors, vector, k, queries.history)
+        return Rankings(row, score)
+
+    def similar(self, row: int, k: int) -> Rankings:
+        """The k items of highest inner product with this one, itself left out: one line."""
+        itself = Histories(np.array([0, 1]), np.array([row]), np.zeros(1, np.int64), np.zeros(1, np.float32))
+        score, best = complete_topk(self.index, self.vectors, self.vectors[[row]], k, itself)
+        return Rankings(best, score)
+
+    def liking(self, query: Queries, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
+        """How much one query likes each of these items, watched or not; higher is more."""
+        liked: np.ndarray = self.vectors[rows] @ self.encoder.encode(query)[0]
+        return liked
