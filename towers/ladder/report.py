@@ -1,12 +1,9 @@
 """A climb as a reader sees it: a terminal table, and a page with its plots."""
 
-import base64
 import html
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
@@ -14,20 +11,12 @@ from rich.text import Text
 from towers.evaluation.tables import Tables, estimate, number
 from towers.ladder.climb import Climbed, VariantRow
 from towers.ladder.measured import VALUE_K, Row
+from towers.ladder.plots import PHASES, draw_curves, draw_pareto, plot
 from towers.ladder.verdict import LEVEL, Judged
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 PAGE_FILE = "ladder.html"
 
 _NOTHING = "–"
-_PHASES = {1: "before machine learning", 2: "simplest models", 3: "optimised simple models", 4: "deep towers"}
-# Okabe and Ito's palette: told apart by everyone, and on paper.
-_INKS = {1: "#999999", 2: "#E69F00", 3: "#009E73", 4: "#0072B2"}
-_LEAST_COST = 0.01  # a logarithm knows no nothing
-_CURVE_INKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-_DASHES = ("-", "--", "-.", ":")
 _COLUMNS = (
     "rung", f"N@{VALUE_K}", f"R@{VALUE_K}", f"cov@{VALUE_K}", f"lead [{100 * LEVEL:.0f} %]", "over", "fit s",
     "peak MiB", "size MiB", "p50 ms", "p99 ms", "a month", "verdict",
@@ -52,7 +41,7 @@ def render(climbed: Climbed, title: str) -> Group:
         [str(int(row.name.phase)), *_cells(row, judged)]
         for row, judged in zip(climbed.rows, climbed.judged, strict=True)
     ]
-    phases = ", ".join(f"{phase} {words}" for phase, words in _PHASES.items())
+    phases = ", ".join(f"{phase} {words}" for phase, words in PHASES.items())
     return Group(
         Text(title),
         Tables(["phase", *_COLUMNS], rows, num_names=2),
@@ -76,14 +65,16 @@ def _variants(climbed: Climbed) -> tuple[Text | Tables, ...]:
 
 
 def write_page(climbed: Climbed, title: str, folder: Path) -> Path:
-    """Writes the climb as one HTML file that needs nothing else, and gives its path."""
+    """Writes the climb as one HTML file that needs nothing else, and gives its path; its plots as PNG too."""
+    pareto = "Quality over cost of every rung; the table has its numbers"
+    curves = f"N@{VALUE_K} of rungs that learned from a part of the profiles"
     rows = []
     phase = 0
     for row, judged in zip(climbed.rows, climbed.judged, strict=True):
         if row.name.phase != phase:
             phase = row.name.phase
             rows.append(
-                f'<tr class="phase"><th colspan="{len(_COLUMNS)}">{phase} · {_PHASES[phase]}</th></tr>'
+                f'<tr class="phase"><th colspan="{len(_COLUMNS)}">{phase} · {PHASES[phase]}</th></tr>'
             )
         rows.append(_html_row(_cells(row, judged), judged.verdict.name.lower()))
     page = _PAGE.format(
@@ -91,10 +82,8 @@ def write_page(climbed: Climbed, title: str, folder: Path) -> Path:
         promoted=html.escape(climbed.promoted or "none"),
         table=_html_table(_COLUMNS, rows),
         footnote=html.escape(_FOOTNOTE.format(k=VALUE_K, prices=_prices(climbed))),
-        plot=_base64_png(climbed, _draw_pareto, "Quality over cost of every rung; the table has its numbers"),
-        curves=_base64_png(climbed, _draw_curves, "N@10 of rungs that learned from a part of the profiles")
-        if climbed.curves
-        else "",
+        plot=plot(climbed, draw_pareto, pareto, folder / "pareto.png"),
+        curves=plot(climbed, draw_curves, curves, folder / "curves.png") if climbed.curves else "",
         variants=_html_variants(climbed) if climbed.variants else "",
     )
     path = folder / PAGE_FILE
@@ -177,70 +166,6 @@ def _prices(climbed: Climbed) -> str:
 
 def _short(number: float) -> str:
     return f"{number:.4f}".removeprefix("0")
-
-
-def _base64_png(climbed: Climbed, draw: Callable[["Axes", Climbed], None], words: str) -> str:
-    """A plot as an <img> that holds its own bytes."""
-    from matplotlib import style
-    from matplotlib.figure import Figure
-
-    with style.context(["default", {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}]):
-        figure = Figure(figsize=(8.0, 4.5), dpi=120, layout="constrained")
-        draw(figure.add_subplot(), climbed)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-
-
-def _draw_pareto(axes: "Axes", climbed: Climbed) -> None:
-    points = [
-        (max(judged.cost_per_month, _LEAST_COST), row.evaluation[f"ndcg@{VALUE_K}"], row.name)
-        for row, judged in zip(climbed.rows, climbed.judged, strict=True)
-        if judged.cost_per_month is not None and row.evaluation is not None
-    ]
-    for phase, words in _PHASES.items():
-        of_phase = [(cost, quality) for cost, quality, name in points if name.phase == phase]
-        if of_phase:
-            axes.scatter(
-                *zip(*of_phase, strict=True), color=_INKS[phase], label=f"{phase} · {words}", zorder=3
-            )
-    front, best = [], 0.0
-    for cost, quality, _ in sorted(points, key=lambda point: (point[0], -point[1])):
-        if quality > best:
-            best = quality
-            front.append((cost, quality))
-    if front:
-        axes.step(
-            *zip(*front, strict=True), where="post", color="#BBBBBB", zorder=1, label="no cheaper is as good"
-        )
-    for cost, quality, name in points:
-        axes.annotate(name.value, (cost, quality), (4, 3), textcoords="offset points", fontsize=7)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:g}")
-    axes.margins(0.1, 0.1)
-    axes.set_title(f"N@{VALUE_K} of the test questions over the cost of a month", loc="left")
-    axes.set_xlabel("cost of a month, at the declared prices")
-    axes.set_ylabel(f"N@{VALUE_K}")
-    axes.set_ylim(bottom=0.0)
-    axes.grid(True, color="#EEEEEE", zorder=0)
-    if points:
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
-
-
-def _draw_curves(axes: "Axes", climbed: Climbed) -> None:
-    """N@10 over the share of the profiles learned from: a rung whose line still rises wants more data."""
-    for place, name in enumerate(dict.fromkeys(point.name for point in climbed.curves)):
-        points = [(point.share, point.ndcg) for point in climbed.curves if point.name == name]
-        shares, quality = zip(*points, strict=True)
-        ink = _CURVE_INKS[place % len(_CURVE_INKS)]
-        axes.plot(shares, quality, marker="o", color=ink, linestyle=_DASHES[place % len(_DASHES)], label=name)
-    axes.set_title(f"N@{VALUE_K} by the share of the profiles that was learned from", loc="left")
-    axes.set_xlabel("share of the profiles")
-    axes.set_ylabel(f"N@{VALUE_K}")
-    axes.set_ylim(bottom=0.0)
-    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.grid(True, color="#EEEEEE", zorder=0)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 _PAGE = """<!doctype html>
