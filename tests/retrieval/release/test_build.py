@@ -295,11 +295,7 @@ def test_a_release_of_the_first_format_is_served_as_it_was(exported: Exported, t
     folder = build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10)).folder
     expected = Retriever.open(tmp_path).recommend("p0", k=5)
     # The first format knew towers alone and named no kind.
-    document = json.loads((folder / "manifest.json").read_text())
-    del document["kind"]
-    content = json.dumps({**document, "format_version": 1}).encode()
-    (folder / "manifest.json").write_bytes(content)
-    (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
+    _resealed(folder, lambda document: (document.pop("kind"), document.update(format_version=1)))
     assert open_release(tmp_path).manifest.description.kind is AnswerKind.TOWERS
     found = Retriever.open(tmp_path).recommend("p0", k=5)
     assert (found.item_id, found.score.tolist()) == (expected.item_id, expected.score.tolist())
