@@ -31,8 +31,7 @@ from towers.ladder.variants import check_variants
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
 from towers.settings import bounded
-from towers.training.fit import FitSettings
-from towers.training.module import TrainerSettings
+from towers.training.settings import FitSettings, TrainerSettings
 
 __all__ = [
     "DecaySettings",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int, Int32, Int64
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -167,7 +167,7 @@ class ListAnswers:
     def _newcomer(self, country: str) -> tuple[np.ndarray, np.ndarray]:
         return self._list(self._first_country + self._country.get(country, self._country[""]))
 
-    def _fused(self, watched: Int64[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+    def _fused(self, watched: Int[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
         """The lists of the newest titles as one."""
         newest = watched[::-1][:_NUM_TITLES]
         lists = self._lists.item_row[self._first_title + newest].astype(np.int64)

@@ -11,13 +11,12 @@ from retrieval.provenance import check_provenance
 from retrieval.retriever import Retriever
 from towers.data.dataset import read_dataset
 from towers.data.signals.settings import signals_of
-from towers.data.split import split
+from towers.data.split import split, split_of
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.report import Protocol, Report, best_of, render, to_json
 from towers.evaluation.slices import slices_of
 from towers.ladder.simple import fit_simple_rungs
 from towers.recommender import Recommender
-from towers.training.export import split_of
 
 
 def evaluate_release(settings: EvaluateSettings) -> None:

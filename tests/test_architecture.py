@@ -31,7 +31,15 @@ def test_a_service_that_imports_retrieval_loads_no_training_stack() -> None:
     assert loaded.isdisjoint({"pytorch_lightning", "lightning", "hydra", "omegaconf", "polars"})
 
 
-def test_the_check_above_would_see_a_training_stack() -> None:
+@pytest.mark.parametrize(
+    "statement", ["import towers.ladder.measured", "import scripts.recommend, scripts.evaluate"]
+)
+def test_what_trains_no_towers_does_not_wait_for_lightning(statement: str) -> None:
+    # It takes seconds to import, and a climb starts a process for every rung.
+    assert modules_loaded_by(statement).isdisjoint({"pytorch_lightning", "lightning"})
+
+
+def test_the_checks_above_would_see_a_training_stack() -> None:
     assert "pytorch_lightning" in modules_loaded_by("import towers.training.module")
 
 

@@ -23,7 +23,8 @@ from towers.evaluation.exact import ExactRecommender
 from towers.evaluation.metrics import find_hits, ndcg
 from towers.nets.two_tower import TwoTower
 from towers.recommender import Queries
-from towers.training.fit import FitSettings, fit_towers
+from towers.training.fit import fit_towers
+from towers.training.settings import FitSettings
 
 SEEDS = (0, 1, 2)
 K = 10

@@ -14,16 +14,16 @@ from retrieval.release.gates import GateSettings
 from tests.worlds import SIGNALS, block_of, block_world, write_tables
 from towers.data.batches import LoaderSettings
 from towers.data.dataset import Dataset, dataset_from_tables
-from towers.data.split import Split, SplitSettings, split
+from towers.data.split import Split, SplitSettings, split, split_of
 from towers.errors import UnknownIdError
 from towers.evaluation.evaluate import evaluate
 from towers.exported import read_context
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
 from towers.recommender import Degraded, Queries
-from towers.training.export import export, split_of
-from towers.training.fit import FitSettings, fit_towers
-from towers.training.module import Accelerator, TrainerSettings
+from towers.training.export import export
+from towers.training.fit import fit_towers
+from towers.training.settings import Accelerator, FitSettings, TrainerSettings
 
 NUM_BLOCKS, ITEMS_PER_BLOCK, COLD = 4, 14, 3
 SETTINGS = FitSettings(

@@ -22,9 +22,9 @@ from towers.data.split import SplitSettings, split
 from towers.errors import ConfigError
 from towers.nets.two_tower import ModelSettings, TwoTower, load_towers
 from towers.training.export import export
-from towers.training.fit import FitSettings, fit_towers
+from towers.training.fit import fit_towers
 from towers.training.growth import grow_export
-from towers.training.module import Accelerator, TrainerSettings
+from towers.training.settings import Accelerator, FitSettings, TrainerSettings
 
 NUM_BLOCKS, NEW = 3, 4
 

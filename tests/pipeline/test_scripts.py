@@ -82,42 +82,6 @@ def test_every_stage_runs_from_logs_to_answers(
     assert "Search for" in shown
 
 
-@pytest.mark.slow
-def test_a_rung_of_every_kind_is_published_and_served(tmp_path: Path) -> None:
-    where = f"artifacts={tmp_path}"
-    climb = ("climb.names=[popular,item_knn,ials,towers]", "climb.curve_names=[]")
-    for number, (publish, kind) in enumerate(
-        {"item_knn": "lists", "ials": "factors", "towers": "towers", "promoted": None}.items()
-    ):
-        # The rows of the first climb are taken by the others.
-        again = () if number == 0 else ("reuse_tables=true",)
-        said = must_run("ladder", where, *SMALL, *climb, f"publish={publish}", *again)
-        assert f"r{number + 1:06d}" in said
-        manifest = json.loads((tmp_path / "releases" / f"r{number + 1:06d}" / "manifest.json").read_text())
-        assert kind in (None, manifest["kind"])
-        judged = manifest["context"]["rung"]
-        assert publish in ("promoted", judged["name"])
-        ladder = json.loads((tmp_path / "ladder" / "ladder.json").read_text())
-        (row,) = (rung for rung in ladder["rungs"] if rung["name"] == judged["name"])
-        assert judged["ndcg@10"] == row["evaluation"]["ndcg@10"]
-        must_run("evaluate", where)
-        served = json.loads((tmp_path / "evaluation.json").read_text())["recommenders"]
-        # What an index over vectors answers is what was judged; lists know no history of a test question.
-        if kind in ("factors", "towers"):
-            assert served["served"]["ndcg@10"] == pytest.approx(judged["ndcg@10"], abs=1e-6)
-        if kind == "lists":
-            assert "exact" not in served
-            assert served["served"]["degraded"] == {"not_precomputed": served["served"]["num_queries"]}
-        shown = must_run("recommend", where, "k=3")
-        assert shown.count("recommended") == 3
-
-
-def test_a_rung_that_is_not_climbed_cannot_be_published() -> None:
-    done = run("ladder", "climb.names=[popular]", "publish=ease")
-    assert done.returncode == 2
-    assert "publish: 'ease'; expected promoted, or a rung that is climbed: popular" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

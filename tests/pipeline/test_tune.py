@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.test_scripts import SMALL, must_run, run
+from tests.pipeline.test_scripts import SMALL, must_run
 from towers.ladder.rungs import RungName
 from towers.ladder.tuned import read_tuned
 
@@ -21,11 +21,3 @@ def test_a_search_goes_from_logs_to_settings(tmp_path: Path) -> None:
     assert list(tuned) == [RungName.ITEM_KNN, RungName.TOWERS]
     assert all(rung.default is not None and rung.best >= rung.default for rung in tuned.values())
     assert (tmp_path / "tune" / "tuning.png").stat().st_size > 0
-
-
-def test_a_rung_that_learns_from_what_judges_is_refused_in_one_line(tmp_path: Path) -> None:
-    where = (f"artifacts={tmp_path}", "reuse_tables=true")
-    done = run("tune", *where, "tune.names=[blend]")
-    assert done.returncode == 2
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: tune.names: blend learns from the validation answers")

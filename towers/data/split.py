@@ -1,7 +1,9 @@
 """Splits by time: what is learned from, and what is held out to select and to judge."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +12,8 @@ from jaxtyping import Bool, Int64
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories, profile_blocks, runs
 from towers.data.signals.rewatches import with_rewatches
-from towers.errors import ConfigError, SchemaError
-from towers.settings import bounded, check_ranges
+from towers.errors import ConfigError, ReleaseError, SchemaError
+from towers.settings import bounded, check_ranges, settings_from_plain
 
 
 class SplitKind(StrEnum):
@@ -99,6 +101,19 @@ def check_split(settings: SplitSettings, key: str = "split") -> None:
     held_out = settings.test_share + settings.validation_share
     if settings.kind is SplitKind.GLOBAL_TIME and held_out >= 1.0:
         raise ConfigError(f"{key}.test_share + {key}.validation_share: {held_out:g}; expected < 1")
+
+
+def split_of(context: Mapping[str, Any]) -> SplitSettings:
+    """The split that the towers were trained under, so that no other is ever judged by mistake.
+
+    context: the settings of the training, as plain values. Raises ReleaseError where it does not say them.
+    """
+    try:
+        settings = settings_from_plain(SplitSettings, context.get("split"), "split")
+        check_split(settings)
+    except ConfigError as error:
+        raise ReleaseError(f"training settings: {error}; expected the split of the training") from error
+    return settings
 
 
 def split(dataset: Dataset, settings: SplitSettings) -> Split:

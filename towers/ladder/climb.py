@@ -19,7 +19,7 @@ from towers.ladder.measured import VALUE_K, Job, Row, measure_rung, read_row
 from towers.ladder.rungs import RungName, RungSettings, asked_like
 from towers.ladder.variants import Compared, Variant, check_variants, compare
 from towers.ladder.verdict import Judged, PriceSettings, judge, promoted
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 log = logging.getLogger(__name__)
 

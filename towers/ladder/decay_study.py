@@ -36,7 +36,7 @@ from towers.ladder.origins import (
 from towers.ladder.rungs import RungName, RungSettings, asked_like, fit_rung
 from towers.recommender import Recommender
 from towers.settings import bounded, check_ranges
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from towers.data.dataset import Dataset, read_dataset, rows_of
 from towers.data.ingest.ingest import read_report
 from towers.data.schema import read_table
 from towers.data.signals.settings import SignalSettings, signals_of
-from towers.data.split import Split, SplitKind, split
+from towers.data.split import Split, SplitKind, split, split_of
 from towers.errors import ConfigError, ReleaseError
 from towers.evaluation.drift import (
     DriftReport,
@@ -30,7 +30,6 @@ from towers.ladder.decay_findings import SCHEDULE_FILE
 from towers.ladder.drift_features import Comparison, compare
 from towers.ladder.drift_inputs import Stretches, sample, span, stretches, with_taste
 from towers.settings import check_ranges
-from towers.training.export import split_of
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from towers.data.ingest.ingest import REPORT_FILE
 from towers.data.schema import SCHEMAS
 from towers.errors import MissingDataError
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 
 def fingerprint(tables: Path, settings: Sequence[Any], asked: Sequence[object]) -> str:

@@ -27,7 +27,7 @@ from towers.ladder.rungs import RungName, RungSettings, fit_rung
 from towers.ladder.variants import Variant
 from towers.ladder.verdict import Measured, Spent
 from towers.recommender import Queries, Recommender
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from towers.ladder.trees import TreeSettings, fit_trees
 from towers.ladder.trending import TrendingSettings, fit_trending
 from towers.nets.two_tower import TwoTower, load_towers, save_towers
 from towers.recommender import Recommender
-from towers.training.fit import FitSettings, fit_towers
+from towers.training.settings import FitSettings
 
 
 class Phase(IntEnum):
@@ -174,6 +174,9 @@ def fit_rung(
         case RungName.BLEND:
             return fit_blend(_members(dataset, split, s, towers, folder), split.validation, s.blend)
         case RungName.TOWERS:
+            # Here alone: Lightning takes seconds to import, and every rung starts a process.
+            from towers.training.fit import fit_towers
+
             fitted = fit_towers(dataset, split, towers, folder / "checkpoints")
             save_towers(fitted, folder / "towers")
             return exact(fitted, dataset)

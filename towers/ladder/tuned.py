@@ -14,7 +14,7 @@ from towers.ladder.changes import changed
 from towers.ladder.rungs import RungName, RungSettings
 from towers.ladder.search_spaces import SPACES, Plain
 from towers.settings import check_ranges
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 TUNED_FILE = "tuned.json"
 _FORMAT, _VERSION = "tuned-rungs", 1

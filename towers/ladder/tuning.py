@@ -23,7 +23,7 @@ from towers.ladder.search_spaces import SPACES, Plain, space_of
 from towers.ladder.trials import Budget, alone
 from towers.ladder.tuned import TUNED_FILE, Tuned, TunedRung, field_of, with_fields, write_tuned
 from towers.settings import bounded, check_ranges
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 log = logging.getLogger(__name__)
 

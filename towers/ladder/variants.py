@@ -11,7 +11,7 @@ from towers.ladder.changes import changed
 from towers.ladder.rungs import RungName, RungSettings, settings_of
 from towers.ladder.verdict import Measured
 from towers.settings import check_ranges
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 
 @dataclass(frozen=True, slots=True)

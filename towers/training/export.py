@@ -11,12 +11,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from safetensors.numpy import save_file
 
 from towers.data.dataset import Dataset
-from towers.data.split import Split, SplitSettings, check_split
-from towers.errors import ConfigError, ReleaseError
+from towers.data.split import Split
 from towers.exported import TRAINING_FILE, VECTORS_FILE
 from towers.folders import replace_folder
 from towers.nets.two_tower import TwoTower, save_towers
-from towers.settings import settings_from_plain
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +46,3 @@ def export(
 
     replace_folder(folder, write)
     log.info("exported items=%d dimension=%d", *vector.shape)
-
-
-def split_of(context: Mapping[str, Any]) -> SplitSettings:
-    """The split that the towers were trained under, so that no other is ever judged by mistake.
-
-    Raises ReleaseError where the context does not say all of it.
-    """
-    try:
-        settings = settings_from_plain(SplitSettings, context.get("split"), "split")
-        check_split(settings)
-    except ConfigError as error:
-        raise ReleaseError(
-            f"{TRAINING_FILE}: {error}; expected the split that the towers were trained under"
-        ) from error
-    return settings

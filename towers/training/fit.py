@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from towers.data.batches import LoaderSettings
 from towers.data.dataset import Dataset
 from towers.data.feature_encoder import FeatureEncoder, fit_features, training_rows
-from towers.data.features import FeatureSettings
 from towers.data.split import Split
 from towers.data.windows import TrainingWindows
 from towers.errors import ConfigError, TrainingError
 from towers.nets.growth import grown_towers
-from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers
-from towers.objectives.softmax import ObjectiveSettings
-from towers.settings import bounded, check_ranges
+from towers.nets.two_tower import TwoTower, fingerprint, load_towers
+from towers.settings import check_ranges
 from towers.training.callbacks import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -36,26 +33,10 @@ from towers.training.callbacks import (
     RememberedStopping,
 )
 from towers.training.datamodule import WindowDataModule
-from towers.training.module import SELECTION_METRIC, LoggerKind, TrainerSettings, TwoTowerModule
+from towers.training.module import SELECTION_METRIC, TwoTowerModule
+from towers.training.settings import FitSettings, LoggerKind, TrainerSettings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FitSettings:
-    """Everything that decides what the towers learn, apart from the data.
-
-    warm_start: an export to go on from: its towers, grown by what is new in the data, in place of random
-    weights. Its model and features must be the same.
-    """
-
-    model: ModelSettings = field(default_factory=ModelSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
-    trainer: TrainerSettings = field(default_factory=TrainerSettings)
-    seed: int = bounded(0, ge=0, lt=2**32)
-    features: FeatureSettings = field(default_factory=FeatureSettings)
-    warm_start: str | None = None
 
 
 def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:

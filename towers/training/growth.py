@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from towers.data.dataset import Dataset
-from towers.data.split import split
+from towers.data.split import split, split_of
 from towers.exported import read_context
 from towers.nets.growth import grown_towers
 from towers.nets.two_tower import load_towers
-from towers.training.export import export, split_of
+from towers.training.export import export
 
 
 def grow_export(model_dir: Path, dataset: Dataset, folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -22,65 +20,9 @@ from towers.evaluation.exact import ExactRecommender
 from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.two_tower import TwoTower
 from towers.objectives.softmax import ObjectiveSettings, falling_weights, full_softmax
-from towers.settings import bounded
+from towers.training.settings import TrainerSettings
 
 SELECTION_METRIC = "validation/ndcg@10"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the forward and backward pass; weights stay in float32."""
-
-    FLOAT32 = "32-true"
-    BFLOAT16_MIXED = "bf16-mixed"
-
-
-class Accelerator(StrEnum):
-    """Where to train; auto takes a GPU when there is one."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    GPU = "gpu"
-
-
-class Strategy(StrEnum):
-    """How several devices share the work; ddp starts one process per device."""
-
-    AUTO = "auto"
-    DDP = "ddp"
-
-
-class LoggerKind(StrEnum):
-    """Where the curves go; tensorboard needs the extra of that name."""
-
-    CSV = "csv"
-    TENSORBOARD = "tensorboard"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainerSettings:
-    """The training run.
-
-    learning_rate: peak of a cosine with linear warm-up over `warmup_share` of all steps.
-    patience: epochs without a better validation N@10 before training stops.
-    gradient_clip: largest norm of a step's gradient. devices: 0 takes all there are.
-    checkpoint_steps: a checkpoint to go on from every so many steps, beside the one of every epoch; none of
-    them where it is null.
-    resume: go on from the newest checkpoint of the same folder, if there is one.
-    """
-
-    max_epochs: int = bounded(12, ge=1)
-    patience: int = bounded(4, ge=1)
-    learning_rate: float = bounded(5e-3, gt=0.0)
-    weight_decay: float = bounded(0.05, ge=0.0)
-    warmup_share: float = bounded(0.05, ge=0.0, le=1.0)
-    gradient_clip: float = bounded(1.0, gt=0.0)
-    precision: Precision = Precision.FLOAT32
-    accelerator: Accelerator = Accelerator.AUTO
-    devices: int = bounded(1, ge=0)
-    strategy: Strategy = Strategy.AUTO
-    logger: LoggerKind = LoggerKind.CSV
-    checkpoint_steps: int | None = bounded(None, ge=1)
-    resume: bool = False
 
 
 class TwoTowerModule(pl.LightningModule):

@@ -24,8 +24,7 @@ from towers.ladder.measured import Job, measure_rung
 from towers.ladder.rungs import RungName, RungSettings
 from towers.ladder.verdict import PriceSettings, Verdict
 from towers.nets.two_tower import ModelSettings
-from towers.training.fit import FitSettings
-from towers.training.module import TrainerSettings
+from towers.training.settings import FitSettings, TrainerSettings
 
 SIGNALS = SignalSettings()
 SETTINGS = ClimbSettings(

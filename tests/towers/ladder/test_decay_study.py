@@ -20,6 +20,7 @@ from towers.evaluation.decay import QualityMatrix
 from towers.evaluation.decay_causes import DecayStudy, Variant
 from towers.evaluation.retraining import RetrainingSettings
 from towers.evaluation.schedule import Verdict, read_schedule
+from towers.evaluation.upkeep import Standing
 from towers.ladder.decay_findings import FINDINGS_FILE, SCHEDULE_FILE, find, write_findings
 from towers.ladder.decay_report import render, write_plot
 from towers.ladder.decay_study import StudySettings, measure_decay
@@ -27,8 +28,7 @@ from towers.ladder.heuristics import PopularSettings
 from towers.ladder.origins import OriginSettings
 from towers.ladder.rungs import RungName, RungSettings
 from towers.nets.two_tower import ModelSettings
-from towers.training.fit import FitSettings
-from towers.training.module import Accelerator, TrainerSettings
+from towers.training.settings import Accelerator, FitSettings, TrainerSettings
 
 NUM_DAYS, NUM_ITEMS, NUM_HOT, NUM_PROFILES = 98, 2000, 200, 490
 LEAVING = 0.05  # share of the hot titles that cool down each day
@@ -104,7 +104,33 @@ def test_a_planted_pace_is_found_and_a_retrained_model_does_not_age(
     written = json.loads((tmp_path / FINDINGS_FILE).read_text())
     assert written["curve"]["rate"]["value"] == findings.curve.rate.value
     assert written["quality"]["frozen"][-1][-1] is None
+    ways = {way["way"]: way for way in written["ways"]}
+    assert list(ways) == ["nothing", "rebuild", "warm", "warm_rebuild", "retrain", "retrain_rebuild"]
+    assert ways["retrain"]["every_days"] == findings.schedule.every_days
+    assert ways["retrain"]["cost"]["value"] == pytest.approx(findings.schedule.cost_per_day)
+    assert ways["nothing"]["cost"]["value"] == pytest.approx(findings.schedule.never_cost_per_day)
+    assert ways["retrain"]["cheapest"] == 1.0
+    assert (ways["warm"]["standing"], ways["warm"]["cost"]) == ("unknown", None)
     assert write_plot(findings, "a world", tmp_path).stat().st_size > 10_000
+
+
+def test_the_report_tells_what_each_way_of_keeping_up_costs(study: DecayStudy) -> None:
+    findings = find(study, PRICES, metric=SETTINGS.metric, serving=Variant.FROZEN)
+    out = io.StringIO()
+    Console(file=out, width=120).print(render(findings, "a world"))
+    lines = out.getvalue().splitlines()
+    plan = findings.schedule
+    assert plan is not None
+    (row,) = [line.split() for line in lines if line.startswith("retrain  ")]
+    assert row[1:5] == [str(plan.every_days), "d", "never", f"{plan.cost_per_day:,.2f}"]
+    assert row[-4:-2] == ["100", "%"]
+    assert sum(map(float, row[-2:])) == pytest.approx(plan.cost_per_day, abs=0.011)
+    (row,) = [line.split() for line in lines if line.startswith("warm  ")]
+    assert row[1:] == ["unknown", *"–––––", "–"]
+    assert "warm, warm + rebuild: no warm start was measured" in lines
+    assert any(
+        line.startswith("at 100.00 a retrain, 30.00 a warm start and 5.00 a rebuild") for line in lines
+    )
 
 
 def test_a_cell_is_what_a_plain_count_gives(moving: Path, study: DecayStudy) -> None:
@@ -191,6 +217,7 @@ def test_two_origins_conclude_nothing_and_leave_an_older_schedule(moving: Path, 
     findings = find(measure(moving, tmp_path, few), PRICES, metric=SETTINGS.metric, serving=Variant.FROZEN)
     assert findings.schedule is None
     assert findings.says.startswith("unknown: 2 origins measured at two ages or more")
+    assert {(way.standing, way.note) for way in findings.ways} == {(Standing.UNKNOWN, findings.unknown)}
     (tmp_path / SCHEDULE_FILE).write_text("older")
     write_findings(findings, tmp_path)
     assert (tmp_path / SCHEDULE_FILE).read_text() == "older"

@@ -10,7 +10,7 @@ from tests.worlds import block_world, write_tables
 from towers.data.split import SplitKind, SplitSettings
 from towers.errors import MissingDataError
 from towers.ladder.fingerprint import fingerprint
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 
 def test_logs_that_differ_in_who_watched_what_alone_are_told_apart(tmp_path: Path) -> None:

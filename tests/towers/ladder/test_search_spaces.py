@@ -12,7 +12,7 @@ from towers.errors import ConfigError
 from towers.ladder.rungs import RungName, RungSettings, fit_rung
 from towers.ladder.search_spaces import SPACES, Choices, Floats, Ints, Parameter, space_of
 from towers.ladder.tuned import field_of, with_fields
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 PARAMETERS = [(name, parameter) for name, space in SPACES.items() for parameter in space]
 OPERATORS = {"ge": float.__ge__, "gt": float.__gt__, "le": float.__le__, "lt": float.__lt__}

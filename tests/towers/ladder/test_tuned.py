@@ -14,7 +14,7 @@ from towers.ladder.rungs import RungName, RungSettings
 from towers.ladder.trees import TreeObjective
 from towers.ladder.tuned import TunedRung, read_tuned, with_tuned, write_tuned
 from towers.nets.two_tower import ModelSettings
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 TUNED = {
     RungName.ITEM_KNN: TunedRung(

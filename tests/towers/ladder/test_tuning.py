@@ -24,7 +24,7 @@ from towers.ladder.trials import Outcome
 from towers.ladder.tuned import TUNED_FILE, read_tuned, with_tuned
 from towers.ladder.tuning import TuningSettings, make_bench, tune
 from towers.ladder.tuning_report import render, write_plot
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 SIGNALS = SignalSettings()
 NUM_ITEMS = 48

@@ -25,7 +25,7 @@ from towers.ladder.rungs import RungName, RungSettings, settings_of
 from towers.ladder.trees import TreeSettings, fit_trees
 from towers.ladder.variants import Compared, Variant, check_variants, compare
 from towers.ladder.verdict import Measured, Spent
-from towers.training.fit import FitSettings
+from towers.training.settings import FitSettings
 
 NUM_ITEMS, NUM_PROFILES, NUM_EVENTS = 60, 90, 8
 BLIND: list[FeatureGroup] = [group for group in FeatureGroup if group is not FeatureGroup.SCORES]

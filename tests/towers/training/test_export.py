@@ -14,11 +14,11 @@ from tests.worlds import block_world
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.feature_encoder import fit_features, training_rows
 from towers.data.features import FeatureSettings
-from towers.data.split import Split, SplitKind, SplitSettings, split
+from towers.data.split import Split, SplitKind, SplitSettings, split, split_of
 from towers.errors import MissingDataError, ReleaseError
 from towers.exported import read_context
 from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers
-from towers.training.export import export, split_of
+from towers.training.export import export
 
 SETTINGS = SplitSettings(SplitKind.GLOBAL_TIME, test_share=0.2, validation_share=0.3)
 CONTEXT: dict[str, Any] = {"title": "blocks", "split": asdict(SETTINGS)}
@@ -97,10 +97,10 @@ def test_a_context_that_is_no_json_object_is_refused(content: bytes, tmp_path: P
 )
 def test_a_split_that_is_not_wholly_known_is_refused(chosen: object, complaint: str) -> None:
     context = json.loads(json.dumps({"title": "blocks", "split": chosen}))
-    with pytest.raises(ReleaseError, match=rf"^training\.json: .*{complaint}.*expected"):
+    with pytest.raises(ReleaseError, match=rf"^training settings: .*{complaint}.*expected"):
         split_of(context)
 
 
 def test_a_context_without_a_split_is_refused() -> None:
-    with pytest.raises(ReleaseError, match=r"training\.json: split: "):
+    with pytest.raises(ReleaseError, match=r"training settings: split: "):
         split_of({"title": "blocks"})

@@ -16,8 +16,9 @@ from towers.evaluation.exact import ExactRecommender
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.softmax import ObjectiveSettings
 from towers.recommender import Queries
-from towers.training.fit import FitSettings, fit_towers
-from towers.training.module import Accelerator, TrainerSettings, TwoTowerModule
+from towers.training.fit import fit_towers
+from towers.training.module import TwoTowerModule
+from towers.training.settings import Accelerator, FitSettings, TrainerSettings
 
 NUM_BLOCKS = 4
 SMALL = FitSettings(

@@ -6,8 +6,7 @@ from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.split import Split, SplitSettings, split
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.softmax import ObjectiveSettings
-from towers.training.fit import FitSettings
-from towers.training.module import Accelerator, TrainerSettings
+from towers.training.settings import Accelerator, FitSettings, TrainerSettings
 
 MANY_STEPS = FitSettings(
     model=ModelSettings(dim=16, num_layers=1, num_heads=2, max_history=5, dropout=0.1, item_dropout=0.1),
