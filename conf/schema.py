@@ -161,8 +161,8 @@ class LadderSettings(LearningSettings):
 class DecaySettings(LearningSettings):
     """What decay.py measures: the ageing of one rung, from raw logs or the tables that stand in `artifacts`.
 
-    study: which rung, where the log is cut, and what is tried. retraining: what a retrain costs and quality
-    is worth. rungs: of the rungs that are not the towers.
+    study: which rung, where the log is cut, and what is tried. retraining: what a retrain, a warm start and a
+    rebuild cost, and what quality is worth. rungs: of the rungs that are not the towers.
     """
 
     rungs: RungSettings = field(default_factory=RungSettings)

@@ -23,14 +23,18 @@ _SERIES_BELOW = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RetrainingSettings:
-    """What a retrain costs and what quality is worth, in one currency.
+    """What updates cost and what quality is worth, in one currency.
 
     cost: of one retrain: machines, storage, people.
+    warm_cost: of one warm start, which trains for fewer epochs and publishes as a retrain does.
+    rebuild_cost: of one rebuild of the index: the catalogue embedded by the old model, and published.
     value_per_point_day: what one point (0.01) of the metric is worth per day.
     shortest_days, longest_days: no schedule is outside; longest_days None leaves "never" possible.
     """
 
     cost: float = bounded(100.0, ge=0.0)
+    warm_cost: float = bounded(30.0, ge=0.0)
+    rebuild_cost: float = bounded(5.0, ge=0.0)
     value_per_point_day: float = bounded(50.0, ge=0.0)
     shortest_days: int = bounded(1, ge=1)
     longest_days: int | None = bounded(None, ge=1)

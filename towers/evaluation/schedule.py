@@ -22,7 +22,9 @@ from towers.evaluation.retraining import (
 from towers.folders import replace_file
 
 _FORMAT = "retraining-schedule"
-_VERSION = 1
+_VERSION = 2
+# Prices that version 1 did not hold; the schedule does not rest on them, so their defaults may stand in.
+_SINCE_VERSION_2 = ("warm_cost", "rebuild_cost")
 _SECONDS_PER_DAY = 86_400
 
 
@@ -140,16 +142,19 @@ def write_schedule(schedule: Schedule, path: Path) -> None:
 
 
 def read_schedule(path: Path) -> Schedule:
-    """The schedule that `write_schedule` wrote; ConfigError where the file is none, or of another version."""
+    """The schedule that `write_schedule` wrote, version 1 too; ConfigError where the file is no such."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         found = (plain.pop("format"), plain.pop("version"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: {error!r}; expected a retraining schedule in JSON") from error
-    if found != (_FORMAT, _VERSION):
+    if found not in ((_FORMAT, 1), (_FORMAT, _VERSION)):
         raise ConfigError(
             f"{path}: {found[0]!r} version {found[1]!r}; expected {_FORMAT!r} version {_VERSION}"
         )
+    if found[1] == 1 and isinstance(plain.get("settings"), dict):
+        defaults = asdict(RetrainingSettings())
+        plain["settings"] = {name: defaults[name] for name in _SINCE_VERSION_2} | plain["settings"]
     schedule: Schedule = _typed(Schedule, plain, f"{path}: schedule")
     check_retraining(schedule.settings, f"{path}: schedule.settings")
     return schedule

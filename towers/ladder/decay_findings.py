@@ -1,4 +1,4 @@
-"""What follows from a decay study: the curve, the causes of loss, and the schedule, or why none follows."""
+"""What follows from a decay study: curve, causes, ways of keeping up and schedule, or why none follows."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from towers.evaluation.decay import DecayCurve, QualityMatrix, fit_decay
 from towers.evaluation.decay_causes import Cause, DecayStudy, Loss, Variant
 from towers.evaluation.retraining import RetrainingSettings, check_retraining
 from towers.evaluation.schedule import Schedule, Verdict, recommend_schedule, write_schedule
+from towers.evaluation.upkeep import Upkeep, compare_ways, unknown_ways
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Findings:
 
     serving: the variant whose loss below a retrained model the curve is of.
     unknown: why there is no curve, no cause and no schedule; None where there are all three.
+    ways: what each way of keeping up costs a day, in the order of `Way`, the unknown ones among them.
     """
 
     study: DecayStudy
@@ -35,6 +37,7 @@ class Findings:
     curve: DecayCurve | None
     causes: Mapping[Cause, Loss]
     gaps: Mapping[Variant, Loss]
+    ways: tuple[Upkeep, ...]
     schedule: Schedule | None
 
     @property
@@ -98,6 +101,7 @@ class Findings:
                 "extrapolates": self.extrapolates,
                 "half_life_days": curve.half_life_days,
             },
+            "ways": [asdict(way) for way in self.ways],
             "schedule": self.schedule and asdict(self.schedule),
         }
         plain: dict[str, Any] = _finite(found)
@@ -115,14 +119,20 @@ def find(
     check_retraining(retraining)
     relative = study.relative(serving)
     try:
-        curve = fit_decay(relative, seed=seed)
+        curves = {
+            variant: fit_decay(study.relative(variant), seed=seed)
+            for variant in (Variant.FROZEN, Variant.REBUILT)
+        }
         causes = study.causes(seed=seed)
         updates = [variant for variant in study.known if variant != Variant.RETRAINED]
         gaps: dict[Variant, Loss] = {variant: study.gap(variant, seed=seed) for variant in updates}
+        ways = compare_ways(study, curves, retraining, seed=seed)
     except QueryError as error:
-        return Findings(study, metric, serving, str(error), None, {}, {}, None)
+        reason = str(error)
+        return Findings(study, metric, serving, reason, None, {}, {}, unknown_ways(reason), None)
+    curve = curves[serving]
     schedule = recommend_schedule(curve, relative, retraining, metric=metric)
-    return Findings(study, metric, serving, None, curve, causes, gaps, schedule)
+    return Findings(study, metric, serving, None, curve, causes, gaps, ways, schedule)
 
 
 def write_findings(findings: Findings, folder: Path) -> None:

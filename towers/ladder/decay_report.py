@@ -12,6 +12,7 @@ from rich.text import Text
 from towers.evaluation.decay import Estimate, QualityMatrix
 from towers.evaluation.decay_causes import Loss, Variant
 from towers.evaluation.tables import NOTHING, Tables
+from towers.evaluation.upkeep import Standing, Upkeep
 from towers.ladder.decay_findings import Findings
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _INKS = {
 
 
 def render(findings: Findings, title: str) -> Group:
-    """The study for a terminal: origins × ages, causes, the curve, and what the schedule says."""
+    """The study for a terminal: origins × ages, causes, what each way costs, and what the schedule says."""
     study, metric = findings.study, findings.metric
     ages = [f"{age:g} d" for age in study.overall(Variant.FROZEN).age_days.tolist()]
     parts: list[RenderableType] = [Text(f"{title}; {metric}")]
@@ -47,6 +48,7 @@ def render(findings: Findings, title: str) -> Group:
             Text(f"\nloss of {metric} per question, with its 95 % interval by origin", style="bold"),
             Tables(["", "all ages", "interval", *ages], rows, num_names=1),
         ]
+    parts += _ways(findings)
     parts += [Text(), *map(Text, _curve_lines(findings)), Text(f"schedule: {findings.says}", style="bold")]
     return Group(*parts)
 
@@ -78,6 +80,52 @@ def _matrix(matrix: QualityMatrix, ages: list[str]) -> Tables:
 def _loss(loss: Loss) -> list[str]:
     by_age = [NOTHING if isnan(value) else f"{value:+.4f}" for value in loss.by_age.tolist()]
     return [f"{loss.overall.value:+.4f}", _interval(loss.overall, "+.4f"), *by_age]
+
+
+def _ways(findings: Findings) -> list[RenderableType]:
+    """What each way of keeping up costs, the prices it is reckoned at, and what to know of it."""
+    if findings.schedule is None:
+        return []
+    prices = findings.schedule.settings
+    columns = ["", "every", "index", "a day", "interval", "cheapest", "actions", "lost"]
+    notes: dict[str, list[str]] = {}
+    for way in findings.ways:
+        if way.note is not None:
+            notes.setdefault(way.note, []).append(_name(way))
+    return [
+        Text("\nwhat each way of keeping up costs a day, with its 95 % interval by origin", style="bold"),
+        Tables(columns, [[_name(way), *_pace(way), *_cost(way)] for way in findings.ways], num_names=1),
+        *(Text(f"{', '.join(names)}: {note}") for note, names in notes.items()),
+        Text(
+            f"at {prices.cost:,.2f} a retrain, {prices.warm_cost:,.2f} a warm start and "
+            f"{prices.rebuild_cost:,.2f} a rebuild of the index; a point of {findings.metric} is worth "
+            f"{prices.value_per_point_day:,.2f} a day"
+        ),
+    ]
+
+
+def _name(way: Upkeep) -> str:
+    return way.way.value.replace("_", " + ")
+
+
+def _pace(way: Upkeep) -> list[str]:
+    match way.standing:
+        case Standing.UNKNOWN:
+            return ["unknown", NOTHING]
+        case Standing.NEVER_PAYS:
+            return ["never", NOTHING]
+        case Standing.PRICED:
+            every = "never" if way.every_days is None else f"{way.every_days} d"
+            return [every, "never" if way.rebuild_days is None else f"{way.rebuild_days:g} d"]
+
+
+def _cost(way: Upkeep) -> list[str]:
+    """Cost and interval, in how many resamples it is the least, and the parts of the cost."""
+    if way.cost is None:
+        return [NOTHING] * 5
+    share = NOTHING if way.cheapest is None else f"{100.0 * way.cheapest:.0f} %"
+    parts = [NOTHING if part is None else f"{part:,.2f}" for part in (way.actions, way.lost)]
+    return [f"{way.cost.value:,.2f}", _interval(way.cost, ",.2f"), share, *parts]
 
 
 def _curve_lines(findings: Findings) -> list[str]:

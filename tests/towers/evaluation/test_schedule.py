@@ -83,7 +83,7 @@ def test_what_is_written_is_what_is_read(rate: float, tmp_path: Path) -> None:
     plain = json.loads(path.read_text())
     assert (plain["format"], plain["version"], plain["every_days"]) == (
         "retraining-schedule",
-        1,
+        2,
         schedule.every_days,
     )
     write_schedule(replace(schedule, every_days=3), path)
@@ -100,6 +100,21 @@ def test_an_interval_without_an_end_is_null_in_the_file(tmp_path: Path) -> None:
     assert read_schedule(path) == schedule
 
 
+def test_a_file_of_version_1_is_read_though_it_holds_no_price_of_a_warm_start_or_a_rebuild(
+    tmp_path: Path,
+) -> None:
+    schedule = recommended(exact(0.05), replace(SETTINGS, cost=70.0, longest_days=90))
+    path = tmp_path / "schedule.json"
+    write_schedule(schedule, path)
+    plain = json.loads(path.read_text())
+    del plain["settings"]["warm_cost"], plain["settings"]["rebuild_cost"]
+    path.write_text(json.dumps(plain | {"version": 1}))
+    assert read_schedule(path) == schedule
+    path.write_text(json.dumps(plain))
+    with pytest.raises(ConfigError, match=r"schedule\.settings: .*; expected .*'warm_cost'"):
+        read_schedule(path)
+
+
 def test_a_file_that_is_no_schedule_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "schedule.json"
     with pytest.raises(ConfigError, match="expected a retraining schedule in JSON"):
@@ -109,7 +124,10 @@ def test_a_file_that_is_no_schedule_is_refused_by_name(tmp_path: Path) -> None:
     estimate = plain["evidence"]["rate"]
     for broken, said in (
         ([], "expected a retraining schedule in JSON"),
-        (plain | {"version": 2}, "version 2; expected 'retraining-schedule' version 1"),
+        (plain | {"version": 3}, "version 3; expected 'retraining-schedule' version 2"),
+        (plain | {"settings": {"cost": 100.0}}, r"schedule\.settings: \['cost'\]; expected"),
+        (plain | {"version": 1, "settings": {"cost": 100.0}}, r"schedule\.settings: .*'cost'.*; expected"),
+        (plain | {"version": 1, "settings": 7}, r"schedule\.settings: 7; expected"),
         (plain | {"every_days": "7"}, r"schedule\.every_days: '7'"),
         (plain | {"every_days": True}, r"schedule\.every_days: True"),
         (plain | {"verdict": "maybe"}, r"schedule\.verdict: 'maybe'; expected one of pays"),
