@@ -11,7 +11,6 @@ from towers.ladder.rungs import RungName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.transforms import Bbox
 
 PHASES = {1: "before machine learning", 2: "simplest models", 3: "optimised simple models", 4: "deep towers"}
 # Okabe and Ito's palette: told apart by everyone, and on paper.
@@ -71,14 +70,17 @@ def draw_pareto(axes: "Axes", climbed: Climbed) -> None:
 
 
 def _name_points(axes: "Axes", points: Sequence[tuple[float, float, RungName]]) -> None:
-    """The name of each point beside it, where it covers no other name, if there is such a place."""
+    """The name of each point beside it, where it covers no name and no point, if there is such a place."""
+    from matplotlib.transforms import Bbox
+
     figure = axes.figure.figure
     figure.draw_without_rendering()  # only now does everything have its place
-    taken: list[Bbox] = []
+    centres = axes.transData.transform([(cost, quality) for cost, quality, _ in points])
+    taken = [Bbox.from_bounds(x - 5.0, y - 5.0, 10.0, 10.0) for x, y in centres]
     for cost, quality, name in sorted(points):
         for place, (right, up) in enumerate(_BESIDE):
             text = axes.annotate(
-                name.value, (cost, quality), (5 * right, 4 * up), textcoords="offset points", fontsize=7,
+                name.value, (cost, quality), (6 * right, 4 * up), textcoords="offset points", fontsize=7,
                 ha="left" if right > 0 else "right", va="bottom" if up > 0 else "top",
             )  # fmt: skip
             box = text.get_window_extent()
