@@ -89,11 +89,11 @@ class ListAnswers:
         self._first_country = len(profiles.history)
         self._first_title = self._first_country + len(self._country)
         expected = self._first_title + self.num_items
-        last = int(lists.item_row.max(initial=PAD))
-        if len(lists.item_row) != expected or last >= self.num_items:
+        least, most = (int(end(lists.item_row, initial=PAD)) for end in (np.min, np.max))
+        if len(lists.item_row) != expected or least < PAD or most >= self.num_items:
             raise ReleaseError(
-                f"{LISTS_FILE}: {len(lists.item_row)} lists, of item rows up to {last}; expected {expected} "
-                f"for {len(profiles.history)} profiles, {len(self._country)} countries and "
+                f"{LISTS_FILE}: {len(lists.item_row)} lists of item rows from {least} to {most}; expected "
+                f"{expected} for {len(profiles.history)} profiles, {len(self._country)} countries and "
                 f"{self.num_items} items"
             )
         key = _keys(profiles.history, profiles.country, profiles.features)

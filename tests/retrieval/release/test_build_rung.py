@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.index.spec import IndexSpec
-from retrieval.lists import RankedLists, sound
+from retrieval.lists import ListAnswers, RankedLists, load_lists, sound
+from retrieval.profiles import read_profiles
 from retrieval.release.build_rung import Learned, ListSettings, release_rung, told_apart
 from retrieval.release.gates import GateSettings
 from retrieval.release.manifest import AnswerKind
@@ -21,7 +22,7 @@ from retrieval.retriever import Retriever
 from tests.worlds import block_of, block_world
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.split import SplitSettings, split
-from towers.errors import ConfigError, GateError, IntegrityError
+from towers.errors import ConfigError, GateError, IntegrityError, ReleaseError
 from towers.ladder.country import CountrySettings, fit_country_popular
 from towers.ladder.factorisation import IALSSettings, fit_ials
 from towers.ladder.heuristics import PopularSettings, fit_popular
@@ -330,6 +331,25 @@ def test_a_list_is_sound_by_the_definition(lists: list[list[tuple[int, float]]])
             and values == sorted(values, reverse=True)
         )
         assert said == expected
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda rows: rows[:-1], r"85 lists of item rows from -1 to \d+; expected 86 for 24 profiles"),
+        (lambda rows: np.where(rows == 3, 60, rows), "from -1 to 60; expected 86"),
+        (lambda rows: np.where(rows == 3, -7, rows), r"from -7 to \d+; expected 86"),
+    ],
+)
+def test_lists_of_another_catalogue_are_refused(
+    world: World, tmp_path: Path, spoil: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    folder = publish(fit_markov(world.train, NUM_ITEMS), world, tmp_path).folder
+    lists = load_lists(folder)
+    rows = spoil(lists.item_row).astype(np.int32)
+    profiles = read_profiles(folder / "profiles.parquet", world.dataset.catalogue)
+    with pytest.raises(ReleaseError, match=message):
+        ListAnswers(RankedLists(rows, lists.score[: len(rows)], lists.num_events), profiles)
 
 
 def test_the_manifest_says_how_it_answers(world: World, tmp_path: Path) -> None:
