@@ -19,7 +19,7 @@ _LEAST_COST = 0.01  # a logarithm knows no nothing
 _CURVE_INKS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 # Where the name of a point may stand: to the right, or left if negative; above, or below; in points.
-_BESIDE = tuple((right, up) for up in (1.0, -1.0, 4.0, -4.0, 7.0, -7.0) for right in (1.0, -1.0))
+_BESIDE = tuple((right, up) for up in (1, -1, 4, -4, 7, -7, 10, -10) for right in (1, -1))
 
 
 def plot(climbed: Climbed, draw: Callable[["Axes", Climbed], None], words: str, path: Path) -> str:
@@ -71,6 +71,7 @@ def draw_pareto(axes: "Axes", climbed: Climbed) -> None:
 
 def _name_points(axes: "Axes", points: Sequence[tuple[float, float, RungName]]) -> None:
     """The name of each point beside it, where it covers no name and no point, if there is such a place."""
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     figure = axes.figure.figure
@@ -83,9 +84,10 @@ def _name_points(axes: "Axes", points: Sequence[tuple[float, float, RungName]]) 
                 name.value, (cost, quality), (6 * right, 4 * up), textcoords="offset points", fontsize=7,
                 ha="left" if right > 0 else "right", va="bottom" if up > 0 else "top",
                 # From further away a line leads to the point that is meant.
-                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#888888"} if abs(up) > 1.0 else None,
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#888888"} if abs(up) > 1 else None,
             )  # fmt: skip
-            box = text.get_window_extent()
+            text.get_window_extent()  # puts it in its place
+            box = Text.get_window_extent(text)  # without the line to the point
             if place == len(_BESIDE) - 1 or not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break
