@@ -15,6 +15,7 @@ from towers.data.split import split, split_of
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.report import Protocol, Report, best_of, render, to_json
 from towers.evaluation.slices import slices_of
+from towers.folders import replace_file
 from towers.ladder.simple import fit_simple_rungs
 from towers.recommender import Recommender
 
@@ -49,7 +50,7 @@ def evaluate_release(settings: EvaluateSettings) -> None:
     report = Report(
         Protocol(context["title"], context["split"]["kind"]), tuple(judged.values()), reference=best
     )
-    (folder / "evaluation.json").write_text(json.dumps(to_json(report), indent=2), encoding="utf-8")
+    replace_file(folder / "evaluation.json", json.dumps(to_json(report), indent=2))
     Console().print(render(report))
 
 

@@ -1,4 +1,4 @@
-"""Folders that are replaced as a whole: a reader finds the old one or the new one, never a mixture."""
+"""Folders and files replaced as a whole: a reader finds the old one or the new one, never a mixture."""
 
 import fcntl
 import logging

@@ -1,6 +1,7 @@
 """Replaced folders, with real processes killed at every step of a replacement."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from towers.errors import ConfigError
-from towers.folders import only_one, replace_folder
+from towers.folders import only_one, replace_file, replace_folder
 
 
 def writer(text: str, *names: str) -> "Writer":
@@ -132,7 +133,7 @@ def test_every_file_and_every_name_is_on_disk_before_the_older_folder_goes(
 KILLED = """
 import os, sys
 from pathlib import Path
-from towers.folders import only_one, replace_folder
+from towers.folders import only_one, replace_file, replace_folder
 folder, event, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 seen = 0
 def die(name, arguments):
@@ -225,3 +226,24 @@ def test_a_folder_is_held_by_one_job_at_a_time_and_freed_by_a_kill(tmp_path: Pat
         other.wait()
     with only_one(folder, "climb"):
         assert folder.is_dir()
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_older_one_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "found.json"
+    replace_file(path, "old")
+    # A limit on the size of a file fails a write as a full disk does: part of it is written, then OSError.
+    program = (
+        "import sys; from pathlib import Path; from towers.folders import replace_file;"
+        "replace_file(Path(sys.argv[1]), 'new' * 10_000)"
+    )
+    limited = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000)),
+    )
+    assert "OSError: [Errno 27]" in limited.stderr
+    assert path.read_text() == "old"
+    replace_file(path, "new" * 10_000)
+    assert path.read_text() == "new" * 10_000
+    assert [each.name for each in path.parent.iterdir()] == ["found.json"]

@@ -14,7 +14,7 @@ from towers.data.dataset import read_dataset
 from towers.data.signals.settings import SignalSettings
 from towers.data.split import SplitSettings, split
 from towers.errors import ConfigError, SchemaError
-from towers.folders import only_one
+from towers.folders import only_one, replace_file
 from towers.ladder.measured import VALUE_K, Job, Row, measure_rung, read_row
 from towers.ladder.rungs import RungName, RungSettings, asked_like
 from towers.ladder.variants import Compared, Variant, check_variants, compare
@@ -162,7 +162,7 @@ def climb(
         curves = _curves([*points, *learned_from_all], row_of)
         variants = _variants(varied, row_of)
         climbed = Climbed(rows, verdicts, settings.prices, curves, variants)
-        (folder / LADDER_FILE).write_text(json.dumps(climbed.to_json(), indent=1), encoding="utf-8")
+        replace_file(folder / LADDER_FILE, json.dumps(climbed.to_json(), indent=1))
     log.info("climbed num_rungs=%d promoted=%s", len(rows), climbed.promoted)
     return climbed
 

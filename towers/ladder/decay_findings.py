@@ -14,6 +14,7 @@ from towers.evaluation.decay_causes import Cause, DecayStudy, Loss, Variant
 from towers.evaluation.retraining import RetrainingSettings, check_retraining
 from towers.evaluation.schedule import Schedule, Verdict, recommend_schedule, write_schedule
 from towers.evaluation.upkeep import Upkeep, compare_ways, unknown_ways
+from towers.folders import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +138,7 @@ def find(
 
 def write_findings(findings: Findings, folder: Path) -> None:
     """Writes FINDINGS_FILE, and SCHEDULE_FILE where a schedule follows; else an older one stays as it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = json.dumps(findings.to_json(), indent=1, allow_nan=False)
-    (folder / FINDINGS_FILE).write_text(found, encoding="utf-8")
+    replace_file(folder / FINDINGS_FILE, json.dumps(findings.to_json(), indent=1, allow_nan=False))
     path = folder / SCHEDULE_FILE
     if findings.schedule is not None:
         write_schedule(findings.schedule, path)

@@ -22,6 +22,7 @@ from towers.data.split import HeldOut, SplitSettings, split, with_fewer_profiles
 from towers.errors import QueryError, TowersError, TrainingError
 from towers.evaluation.evaluate import Metric, evaluate
 from towers.evaluation.slices import slices_of
+from towers.folders import replace_file
 from towers.ladder.fingerprint import fingerprint
 from towers.ladder.rungs import RungName, RungSettings, fit_rung
 from towers.ladder.variants import Variant
@@ -186,9 +187,7 @@ def _towers_spent(job: Job) -> Spent:
 
 
 def _write(job: Job, said: Mapping[str, Any]) -> None:
-    aside = job.row_path.with_suffix(".new")
-    aside.write_text(json.dumps({"fingerprint": job.fingerprint(), **said}, indent=1), encoding="utf-8")
-    aside.replace(job.row_path)
+    replace_file(job.row_path, json.dumps({"fingerprint": job.fingerprint(), **said}, indent=1))
 
 
 def _cpu_seconds() -> float:

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from towers.evaluation.tables import Tables, estimate, number
+from towers.folders import replace_file
 from towers.ladder.climb import Climbed, VariantRow
 from towers.ladder.measured import VALUE_K, Row
 from towers.ladder.plots import PHASES, draw_curves, draw_pareto, plot
@@ -87,7 +88,7 @@ def write_page(climbed: Climbed, title: str, folder: Path) -> Path:
         variants=_html_variants(climbed) if climbed.variants else "",
     )
     path = folder / PAGE_FILE
-    path.write_text(page, encoding="utf-8")
+    replace_file(path, page)
     return path
 
 
