@@ -29,7 +29,7 @@ from towers.ladder.tuned import read_tuned, with_tuned
 from towers.ladder.tuning import TuningSettings
 from towers.ladder.variants import check_variants
 from towers.nets.two_tower import ModelSettings
-from towers.objectives.softmax import ObjectiveSettings
+from towers.objectives.settings import ObjectiveSettings
 from towers.settings import bounded
 from towers.training.settings import FitSettings, TrainerSettings
 

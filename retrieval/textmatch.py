@@ -5,7 +5,6 @@ The first form of search. A text query tower takes its place later, behind the s
 
 import bisect
 import re
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -13,35 +12,18 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64
 
+from towers.data.words import words_of
 from towers.errors import QueryError
 
 MAX_CHARACTERS = 1000
 """The longest text that is searched for; longer ones are no search and are refused."""
 
 _IN_BRACKETS = re.compile(r"\([^()]*\)")
-_ACCENTS = re.compile("[\u0300-\u036f]")
-_APOSTROPHES = re.compile("['’ʼ`´]")
 # How much a match in a field counts; the title's is the measure.
 _FIELDS = {"title": 1.0, "cast": 0.8, "directors": 0.8, "release_year": 0.7, "genres": 0.6, "sub_genres": 0.6}
 # A word that only begins with the asked one counts for less than the word itself.
 _PREFIX_SHARE = 0.6
 _MIN_PREFIX = 2
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text in order: case folded, accents stripped, apostrophes closed up.
-
-    Only the combining accents U+0300 to U+036F are stripped; the vowel signs of other scripts are spelling.
-    """
-    closed = _APOSTROPHES.sub("", text)
-    decomposed = unicodedata.normalize("NFKD", closed.casefold())
-    composed = unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed))
-    # A mark (category M) belongs to its word, but \w does not take it.
-    return "".join(c if c == "_" or _of_a_word(c) else " " for c in composed).split()
-
-
-def _of_a_word(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character).startswith("M")
 
 
 @dataclass(frozen=True, slots=True)

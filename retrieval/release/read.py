@@ -21,7 +21,7 @@ from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, rea
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
 from retrieval.release.store import open_release
 from retrieval.vectors import Encoder, VectorAnswers
-from towers.data.schema import ITEMS
+from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError
 from towers.exported import VECTORS_FILE
 
@@ -83,7 +83,7 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
     Raises IntegrityError where towers, titles or profiles are not those of the description.
     """
     try:
-        items = pq.read_table(folder / ITEMS_FILE).select(ITEMS.names).cast(ITEMS)
+        items = with_later_columns(pq.read_table(folder / ITEMS_FILE), ITEMS).select(ITEMS.names).cast(ITEMS)
     except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
         raise ReleaseError(f"{folder / ITEMS_FILE}: {error}; expected an items table") from error
     catalogue = Catalogue(items)

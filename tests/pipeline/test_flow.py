@@ -19,7 +19,7 @@ from towers.errors import UnknownIdError
 from towers.evaluation.evaluate import evaluate
 from towers.exported import read_context
 from towers.nets.two_tower import ModelSettings
-from towers.objectives.softmax import ObjectiveSettings
+from towers.objectives.settings import ObjectiveSettings
 from towers.recommender import Degraded, Queries
 from towers.training.export import export
 from towers.training.fit import fit_towers

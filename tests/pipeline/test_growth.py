@@ -65,7 +65,7 @@ class Service:
         torch.manual_seed(0)
         encoder = fit_features(*training_rows(dataset, parts), FeatureSettings())
         towers = TwoTower(ModelSettings(dim=16, num_layers=1), encoder).eval()
-        for feature in towers.items.tables:
+        for feature in towers.pairs()[0].items.tables:
             nn.init.normal_(feature.row.weight, std=0.3)  # type: ignore[union-attr,arg-type]
         context = {"split": asdict(SplitSettings()), "signals": SIGNALS}
         export(towers, dataset, parts, folder / "old", context=context)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.textmatch import MAX_CHARACTERS, text_match, words_of
+from retrieval.textmatch import MAX_CHARACTERS, text_match
 from tests.retrieval.worlds import items_table
+from towers.data.words import words_of
 from towers.errors import QueryError
 
 TITLES = [

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float32, Int, Int32, Int64
 from torch import Tensor
 
@@ -35,15 +37,35 @@ class LoaderSettings:
 class Questions:
     """Q questions with their answers: what comes after the first `place` events of a window?
 
-    window, place: int64 (Q,), lines and positions of what the user tower gives.
+    window, place: int64 (Q,). position: int64 (Q,), their lines in `Batch.positions`.
     target_row: int64 (Q, T), the T items watched after that, the next one first; NO_TARGET where the history
     ends. target_weight: float32 (Q, T), the weights of those events, 0 where there is none.
     """
 
     window: Int64[Tensor, " Q"]
     place: Int64[Tensor, " Q"]
+    position: Int64[Tensor, " Q"]
     target_row: Int64[Tensor, "Q T"]
     target_weight: Float32[Tensor, "Q T"]
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The S positions of the windows of a batch, one after another: before any event, and after each shown.
+
+    window, place: int64 (S,), after the first `place` events of that window. seen: bool (S,), whether there
+    is such an event, place > 0. item_row, seconds: int64 (S,), minutes: float32 (S,), of the last of them; 0,
+    0 and NaN where there is none. asked_seconds: int64 (S,), the moment that is asked about: of the event
+    shown next or, after the last of them, of the question.
+    """
+
+    window: Int64[Tensor, " S"]
+    place: Int64[Tensor, " S"]
+    seen: Bool[Tensor, " S"]
+    item_row: Int64[Tensor, " S"]
+    seconds: Int64[Tensor, " S"]
+    minutes: Float32[Tensor, " S"]
+    asked_seconds: Int64[Tensor, " S"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,41 +113,83 @@ class Batch:
             self.longest,
         )
 
-    def layout(self) -> tuple[Int64[Tensor, "B L"], Bool[Tensor, "B L"]]:
-        """The shown events, a window a line and left-aligned: their place in the columns, and which exist.
+    def parts(self, max_positions: int) -> list["Batch"]:
+        """Runs of neighbouring windows, in order, whose padded positions are at most so many.
 
-        L is `longest`. Where a line has no such event, its place is 0.
+        A window alone may have more. Waits for the device that the batch is on.
         """
-        place = torch.arange(self.longest, device=self.num_events.device)
-        shown = place < self.num_shown[:, None]
-        return torch.where(shown, self._start()[:, None] + place, 0), shown
+        shown, events = self.num_shown.tolist(), self.num_events.tolist()
+        bounds, longest = [0], 0
+        for window, length in enumerate(shown):
+            longest = max(longest, length)
+            if window > bounds[-1] and (window + 1 - bounds[-1]) * (longest + 1) > max_positions:
+                bounds.append(window)
+                longest = length
+        bounds.append(len(shown))
+        first = [0, *accumulate(events)]
+        return [
+            self._part(start, stop, first[start], first[stop], max(shown[start:stop], default=0))
+            for start, stop in pairwise(bounds)
+        ]
 
-    def gap_seconds(self) -> Float32[Tensor, "B L1"]:
-        """From the l-th event to the next moment, in seconds; (B, L + 1).
-
-        That is the moment of the next event shown or, after the last of them, of the question; NaN at l = 0
-        and past the end.
-        """
-        event, shown = self.layout()
-        time = self.time_seconds[event]
-        last = torch.arange(1, self.longest + 1, device=time.device) == self.num_shown[:, None]
-        moment = torch.where(last, self.asked_seconds[:, None], time.roll(-1, dims=1))
-        gap = torch.where(shown, (moment - time).to(torch.float32), torch.nan)
-        return torch.nn.functional.pad(gap, (1, 0), value=torch.nan)
+    def positions(self) -> Positions:
+        """Every position of every window; without padding."""
+        window, place = self._places()
+        seen = place > 0
+        # One line more than there are events, for what has none.
+        none = len(self.item_row)
+        start = self._start()[window]
+        event = torch.where(seen, start + place - 1, none)
+        after = torch.where(place < self.num_shown[window], start + place, none)
+        seconds = F.pad(self.time_seconds, (0, 1))
+        return Positions(
+            window,
+            place,
+            seen,
+            item_row=F.pad(self.item_row, (0, 1))[event].long(),
+            seconds=seconds[event],
+            minutes=F.pad(self.minutes, (0, 1), value=torch.nan)[event],
+            asked_seconds=torch.where(after < none, seconds[after], self.asked_seconds[window]),
+        )
 
     def questions(self, num_targets: int) -> Questions:
         """What the windows ask: what comes after each event shown, and what came first of a whole history."""
-        place = torch.arange(self.longest + 1, device=self.num_events.device)
-        asked = (place <= self.num_shown[:, None]) & (self.from_first[:, None] | (place > 0))
-        window, after = asked.nonzero(as_tuple=True)
+        window, place = self._places()
+        position = (self.from_first[window] | (place > 0)).nonzero().flatten()
+        window, place = window[position], place[position]
         ahead = torch.arange(num_targets, device=place.device)
-        there = ahead < (self.num_events[window] - after)[:, None]
-        event = torch.where(there, (self._start()[window] + after)[:, None] + ahead, 0)
+        there = ahead < (self.num_events[window] - place)[:, None]
+        event = torch.where(there, (self._start()[window] + place)[:, None] + ahead, 0)
         return Questions(
             window,
-            after,
+            place,
+            position,
             target_row=torch.where(there, self.item_row[event].long(), NO_TARGET),
             target_weight=torch.where(there, self.weight[event], 0.0),
+        )
+
+    def _places(self) -> tuple[Int64[Tensor, " S"], Int64[Tensor, " S"]]:
+        """Window and place of every position."""
+        count = self.num_shown + 1
+        window = torch.repeat_interleave(count)
+        first = count.cumsum(0) - count
+        return window, torch.arange(len(window), device=window.device) - first[window]
+
+    def _part(self, start: int, stop: int, first: int, end: int, longest: int) -> "Batch":
+        """Windows from `start` to `stop`, whose events are those from `first` to `end`."""
+        window, event = slice(start, stop), slice(first, end)
+        return Batch(
+            self.num_events[window],
+            self.num_shown[window],
+            self.from_first[window],
+            self.asked_seconds[window],
+            self.profile_row[window],
+            self.profile_numeric[window],
+            self.item_row[event],
+            self.time_seconds[event],
+            self.minutes[event],
+            self.weight[event],
+            longest,
         )
 
     def _start(self) -> Int64[Tensor, " B"]:

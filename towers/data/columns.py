@@ -32,14 +32,23 @@ def listed_texts(table: pa.Table, column: str, first: int) -> tuple[Int64[np.nda
 
     Nulls and empty texts in a list count as places in it, and are then left out.
     """
+    row, _, values = placed_texts(table, column, first)
+    return row, values
+
+
+def placed_texts(
+    table: pa.Table, column: str, first: int
+) -> tuple[Int64[np.ndarray, " V"], Int64[np.ndarray, " V"], pa.Array]:
+    """As `listed_texts`, with the place of each value in its list, from 0, between the two."""
     lists = source_column(table, column)
     row = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
     values = _filled(_as_text(lists.flatten()))
+    length = np.bincount(row, minlength=len(lists))
+    place = np.arange(len(row)) - (np.cumsum(length) - length)[row]
     kept = values.is_valid().to_numpy(zero_copy_only=False)
     if first:
-        lengths = np.bincount(row, minlength=len(lists))
-        kept &= np.arange(len(row)) - (np.cumsum(lengths) - lengths)[row] < first
-    return row[kept], values.filter(pa.array(kept))
+        kept &= place < first
+    return row[kept], place[kept], values.filter(pa.array(kept))
 
 
 def numbers(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:

@@ -8,10 +8,14 @@ from jaxtyping import Float32, Int32, Int64
 
 @dataclass(frozen=True, slots=True)
 class Bags:
-    """Rows of a multi-valued feature, packed: item i has row[offset[i]:offset[i + 1]]."""
+    """Rows of a feature with several values, and their weights in the sum, packed.
+
+    Item i has row[offset[i]:offset[i + 1]] and weight[offset[i]:offset[i + 1]].
+    """
 
     offset: Int64[np.ndarray, " N1"]
     row: Int64[np.ndarray, " V"]
+    weight: Float32[np.ndarray, " V"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +23,16 @@ class EncodedItems:
     """N items in numbers.
 
     categorical: int64 (N,) per feature, embedding rows, 0 out of vocabulary.
-    multi: Bags of N items per feature, embedding rows, never 0.
+    bags: Bags of N items per feature with several values, embedding rows, never 0. The weights of an item's
+    values add up to 1, so that their sum is their mean; of a text, their squares do.
     numeric: float32 (N, 2F), the F standardised values (0 where unknown), then F flags, 1 where known.
+    vectors: float32 (N, E + 1) per feature, the standardised vectors (0 where unknown), then the flag.
     """
 
     categorical: dict[str, Int64[np.ndarray, " N"]]
-    multi: dict[str, Bags]
+    bags: dict[str, Bags]
     numeric: Float32[np.ndarray, "N F2"]
+    vectors: dict[str, Float32[np.ndarray, "N _"]]
 
     def __len__(self) -> int:
         return len(self.numeric)

@@ -6,23 +6,34 @@ value of the vocabulary: a vocabulary grows at the end, and no row ever moves.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
-from towers.data.columns import listed_texts, numbers, texts
+from towers.data.columns import listed_texts, numbers, placed_texts, texts
 from towers.data.encoded import Bags
-from towers.data.features import Feature, FeatureKind, RowRule
+from towers.data.features import LISTS, TABLES, Feature, FeatureKind, RowRule
 from towers.data.hashing import collision_rate, hash_buckets
+from towers.data.ngrams import ngram_buckets
+from towers.data.rarity import Rarity
+from towers.data.vectors import VectorScale
 from towers.data.vocabulary import OOV, Vocabulary
 from towers.errors import SchemaError
 from towers.settings import settings_from_plain
 
 log = logging.getLogger(__name__)
+
+_FITTED = {
+    "vocabularies": TABLES,
+    "scales": (FeatureKind.NUMERIC,),
+    "rarities": (FeatureKind.TEXT,),
+    "vector_scales": (FeatureKind.VECTOR,),
+}
+"""What is fitted, and for features of which kinds."""
 
 _FEW = 64
 """Up to so many values, such as those of a request, are looked up as they come."""
@@ -32,17 +43,21 @@ _FEW = 64
 class TableEncoder:
     """Fitted encoders of the features of one table.
 
-    vocabularies: per feature that is no number, the values with a row of their own; empty where all hash.
+    vocabularies: per feature with a table, the values with a row of their own; empty where all hash.
     scales: per number, mean and standard deviation over the training rows that have it.
+    rarities: per text, how many training rows have what.
+    vector_scales: per vector, mean and standard deviation of each entry.
     """
 
     features: tuple[Feature, ...]
     vocabularies: dict[str, Vocabulary]
     scales: dict[str, tuple[float, float]]
+    rarities: dict[str, Rarity]
+    vector_scales: dict[str, VectorScale]
 
-    def of_kind(self, kind: FeatureKind) -> tuple[Feature, ...]:
-        """The features of a kind, in their order."""
-        return tuple(feature for feature in self.features if feature.kind is kind)
+    def of_kind(self, *kinds: FeatureKind) -> tuple[Feature, ...]:
+        """The features of these kinds, in their order."""
+        return tuple(feature for feature in self.features if feature.kind in kinds)
 
     def table_size(self, feature: Feature) -> int:
         """Rows of the embedding table of a feature."""
@@ -64,11 +79,21 @@ class TableEncoder:
         return self.rows(feature, texts(table, feature.column))
 
     def bags(self, feature: Feature, table: pa.Table) -> Bags:
-        """The embedding rows of the lists of a table; values without a row are left out."""
-        parent, values = listed_texts(table, feature.column, feature.first)
-        row = self.rows(feature, values)
-        count = np.bincount(parent[row > 0], minlength=table.num_rows)
-        return Bags(np.concatenate([np.zeros(1, np.int64), np.cumsum(count)]), row[row > 0])
+        """The embedding rows of the lists or texts of a table; values without a row are left out."""
+        if feature.kind is FeatureKind.TEXT:
+            offset, bucket = ngram_buckets(texts(table, feature.column), feature.buckets, feature.first)
+            weight = self.rarities[feature.name].weights(bucket, feature.min_count)
+            parent = np.repeat(np.arange(table.num_rows), np.diff(offset))
+            # Of unit length, as a text is read by many rows at once: it starts as large as a single value,
+            # and two texts as near as their frequencies say, of which random rows are a projection.
+            return _packed(parent, np.where(weight > 0, 1 + bucket, 0), weight, table.num_rows, norm=2)
+        parent, place, values = placed_texts(table, feature.column, feature.first)
+        weight = 1.0 / (1.0 + place) if feature.kind is FeatureKind.ORDERED else np.ones(len(place))
+        return _packed(parent, self.rows(feature, values), weight, table.num_rows, norm=1)
+
+    def vectors(self, feature: Feature, table: pa.Table) -> Float32[np.ndarray, "N E1"]:
+        """The standardised vectors of a table, zeros where unknown; last their flag, 1 where known."""
+        return self.vector_scales[feature.name].standardised(table, feature.column)
 
     def numeric(self, table: pa.Table) -> Float32[np.ndarray, "N F2"]:
         """The F standardised numbers of a table, 0 where unknown, then their flags, 1 where known."""
@@ -84,9 +109,9 @@ class TableEncoder:
         vocabularies = {
             feature.name: self.vocabularies[feature.name].grown(_frequent_values(feature, table))
             for feature in self.features
-            if feature.kind is not FeatureKind.NUMERIC
+            if feature.kind in TABLES
         }
-        return TableEncoder(self.features, vocabularies, self.scales)
+        return replace(self, vocabularies=vocabularies)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers; `from_json` reads them back."""
@@ -94,6 +119,8 @@ class TableEncoder:
             "features": [asdict(feature) for feature in self.features],
             "vocabularies": {name: list(v.ids) for name, v in self.vocabularies.items()},
             "scales": {name: list(scale) for name, scale in self.scales.items()},
+            "rarities": {name: rarity.to_json() for name, rarity in self.rarities.items()},
+            "vector_scales": {name: asdict(scale) for name, scale in self.vector_scales.items()},
         }
 
     @staticmethod
@@ -103,31 +130,41 @@ class TableEncoder:
             settings_from_plain(Feature, feature, f"{key}[{place}]")
             for place, feature in enumerate(read["features"])
         )
-        numeric = {feature.name for feature in features if feature.kind is FeatureKind.NUMERIC}
-        others = {feature.name for feature in features} - numeric
-        if set(read["vocabularies"]) != others or set(read["scales"]) != numeric:
-            raise SchemaError(
-                f"{key}: fitted are {sorted(read['vocabularies']) + sorted(read['scales'])}; "
-                f"expected {sorted(others) + sorted(numeric)}"
-            )
+        for fitted, kinds in _FITTED.items():
+            expected = sorted(feature.name for feature in features if feature.kind in kinds)
+            if sorted(read[fitted]) != expected:
+                raise SchemaError(f"{key}: {fitted} are of {sorted(read[fitted])}; expected {expected}")
+        buckets = {feature.name: feature.buckets for feature in features}
         return TableEncoder(
             features,
             {name: Vocabulary(ids) for name, ids in read["vocabularies"].items()},
             {name: (float(mean), float(deviation)) for name, (mean, deviation) in read["scales"].items()},
+            {
+                name: Rarity.from_json(rarity, buckets[name], f"{key}: rarities of {name}")
+                for name, rarity in read["rarities"].items()
+            },
+            {
+                name: VectorScale.from_json(scale, f"{key}: vector_scales of {name}")
+                for name, scale in read["vector_scales"].items()
+            },
         )
 
 
 def fit_table(features: tuple[Feature, ...], table: pa.Table) -> TableEncoder:
     """Encoders fitted on the rows of a table, which are those that training may see."""
-    vocabularies, scales = {}, {}
+    encoder = TableEncoder(features, {}, {}, {}, {})
     for feature in features:
         if feature.kind is FeatureKind.NUMERIC:
-            scales[feature.name] = _scale(numbers(table, feature.column))
+            encoder.scales[feature.name] = _scale(numbers(table, feature.column))
+        elif feature.kind is FeatureKind.VECTOR:
+            encoder.vector_scales[feature.name] = VectorScale.fitted(table, feature.column)
         else:
-            vocabularies[feature.name] = Vocabulary(_frequent_values(feature, table))
-            if feature.buckets:
-                _log_hashed(feature, vocabularies[feature.name], _values(feature, table)[1])
-    return TableEncoder(features, vocabularies, scales)
+            encoder.vocabularies[feature.name] = Vocabulary(_frequent_values(feature, table))
+        if feature.kind is FeatureKind.TEXT:
+            encoder.rarities[feature.name] = _rarity(feature, table)
+        elif feature.buckets:
+            _log_hashed(feature, encoder.vocabularies[feature.name], _values(feature, table)[1])
+    return encoder
 
 
 def _looked_up(feature: Feature, vocabulary: Vocabulary, values: pa.Array) -> np.ndarray:
@@ -139,9 +176,25 @@ def _looked_up(feature: Feature, vocabulary: Vocabulary, values: pa.Array) -> np
     return row
 
 
+def _packed(
+    parent: Int64[np.ndarray, " V"],
+    row: Int64[np.ndarray, " V"],
+    weight: Float64[np.ndarray, " V"],
+    num_rows: int,
+    *,
+    norm: int,
+) -> Bags:
+    """Bags of those that have a row, the weights of each scaled to norm 1."""
+    kept = row > 0
+    parent, weight = parent[kept], weight[kept]
+    total = np.bincount(parent, weight**norm, minlength=num_rows) ** (1 / norm)
+    offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(parent, minlength=num_rows))])
+    return Bags(offset, row[kept], (weight / total[parent]).astype(np.float32))
+
+
 def _values(feature: Feature, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
     """The values of a feature, flat and never null, and the table row of each."""
-    if feature.kind is FeatureKind.MULTI:
+    if feature.kind in LISTS:
         return listed_texts(table, feature.column, feature.first)
     values = texts(table, feature.column)
     return np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)), values.drop_null()
@@ -155,7 +208,7 @@ def _frequent_values(feature: Feature, table: pa.Table) -> list[str]:
     coded = values.dictionary_encode()
     num_values = len(coded.dictionary)
     code = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    if feature.kind is FeatureKind.MULTI:
+    if feature.kind in LISTS:
         pair = np.sort(parent * num_values + code)
         code = pair[np.diff(pair, prepend=-1) > 0] % max(num_values, 1)  # each value once per row
     frequent = np.bincount(code, minlength=num_values) >= feature.min_count
@@ -166,6 +219,20 @@ def _scale(values: np.ndarray) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     deviation = float(known.std()) if len(known) > 1 else 0.0
     return (float(known.mean()) if len(known) else 0.0), deviation or 1.0
+
+
+def _rarity(feature: Feature, table: pa.Table) -> Rarity:
+    column = texts(table, feature.column)
+    _, bucket = ngram_buckets(column, feature.buckets, feature.first)
+    rarity = Rarity.fitted(len(column) - column.null_count, bucket, feature.buckets)
+    log.info(
+        "hashed text feature=%s num_texts=%d num_buckets=%d num_used=%d",
+        feature.name,
+        rarity.num_texts,
+        feature.buckets,
+        np.count_nonzero(rarity.count),
+    )
+    return rarity
 
 
 def _log_hashed(feature: Feature, vocabulary: Vocabulary, values: pa.Array) -> None:

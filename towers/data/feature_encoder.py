@@ -16,7 +16,7 @@ from towers.data.columns import source_column
 from towers.data.dataset import Dataset
 from towers.data.encoded import EncodedItems, EncodedProfiles
 from towers.data.encoders import TableEncoder, fit_table
-from towers.data.features import SENSITIVE_COLUMNS, FeatureKind, FeatureSettings
+from towers.data.features import BAGS, SENSITIVE_COLUMNS, FeatureKind, FeatureSettings
 from towers.data.split import Split
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,9 @@ class FeatureEncoder:
         fitted = self.items
         return EncodedItems(
             {one.name: fitted.categorical(one, items) for one in fitted.of_kind(FeatureKind.CATEGORICAL)},
-            {one.name: fitted.bags(one, items) for one in fitted.of_kind(FeatureKind.MULTI)},
+            {one.name: fitted.bags(one, items) for one in fitted.of_kind(*BAGS)},
             fitted.numeric(items),
+            {one.name: fitted.vectors(one, items) for one in fitted.of_kind(FeatureKind.VECTOR)},
         )
 
     def encode_profiles(self, profiles: pa.Table | None, country: np.ndarray) -> EncodedProfiles:

@@ -25,8 +25,26 @@ class FeatureKind(StrEnum):
     """One value, text, whole number or yes and no: an embedding row, row 0 where it is null or has none."""
     MULTI = "multi"
     """A list of values: the mean of their embeddings; values without a row are left out."""
+    ORDERED = "ordered"
+    """A list whose first values count most, as of a cast in billing order: the value at place p, from 0, has
+    the weight 1 / (1 + p) in the mean."""
+    TEXT = "text"
+    """A text in any language: its words and n-grams of characters, each in one of `buckets` by its hash, the
+    rarer the weightier."""
     NUMERIC = "numeric"
     """A number: standardised, and a flag that says whether it is known."""
+    VECTOR = "vector"
+    """A vector of fixed length that another model made and nothing changes: each entry standardised, and a
+    flag that says whether it is known."""
+
+
+LISTS = (FeatureKind.MULTI, FeatureKind.ORDERED)
+"""Kinds of columns of lists of values."""
+BAGS = (*LISTS, FeatureKind.TEXT)
+"""Kinds that give a title several embedding rows."""
+TABLES = (FeatureKind.CATEGORICAL, *BAGS)
+"""Kinds that have an embedding table; the others are standardised."""
+_OF_PROFILES = (FeatureKind.CATEGORICAL, FeatureKind.NUMERIC)
 
 
 class RowRule(StrEnum):
@@ -45,9 +63,10 @@ class Feature:
     """One feature of a title or of a profile.
 
     name: a word, unique on its side. column: of the items or the profiles table, or `attributes.<name>`.
-    rule, min_count, buckets: which row a value gets, see RowRule. first: only so many values of a list count
-    (cast is in billing order); 0 is all. dimension: width of its embeddings, learned up to that of the tower
-    where it is smaller; 0 is the tower's own.
+    rule, min_count, buckets: which row a value gets, see RowRule; of a text, what falls into a bucket where
+    fewer training rows than `min_count` have anything is left out. first: only so many values of a list (cast
+    is in billing order), or words of a text, count; 0 is all. dimension: width of its embeddings, carried up
+    to the tower's where it is smaller; 0 is the tower's own.
     """
 
     name: str
@@ -100,6 +119,11 @@ class FeatureSettings:
             raise ConfigError("features.items: empty; expected one feature of titles at least")
         check_features(self.items, ITEMS, "features.items")
         check_features(self.profiles, PROFILES, "features.profiles")
+        for place, feature in enumerate(self.profiles):
+            if feature.kind not in _OF_PROFILES:
+                raise ConfigError(
+                    f"features.profiles[{place}].kind: {feature.kind}; expected {' or '.join(_OF_PROFILES)}"
+                )
 
 
 def check_features(features: list[Feature], schema: pa.Schema, key: str) -> None:
@@ -141,20 +165,29 @@ def _gives(kind: FeatureKind, held: pa.DataType) -> bool:
     match kind:
         case FeatureKind.CATEGORICAL:
             return bool(text or whole)
-        case FeatureKind.MULTI:
+        case FeatureKind.MULTI | FeatureKind.ORDERED:
             return bool(pa.types.is_list(held) and pa.types.is_string(held.value_type))
+        case FeatureKind.TEXT:
+            return bool(text)
+        case FeatureKind.VECTOR:
+            return bool(pa.types.is_list(held) and pa.types.is_floating(held.value_type))
         case FeatureKind.NUMERIC:
             return bool(text or whole or pa.types.is_floating(held))
 
 
 def _check_rule(feature: Feature, where: str) -> None:
-    numeric = feature.kind is FeatureKind.NUMERIC
-    if numeric and (feature.rule, feature.min_count, feature.dimension) != (RowRule.VOCABULARY, 1, 0):
-        raise ConfigError(f"{where}: a number has no rows; expected neither rule, min_count nor dimension")
-    if feature.first and feature.kind is not FeatureKind.MULTI:
-        raise ConfigError(f"{where}.first: {feature.first}; expected 0, only a list has a first value")
-    if (feature.buckets > 0) != (feature.rule is not RowRule.VOCABULARY):
-        expected = "0" if feature.rule is RowRule.VOCABULARY else "1 or more"
-        raise ConfigError(f"{where}.buckets: {feature.buckets} by {feature.rule}; expected {expected}")
-    if feature.rule is RowRule.HASHING and feature.min_count > 1:
+    kind, rule = feature.kind, feature.rule
+    if kind not in TABLES and (rule, feature.min_count, feature.dimension) != (RowRule.VOCABULARY, 1, 0):
+        what = "number" if kind is FeatureKind.NUMERIC else "vector"
+        raise ConfigError(f"{where}: a {what} has no rows; expected neither rule, min_count nor dimension")
+    if feature.first and kind not in BAGS:
+        raise ConfigError(
+            f"{where}.first: {feature.first}; expected 0, only lists and texts have a first value or word"
+        )
+    if kind is FeatureKind.TEXT and rule is not RowRule.HASHING:
+        raise ConfigError(f"{where}.rule: {rule} of a text; expected hashing, n-grams have no other row")
+    if (feature.buckets > 0) != (rule is not RowRule.VOCABULARY):
+        expected = "0" if rule is RowRule.VOCABULARY else "1 or more"
+        raise ConfigError(f"{where}.buckets: {feature.buckets} by {rule}; expected {expected}")
+    if rule is RowRule.HASHING and feature.min_count > 1 and kind is not FeatureKind.TEXT:
         raise ConfigError(f"{where}.min_count: {feature.min_count} by hashing; expected 1, none is counted")

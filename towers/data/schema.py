@@ -22,6 +22,8 @@ LICENCES = pa.list_(
 ATTRIBUTES = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("value", pa.string())]))
 """What a source knows beyond the declared columns, by name; each name once."""
 
+VECTOR = pa.list_(pa.float32())
+
 ITEMS = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -37,6 +39,7 @@ ITEMS = pa.schema(
         pa.field("rating", pa.float32()),  # mean audience rating, 0 to 10, from outside the event log
         pa.field("duration_minutes", pa.float32()),
         pa.field("synopsis", pa.string()),
+        pa.field("embedding", VECTOR),  # of its texts or pictures, by another model; one length in all rows
         pa.field("series_id", pa.string()),  # of an episode: the item_id of the title that it belongs to
         pa.field("licences", LICENCES),
         pa.field("attributes", ATTRIBUTES),
@@ -90,6 +93,7 @@ QUERIES = pa.schema(
 """One row per search."""
 
 _KEYS = {"items": "item_id", "profiles": "profile_id"}
+_LATER = ("embedding",)
 
 NUM_EVENTS_FILE = "num_events.npy"
 """Beside tables that were ingested: int64 (P,), the events of each profile, whose rows stand together."""
@@ -165,6 +169,18 @@ def validate_table(name: str, found: pa.Table, where: str = "tables") -> None:
         _no_repeats(found, _KEYS[name], f"{where}: {name}")
     for column, (low, high) in RANGES[name].items():
         _in_range(found, column, low, high, f"{where}: {name}")
+    for field in SCHEMAS[name]:
+        if field.type == VECTOR:
+            _are_vectors(found, field.name, f"{where}: {name}")
+
+
+def with_later_columns(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table as written before a column was declared, null there; otherwise as it is."""
+    for name in _LATER:
+        if name in schema.names and name not in found.column_names:
+            field = schema.field(name)
+            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
+    return found
 
 
 def read_tables(folder: Path) -> Tables:
@@ -183,7 +199,7 @@ def read_table(folder: Path, name: str) -> pa.Table:
     if not path.is_file():
         raise MissingDataError(f"{path}: no such table; run scripts/ingest.py to read the logs first")
     try:
-        return pq.read_table(path).select(schema.names).cast(schema)
+        return with_later_columns(pq.read_table(path), schema).select(schema.names).cast(schema)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         # Arrow tells damage as an OSError without a number; with one it comes from the system.
         if isinstance(error, OSError) and error.errno is not None:
@@ -225,6 +241,25 @@ def _in_range(found: pa.Table, column: str, low: float, high: float | None, wher
         expected = f">= {low:g}" if high is None else f"{low:g} to {high:g}"
         raise SchemaError(
             f"{where}: {column} is {first} in the first of {num_bad} rows out of range; expected {expected}"
+        )
+
+
+def _are_vectors(found: pa.Table, column: str, where: str) -> None:
+    """Every vector is as long as the first, and every entry a finite number."""
+    given = found.filter(found[column].is_valid())
+    length = pc.list_value_length(given[column])
+    other = given.filter(pc.not_equal(length, length[0])) if len(length) else given
+    if other.num_rows:
+        raise SchemaError(
+            f"{where}: {column} of {other[0][0].as_py()!r} has {len(other[column][0])} numbers, one of "
+            f"{other.num_rows} such rows; expected {length[0]} in every row, as in the first"
+        )
+    finite = pc.fill_null(pc.is_finite(pc.list_flatten(given[column])), False)
+    bad = pc.list_parent_indices(given[column]).filter(pc.invert(finite))
+    if len(bad):
+        raise SchemaError(
+            f"{where}: {column} of {given[0][bad[0].as_py()].as_py()!r} has an entry that is no finite "
+            f"number, one of {len(bad)}; expected none"
         )
 
 

@@ -78,6 +78,15 @@ class Split:
         return self.learned.first(self.num_train)
 
     @property
+    def learned_seconds(self) -> tuple[int, int]:
+        """The moments of the first and of the last train event; ValueError without any."""
+        some = self.num_train > 0
+        first = self.learned.offset[:-1][some]
+        last = first + self.num_train[some] - 1
+        seconds = self.learned.time_seconds
+        return int(seconds[first].min()), int(seconds[last].max())
+
+    @property
     def seen(self) -> Bool[np.ndarray, " N"]:
         """Items with at least one train event; the others are cold."""
         return self.num_watches > 0

@@ -1,13 +1,13 @@
-"""Encoded features → vectors: an embedding table per feature, a linear layer for the numbers."""
+"""Encoded features → vectors: an embedding table per feature, linear layers for numbers and vectors."""
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from towers.data.encoders import TableEncoder
 from towers.data.features import Feature, FeatureKind
 from towers.errors import ConfigError
+from towers.nets.title_bags import TitleBags
 
 
 class FeatureTable(nn.Module):
@@ -31,19 +31,45 @@ class FeatureTable(nn.Module):
             self.up = nn.Linear(width, dim, bias=False)
             nn.init.normal_(self.up.weight, std=width**-0.5)  # keeps the size of what it carries up
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of the table."""
+        return self.row.num_embeddings
+
     def forward(self, row: Int[Tensor, " n"]) -> Float[Tensor, "n D"]:
         """The vector of each row."""
-        vectors: Tensor = self.up(self.row(row))
+        # On a CPU the gradient of an index_select is added up at half the cost; on a GPU rows that many have
+        # would wait for one another there, and F.embedding sorts them first.
+        weight = self.row.weight
+        vectors: Tensor = self.up(self.row(row) if row.is_cuda else weight.index_select(0, row))
         return vectors
 
-    def mean(self, offset: Int64[Tensor, " n1"], row: Int64[Tensor, " V"]) -> Float[Tensor, "n D"]:
-        """The mean of the vectors of each bag of rows; 0 of an empty one."""
-        vectors: Tensor = self.up(self.narrow_mean(offset, row))
+    def between(self, start: int, stop: int) -> Float[Tensor, "n D"]:
+        """The vectors of the rows from `start` to `stop`, without a look-up."""
+        vectors: Tensor = self.up(self.row.weight[start:stop])
         return vectors
 
-    def narrow_mean(self, offset: Int64[Tensor, " n1"], row: Int64[Tensor, " V"]) -> Float[Tensor, "n W"]:
-        """The mean of each bag of rows in the feature's own dimension."""
-        return F.embedding_bag(row, self.row.weight, offset, mode="mean", include_last_offset=True)
+    def sums(self, bags: TitleBags) -> Float[Tensor, "n D"]:
+        """The weighted sum of the vectors of each bag of rows; 0 of an empty one."""
+        if len(bags.row) == 0:
+            # All are empty. The weights still get a gradient: distributed training waits for every one.
+            return (self.between(0, 1) * 0.0).expand(len(bags.offset) - 1, -1)
+        vectors: Tensor = self.up(bags.sums(self.row.weight))
+        return vectors
+
+
+class VectorFeature(nn.Module):
+    """Vectors that another model made, (n, E + 1) with their flag → the tower's width, by one map."""
+
+    def __init__(self, width: int, dim: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(width + 1, dim, bias=False)
+        nn.init.normal_(self.map.weight, std=(width * dim) ** -0.5)  # starts as large as an embedding
+
+    def forward(self, values: Float[Tensor, "n E1"]) -> Float[Tensor, "n D"]:
+        """One vector per row; 0 where none is known."""
+        vectors: Tensor = self.map(values)
+        return vectors
 
 
 class ProfileFeatures(nn.Module):

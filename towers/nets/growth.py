@@ -14,24 +14,33 @@ from torch import Tensor, nn
 from towers.data.dataset import Dataset
 from towers.data.encoders import TableEncoder
 from towers.data.feature_encoder import FeatureEncoder, training_rows
-from towers.data.features import ID_COLUMN, Feature, FeatureKind
+from towers.data.features import ID_COLUMN, LISTS, TABLES, Feature, FeatureKind
 from towers.data.split import Split
 from towers.errors import ConfigError
 from towers.nets.feature_tables import FeatureTable
+from towers.nets.moments import Clock
+from towers.nets.title_bags import TitleBags
 from towers.nets.two_tower import TwoTower
+
+_FIXED = ("scales", "rarities", "vector_scales")
+"""What is fitted once: weights that were learned with it would not fit another."""
 
 
 def grown_towers(towers: TwoTower, dataset: Dataset, parts: Split) -> TwoTower:
     """The towers that also know the titles, profiles and values that a later log trains on."""
     encoder = towers.encoder.grown(*training_rows(dataset, parts))
-    return carry_over(towers, encoder, dataset.items)
+    clock = None if towers.clock is None else towers.clock.grown(parts.learned_seconds[1])
+    return carry_over(towers, encoder, dataset.items, clock)
 
 
 @torch.no_grad()
-def carry_over(towers: TwoTower, encoder: FeatureEncoder, items: pa.Table) -> TwoTower:
+def carry_over(
+    towers: TwoTower, encoder: FeatureEncoder, items: pa.Table, clock: Clock | None = None
+) -> TwoTower:
     """Towers over a grown encoder with everything that `towers` learned.
 
     encoder: `towers.encoder.grown(…)`. items: the catalogue, in which a new value of a list finds its start.
+    clock: `towers.clock.grown(…)`, or None for the clock as it is; a new moment starts as the last one.
     Every row of an embedding table keeps its weights. A new row starts as a copy of the one that its value
     was read from before: its hash bucket, or else row 0, that of all without their own. A value of a list
     that is not hashed was left out before. It starts at the mean, over the titles that have it, of what they
@@ -41,18 +50,21 @@ def carry_over(towers: TwoTower, encoder: FeatureEncoder, items: pa.Table) -> Tw
     """
     _check_grown(towers.encoder.items, encoder.items)
     _check_grown(towers.encoder.profiles, encoder.profiles)
-    grown = TwoTower(towers.settings, encoder).train(towers.training)
+    grown = TwoTower(towers.settings, encoder, clock or towers.clock).train(towers.training)
     started = grown.state_dict()  # the weights themselves, not copies
     for name, learned in towers.state_dict().items():
         started[name][: len(learned)] = learned
-    _start_new_rows(towers.encoder.items, encoder.items, towers.items.tables, grown.items.tables, items)
-    _start_new_rows(
-        towers.encoder.profiles,
-        encoder.profiles,
-        towers.users.profile.tables,
-        grown.users.profile.tables,
-        None,
-    )
+    for old, new in zip(towers.pairs(), grown.pairs(), strict=True):
+        _start_new_rows(towers.encoder.items, encoder.items, old.items.tables, new.items.tables, items)
+        _start_new_rows(
+            towers.encoder.profiles,
+            encoder.profiles,
+            old.users.profile.tables,
+            new.users.profile.tables,
+            None,
+        )
+        for before, after in zip(old.users.moments(), new.users.moments(), strict=True):
+            after.knot[len(before.knot) :] = before.knot[-1]
     return grown
 
 
@@ -66,7 +78,8 @@ def _check_grown(before: TableEncoder, after: TableEncoder) -> None:
         after.vocabularies[name].ids[: len(vocabulary)] == vocabulary.ids
         for name, vocabulary in before.vocabularies.items()
     )
-    if not kept or before.scales != after.scales:
+    same = all(getattr(before, fixed) == getattr(after, fixed) for fixed in _FIXED)
+    if not kept or not same:
         raise ConfigError("features: rows or scales have moved; expected the towers' own encoder, grown")
 
 
@@ -78,11 +91,10 @@ def _start_new_rows(
     items: pa.Table | None,
 ) -> None:
     """Fills the rows of each table that are not carried over."""
-    features = [feature for feature in after.features if feature.kind is not FeatureKind.NUMERIC]
-    for feature, old, new in zip(features, learned, started, strict=True):
+    for feature, old, new in zip(after.of_kind(*TABLES), learned, started, strict=True):
         old_table, new_table = cast("FeatureTable", old), cast("FeatureTable", new)
         first = len(old_table.row.weight)
-        if feature.kind is FeatureKind.MULTI and not feature.buckets and items is not None:
+        if feature.kind in LISTS and not feature.buckets and items is not None:
             start = _beside(before, after, feature, old_table, items)
         else:
             num_known = len(before.vocabularies[feature.name])
@@ -97,7 +109,7 @@ def _beside(
     """For each new value of a list: the mean over titles with it, known ones if any, of what they had."""
     first, size = before.table_size(feature), after.table_size(feature)
     old, new = before.bags(feature, items), after.bags(feature, items)
-    mean = table.narrow_mean(torch.from_numpy(old.offset), torch.from_numpy(old.row))
+    mean = TitleBags.of(old).sums(table.row.weight)
     title = np.repeat(np.arange(items.num_rows), np.diff(new.offset))[new.row >= first]
     value = new.row[new.row >= first] - first
     known = _known(before, items)[title]

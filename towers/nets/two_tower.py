@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from towers.data.feature_encoder import FeatureEncoder
 from towers.errors import ConfigError, MissingDataError, ReleaseError
 from towers.exported import MODEL_FILE, WEIGHTS_FILE, read_object
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
-from towers.nets.user_tower import UserTower
+from towers.nets.moments import Clock
+from towers.nets.user_tower import TimeUse, UserTower
 from towers.recommender import Queries
 from towers.settings import bounded, settings_from_plain
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 _MAX_POSITIONS = 1 << 15
 
 
@@ -31,51 +32,115 @@ _MAX_POSITIONS = 1 << 15
 class ModelSettings:
     """Width and depth of the towers.
 
-    dim: width of item and query vectors. max_history: the last so many events are read.
-    request_time: whether a query's vector depends on the time since its last event.
-    dropout, item_dropout: shares of activations dropped in user and item tower. id_dropout: share of items
-    that lose their id in a training step.
+    dim: width of item and query vectors. num_members: pairs of towers that share it, each learned by itself.
+    max_history: the last so many events are read.
+    time: what a query's vector may know of time. moment_days: with request time, days between the moments
+    that have a vector of their own, what everybody asks for then; 0 has none.
+    dropout, item_dropout: shares of activations dropped in user and item tower; embedding_dropout: of what an
+    item's id says. event_dropout: share of the events that a training step does not show. id_dropout: share
+    of items that lose their id in a training step; feature_dropout: that lose one other feature.
     """
 
     dim: int = bounded(64, ge=4)
-    num_layers: int = bounded(2, ge=1)
+    num_members: int = bounded(1, ge=1)
+    num_layers: int = bounded(1, ge=1)
     num_heads: int = bounded(2, ge=1)
     max_history: int = bounded(50, ge=2)
-    request_time: bool = True
-    dropout: float = bounded(0.1, ge=0.0, lt=1.0)
+    time: TimeUse = TimeUse.REQUEST
+    moment_days: float = bounded(7.0, ge=0.0)
+    dropout: float = bounded(0.2, ge=0.0, lt=1.0)
     item_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
+    event_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
+    embedding_dropout: float = bounded(0.3, ge=0.0, lt=1.0)
     id_dropout: float = bounded(0.05, ge=0.0, le=1.0)
+    feature_dropout: float = bounded(0.0, ge=0.0, le=1.0)
+
+    @property
+    def member_dim(self) -> int:
+        """Width of the vectors of one pair of towers."""
+        return self.dim // self.num_members
+
+    def clock(self, first_seconds: int, last_seconds: int) -> Clock | None:
+        """The moments with a vector, of a log that is learned from between two of them; None without any."""
+        if self.time is not TimeUse.REQUEST or self.moment_days == 0.0:
+            return None
+        return Clock.over(first_seconds, last_seconds, self.moment_days)
 
 
-class TwoTower(nn.Module):
-    """User and item tower over one feature encoder; their inner product, a cosine, is the score."""
+class Member(nn.Module):
+    """One pair of towers; the inner product of their vectors, a cosine, is its score."""
 
-    def __init__(self, settings: ModelSettings, encoder: FeatureEncoder) -> None:
+    def __init__(self, settings: ModelSettings, encoder: FeatureEncoder, clock: Clock | None) -> None:
         super().__init__()
-        if settings.dim % (2 * settings.num_heads):
-            raise ConfigError(
-                f"model.dim: {settings.dim} does not divide into {settings.num_heads} heads of even width; "
-                f"expected a multiple of {2 * settings.num_heads}"
-            )
-        self.settings = settings
-        self.encoder = encoder
         self.items = ItemTower(
-            encoder.items, settings.dim, dropout=settings.item_dropout, id_dropout=settings.id_dropout
+            encoder.items,
+            settings.member_dim,
+            dropout=settings.item_dropout,
+            id_dropout=settings.id_dropout,
+            feature_dropout=settings.feature_dropout,
+            embedding_dropout=settings.embedding_dropout,
         )
         self.users = UserTower(
             encoder.profiles,
-            settings.dim,
+            settings.member_dim,
             num_layers=settings.num_layers,
             num_heads=settings.num_heads,
             max_history=settings.max_history,
-            request_time=settings.request_time,
+            time=settings.time,
+            clock=clock,
             dropout=settings.dropout,
+            event_dropout=settings.event_dropout,
         )
 
-    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "B L1 D"]:
-        """Unit query vectors of every position."""
-        vectors: Tensor = self.users(batch, item)
-        return vectors
+
+class TwoTower(nn.Module):
+    """User and item tower over one feature encoder; their inner product, a cosine, is the score.
+
+    The vectors of several members stand side by side, each scaled so that the whole has unit length: the
+    score is the mean of theirs, in one exact inner product. Members are learned side by side, each by its own
+    loss. They agree on what the log shows; where it shows little, their errors are their own and cancel.
+    Source: deep ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474.
+
+    clock: the moments that have a vector, as `ModelSettings.clock` gives them.
+    """
+
+    def __init__(self, settings: ModelSettings, encoder: FeatureEncoder, clock: Clock | None = None) -> None:
+        super().__init__()
+        if settings.dim % (2 * settings.num_heads * settings.num_members):
+            raise ConfigError(
+                f"model.dim: {settings.dim} does not divide into {settings.num_members} members of "
+                f"{settings.num_heads} heads of even width; expected a multiple of "
+                f"{2 * settings.num_heads * settings.num_members}"
+            )
+        self.settings = settings
+        self.encoder = encoder
+        self.clock = clock
+        self.members = nn.ModuleList(Member(settings, encoder, clock) for _ in range(settings.num_members))
+
+    def item_vectors(self, items: ItemFeatureTensors) -> Float[Tensor, "N D"]:
+        """Unit vectors of a catalogue."""
+        return self._joined([member.items(items) for member in self.pairs()])
+
+    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S D"]:
+        """Unit query vectors of every position, as `Batch.positions` has them."""
+        parts = self.parts(item)
+        return self._joined(
+            [member.users(batch, part) for member, part in zip(self.pairs(), parts, strict=True)]
+        )
+
+    def parts(self, vectors: Float[Tensor, "n D"]) -> list[Float[Tensor, "n E"]]:
+        """The unit vectors of each member, of those of all."""
+        scale = self.settings.num_members**0.5
+        if len(self.members) == 1:
+            return [vectors]
+        return [part * scale for part in torch.split(vectors, self.settings.member_dim, dim=1)]
+
+    def _joined(self, vectors: list[Tensor]) -> Tensor:
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=1) / len(vectors) ** 0.5
+
+    def pairs(self) -> list[Member]:
+        """The members, each a pair of towers."""
+        return [cast("Member", member) for member in self.members]
 
     @torch.inference_mode()
     def embed(self, encoded: EncodedItems) -> Float32[np.ndarray, "N D"]:
@@ -83,7 +148,7 @@ class TwoTower(nn.Module):
         if self.training:
             self.eval()
         device = next(self.parameters()).device
-        vectors: np.ndarray = self.items(ItemFeatureTensors(encoded).to(device)).float().cpu().numpy()
+        vectors: np.ndarray = self.item_vectors(ItemFeatureTensors(encoded).to(device)).float().cpu().numpy()
         return vectors
 
     @torch.inference_mode()
@@ -92,14 +157,18 @@ class TwoTower(nn.Module):
         if self.training:
             self.eval()
         vectors = np.empty((len(queries), self.settings.dim), np.float32)
-        step = max(1, _MAX_POSITIONS // (self.settings.max_history + 1))
-        for start in range(0, len(queries), step):
-            part = queries.select(np.arange(start, min(start + step, len(queries))))
+        # Longest first, so that attention pads little and the memory of a part is bounded.
+        length = np.minimum(queries.history.lengths, self.settings.max_history)
+        order = np.argsort(-length, kind="stable")
+        while len(order):
+            num = max(1, _MAX_POSITIONS // (int(length[order[0]]) + 1))
+            row, order = order[:num], order[num:]
+            part = queries.select(row)
             profiles = self.encoder.encode_profiles(part.profiles, part.country)
             batch = query_batch(part.history, part.time_seconds, profiles, self.settings.max_history)
-            every = self.users(batch.to(item.device), item)
-            last = batch.num_shown.to(item.device)
-            vectors[start : start + len(part)] = every[torch.arange(len(part)), last].float().cpu().numpy()
+            batch = batch.to(item.device)
+            last = (batch.num_shown + 1).cumsum(0) - 1
+            vectors[row] = self(batch, item)[last].float().cpu().numpy()
         return vectors
 
 
@@ -110,6 +179,7 @@ def save_towers(model: TwoTower, folder: Path) -> None:
         "format_version": _FORMAT_VERSION,
         "settings": asdict(model.settings),
         "encoder": model.encoder.to_json(),
+        "clock": asdict(model.clock) if model.clock else None,
     }
     (folder / MODEL_FILE).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -147,7 +217,11 @@ def _described_towers(path: Path) -> TwoTower:
     description = _read_description(path)
     try:
         settings = settings_from_plain(ModelSettings, description["settings"], "settings")
-        return TwoTower(settings, FeatureEncoder.from_json(description["encoder"]))
+        encoder = FeatureEncoder.from_json(description["encoder"])
+        clock = description["clock"]
+        if clock is not None:
+            clock = settings_from_plain(Clock, clock, "clock")
+        return TwoTower(settings, encoder, clock)
     except KeyError as error:
         raise ReleaseError(f"{path}: has no {error}; expected settings and encoder as exported") from error
     except (AttributeError, TypeError, ValueError) as error:  # ConfigError and SchemaError are ValueErrors

@@ -1,26 +1,42 @@
 """The user tower: watch history and profile features → one vector per position. No profile id enters it."""
 
+from enum import StrEnum
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from towers.data.batches import Batch
+from towers.data.batches import Batch, Positions
 from towers.data.encoders import TableEncoder
+from towers.nets.attention import Block, Layout
 from towers.nets.feature_tables import ProfileFeatures
+from towers.nets.moments import Clock, Moments
 
-# Gaps in buckets of powers of two of a second: row 0 is "no event before", the last is 2^30 s, 34 years.
-_NUM_GAPS = 32
+# Spans in buckets of powers of two of a second: row 0 is "no event before", the last is 2^30 s, 34 years.
+_NUM_SPANS = 32
+
+
+class TimeUse(StrEnum):
+    """What a query's vector may know of time."""
+
+    REQUEST = "request"
+    """When it is asked and when every event was: whoever comes back after a month wants something else than
+    whoever goes on, and in December everybody does."""
+    HISTORY = "history"
+    """When every event was, not when it is asked."""
+    NONE = "none"
+    """The order of the events alone."""
 
 
 class UserTower(nn.Module):
-    """Causal encoder of the watch history → unit vectors, (B, L + 1, D).
+    """Causal encoder of the watch history → unit vectors of the S positions of a batch, packed, (S, D).
 
-    Position 0 is a start token with the profile's features, by default its country: its vector is the learned
-    prior of a profile that has watched nothing. Position l has seen the first l events: their item vectors,
-    minutes watched and the time between them. With `request_time` it also knows how long after the last of
-    them it is asked: whoever comes back after a month wants something else than whoever goes on. Every
-    position is trained; the last one serves.
+    Position 0 of a window is a start token with the profile's features, by default its country: its vector is
+    the learned prior of a profile that has watched nothing. Position l has seen the first l events: their
+    item vectors, minutes watched and, as far as `time` says, when they were. Every position is trained; the
+    last one serves. Layers run over the positions there are. Attention alone pads, to the longest window of a
+    batch, in which windows are of like length.
     """
 
     def __init__(
@@ -31,104 +47,103 @@ class UserTower(nn.Module):
         num_layers: int,
         num_heads: int,
         max_history: int,
-        request_time: bool,
+        time: TimeUse,
+        clock: Clock | None,
         dropout: float,
+        event_dropout: float,
     ) -> None:
         super().__init__()
-        self.request_time = request_time
+        self.time = time
+        self.event_dropout = event_dropout
         self.item = nn.Linear(dim, dim, bias=False)
         self.minutes = nn.Linear(2, dim)
-        self.gap = nn.Embedding(_NUM_GAPS, dim)
+        self.gap = nn.Embedding(_NUM_SPANS, dim)
+        nn.init.normal_(self.gap.weight, std=0.02)
         self.profile = ProfileFeatures(profiles, dim)
         self.start = nn.Parameter(torch.zeros(dim))
-        nn.init.normal_(self.gap.weight, std=0.02)
+        # What a moment changes before the layers, and what it adds to what they give.
+        self.moment_in = Moments(clock, dim) if clock else None
+        self.moment_out = Moments(clock, dim) if clock else None
         self.dropout = nn.Dropout(dropout)
+        num_ages = 0 if time is TimeUse.NONE else _NUM_SPANS
         self.blocks = nn.ModuleList(
-            Block(dim, num_heads, dropout, max_history + 1) for _ in range(num_layers)
+            Block(dim, num_heads, dropout, max_history + 1, num_ages) for _ in range(num_layers)
         )
         self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
         self.recency = nn.Parameter(0.7 ** torch.arange(max_history + 1))
 
-    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "B L1 D"]:
-        """Unit vectors of every position of a batch; `item` holds the vectors of the whole catalogue.
-
-        Windows of like length share a batch, so padding them here, on the device, costs little.
-        """
-        event, shown = batch.layout()
+    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S D"]:
+        """Unit vectors of every position of a batch; `item` holds the vectors of the whole catalogue."""
+        positions = batch.positions()
+        layout = self._layout(batch, positions)
         # Unit vectors have entries near dim**-0.5; the embeddings beside them are near 1 after the norm.
-        vectors = item[batch.item_row[event].long()] * shown[..., None]
-        watched = self.item(vectors * item.shape[1] ** 0.5)
-        minutes = batch.minutes[event]
-        known = shown & torch.isfinite(minutes)
-        minutes = torch.stack([torch.log1p(minutes.masked_fill(~known, 0.0)), known.float()], dim=-1)
+        seen = self._kept(positions.seen)[:, None] * item.index_select(0, positions.item_row)
+        hidden = self.item(seen * item.shape[1] ** 0.5) + self.minutes(_minutes(positions))
         start = self.start + self.profile(batch.profile_row, batch.profile_numeric)
-        events = torch.cat([start[:, None], watched + self.minutes(minutes)], dim=1)
-        hidden = self.dropout(events + self.gap(self._gap_row(batch.gap_seconds())))
+        hidden = torch.where(positions.seen[:, None], hidden, start.index_select(0, positions.window))
+        if self.time is not TimeUse.NONE:
+            hidden = hidden + F.embedding(self._gap_row(positions), self.gap.weight)
+        if self.moment_in is not None:
+            hidden = hidden + self.moment_in(positions.asked_seconds)
+        hidden = self.dropout(hidden)
         for block in self.blocks:
-            hidden = block(hidden)
-        return F.normalize(F.normalize(self.out(hidden), dim=-1) + self._recent(vectors), dim=-1)
+            hidden = block(hidden, layout)
+        recent = layout.packed(self._recent(layout.padded(seen), layout))
+        query = F.normalize(self.out(hidden), dim=-1) + recent
+        if self.moment_out is not None:
+            query = query + self.moment_out(positions.asked_seconds)
+        return F.normalize(query, dim=-1)
 
-    def _recent(self, vectors: Float[Tensor, "B L D"]) -> Float[Tensor, "B L1 D"]:
+    def moments(self) -> list[Moments]:
+        """What was learned of moments; none where none is asked for."""
+        return [one for one in (self.moment_in, self.moment_out) if one is not None]
+
+    def _recent(self, seen: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
         """The sum of the item vectors that each position has seen, weighed by their distance.
 
         What was watched last is near what comes next before anything is learned: the network beside it has
         only to learn the rest, which a short log is too thin to teach from nothing.
         Source: the fusion of similarity and order in Fossil, He and McAuley 2016, arXiv:1609.09152.
         """
-        seen = F.pad(vectors, (0, 0, 1, 0))
-        place = torch.arange(seen.shape[1], device=seen.device)
+        weight = layout.by_distance(self.recency).masked_fill(layout.ahead, 0.0).to(seen.dtype)
+        return weight @ seen
+
+    def _kept(self, seen: Tensor) -> Tensor:
+        """Which positions show their event: all, but for a share in training."""
+        if not self.training or self.event_dropout == 0.0:
+            return seen
+        return seen & (torch.rand(seen.shape, device=seen.device) >= self.event_dropout)
+
+    def _gap_row(self, positions: Positions) -> Int64[Tensor, " S"]:
+        """Bucket of the time before each position's question, or without it before its event."""
+        if self.time is TimeUse.REQUEST:
+            return _bucket(positions.asked_seconds - positions.seconds, positions.seen)
+        return _bucket(positions.seconds - positions.seconds.roll(1), positions.seen & (positions.place > 1))
+
+    def _layout(self, batch: Batch, positions: Positions) -> Layout:
+        length = batch.longest + 1
+        place = torch.arange(length, device=positions.place.device)
         back = place[:, None] - place
-        weight = self.recency[back.clamp(min=0)].masked_fill(back < 0, 0.0).to(seen.dtype)
-        return torch.einsum("ts,bsd->btd", weight, seen)
+        slot = positions.window * length + positions.place
+        layout = Layout(slot, len(batch), back.clamp(min=0), back < 0, None)
+        if self.time is TimeUse.NONE:
+            return layout
+        asked = positions.asked_seconds if self.time is TimeUse.REQUEST else positions.seconds
+        reader, read, seen = (
+            column.new_zeros(len(batch) * length).index_copy(0, slot, column).view(-1, length)
+            for column in (asked, positions.seconds, positions.seen)
+        )
+        age = _bucket(reader[:, :, None] - read[:, None], seen[:, None].expand(-1, length, -1))
+        return Layout(slot, len(batch), back.clamp(min=0), back < 0, age)
 
-    def _gap_row(self, gap_seconds: Float[Tensor, "B L1"]) -> Int64[Tensor, "B L1"]:
-        """Bucket of the gap that each position may know: to the moment of its question, or else before it."""
-        if not self.request_time:
-            gap_seconds = F.pad(gap_seconds[:, :-1], (1, 0), value=torch.nan)
-        bucket = torch.log2(gap_seconds.clamp(min=1.0)).floor().clamp(max=_NUM_GAPS - 2) + 1
-        return torch.nan_to_num(bucket, nan=0.0).long()
+
+def _minutes(positions: Positions) -> Float[Tensor, "S 2"]:
+    """Logarithm of the minutes, and whether they are known."""
+    known = positions.seen & torch.isfinite(positions.minutes)
+    return torch.stack([torch.log1p(positions.minutes.masked_fill(~known, 0.0)), known.float()], dim=-1)
 
 
-class Block(nn.Module):
-    """Pre-norm causal attention with a bias by distance, then a gated feed-forward; each gated by its input.
-
-    The bias of an event `d` places back starts at -slope · d, a slope per head from steep to flat, and is
-    learned from there: recent events count most before anything is learned.
-    Source: the gates of LiGR, Borisyuk et al. 2025, arXiv:2502.03417; the bias' start, ALiBi, Press et al.
-    2022, arXiv:2108.12409.
-    """
-
-    def __init__(self, dim: int, num_heads: int, dropout: float, num_positions: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.attention_norm = nn.LayerNorm(dim)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        slope = 0.5 ** torch.linspace(1.0, 6.0, num_heads)
-        self.distance_bias = nn.Parameter(-slope[:, None] * torch.arange(num_positions))
-        self.attended = nn.Linear(dim, dim, bias=False)
-        self.attention_gate = nn.Linear(dim, dim)
-        self.feed_norm = nn.LayerNorm(dim)
-        self.feed = nn.Linear(dim, 4 * dim, bias=False)
-        self.fed = nn.Linear(2 * dim, dim, bias=False)
-        self.feed_gate = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """The next hidden states; position t reads none after it."""
-        normed = self.attention_norm(hidden)
-        q, k, v = self.qkv(normed).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self._bias(hidden.shape[1]).to(q.dtype))
-        attended = self.dropout(self.attended(attended.transpose(1, 2).flatten(2)))
-        hidden = hidden + attended * torch.sigmoid(self.attention_gate(normed))
-        normed = self.feed_norm(hidden)
-        left, right = self.feed(normed).chunk(2, dim=-1)
-        fed = self.dropout(self.fed(F.silu(left) * right))
-        gated: Tensor = hidden + fed * torch.sigmoid(self.feed_gate(normed))
-        return gated
-
-    def _bias(self, num_positions: int) -> Float[Tensor, "H T T"]:
-        """Added to the attention scores: by distance, and -inf after the reading position."""
-        place = torch.arange(num_positions, device=self.distance_bias.device)
-        back = place[:, None] - place
-        bias: Tensor = self.distance_bias[:, back.clamp(min=0)].masked_fill(back < 0, -torch.inf)
-        return bias
+def _bucket(seconds: Int64[Tensor, "*n"], known: Tensor) -> Int64[Tensor, "*n"]:
+    """1 + the whole logarithm of a span to base 2, 0 where it is not known."""
+    row = torch.log2(seconds.clamp(min=1).to(torch.float32)).floor().clamp(max=_NUM_SPANS - 2) + 1
+    return row.long().masked_fill(~known, 0)

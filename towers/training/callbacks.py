@@ -1,14 +1,23 @@
 """What lets a run that was cut off end as the unbroken one would: its state is saved and found again."""
 
-import os
+import logging
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+
+from towers.errors import TrainingError
 
 BEST_CHECKPOINT = "best.ckpt"
 LAST_CHECKPOINT = "last.ckpt"
+EXIT_TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a training that SIGTERM ended, its state saved; what a shell says of any such end."""
+
+log = logging.getLogger(__name__)
 
 
 class RememberedStopping(EarlyStopping):
@@ -21,7 +30,7 @@ class RememberedStopping(EarlyStopping):
 
 
 class BestEpoch(ModelCheckpoint):
-    """best.ckpt of one folder, wherever that folder lies when the run goes on."""
+    """best.ckpt of one folder, wherever that folder lies when the run goes on; weights alone."""
 
     def __init__(self, folder: Path, metric: str | None) -> None:
         super().__init__(
@@ -29,13 +38,22 @@ class BestEpoch(ModelCheckpoint):
             filename=Path(BEST_CHECKPOINT).stem,
             monitor=metric,
             mode="max",
+            save_weights_only=True,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The state with its paths in this folder: Lightning forgets the best score where it moved."""
+        """The state with its paths in this folder: Lightning forgets the best score where it moved.
+
+        Raises TrainingError where the best epoch is not there: it could not be given back at the end.
+        """
         folder = str(self.dirpath)
+        if state_dict.get("best_model_path") and not Path(folder, BEST_CHECKPOINT).is_file():
+            raise TrainingError(
+                f"{Path(folder, BEST_CHECKPOINT)}: no such file beside {LAST_CHECKPOINT}, which names it; "
+                "expected both: put back a copy, or say trainer.resume=false to train anew"
+            )
 
         def here(path: str) -> str:
             return str(Path(folder, Path(path).name)) if path else path
@@ -51,13 +69,24 @@ class BestEpoch(ModelCheckpoint):
 class NewestState(Checkpoint):
     """last.ckpt of one folder: where the run is, at the end of every epoch and every `num_steps` steps.
 
-    Lightning's own last checkpoint is renewed only when the best one is. This one is written aside, synced
-    and renamed: who resumes finds the older or the newer one, whole.
+    Lightning's own last checkpoint is renewed only when the best one is. On SIGTERM the step is finished, or
+    the epoch where the step was its last, the state is saved, and the process ends with EXIT_TERMINATED; of
+    processes that train together, all end as soon as one was asked to.
     """
 
     def __init__(self, folder: Path, num_steps: int | None) -> None:
         self.folder = folder
         self.num_steps = num_steps
+        self._terminated = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hears SIGTERM in place of Lightning, which would end without a checkpoint, and with status 0.
+
+        Lightning puts back what was there before when it ends.
+        """
+        self._terminated = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._hear)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,19 +95,37 @@ class NewestState(Checkpoint):
 
         Then the epoch is judged, and saved; a run that went on from between the two would not judge it.
         """
-        if self.num_steps is None or trainer.global_step % self.num_steps != 0:
+        if batch_idx + 1 >= trainer.num_training_batches:
             return
-        if batch_idx + 1 < trainer.num_training_batches:
+        terminated = self._is_terminated(trainer)
+        if terminated or (self.num_steps is not None and trainer.global_step % self.num_steps == 0):
             self._save(trainer)
+        if terminated:
+            self._leave(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves after the epoch was judged: Lightning calls checkpoint callbacks last, in their order."""
         self._save(trainer)
+        if self._is_terminated(trainer):
+            self._leave(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        aside = self.folder / f".{LAST_CHECKPOINT}.new"
-        trainer.save_checkpoint(aside, weights_only=False)  # all ranks take part, the first writes
-        if trainer.is_global_zero:
-            with aside.open("rb") as written:
-                os.fsync(written.fileno())
-            aside.replace(self.folder / LAST_CHECKPOINT)
+        # All ranks take part, the first writes.
+        trainer.save_checkpoint(self.folder / LAST_CHECKPOINT, weights_only=False)
+
+    def _hear(self, number: int, frame: object) -> None:
+        self._terminated = True
+
+    def _is_terminated(self, trainer: pl.Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self._terminated
+        heard = torch.tensor(float(self._terminated), device=trainer.strategy.root_device)
+        return bool(trainer.strategy.reduce(heard, reduce_op="sum") > 0)
+
+    def _leave(self, trainer: pl.Trainer) -> None:
+        log.warning(
+            "training ended by SIGTERM epoch=%d steps=%d; go on with trainer.resume=true",
+            trainer.current_epoch,
+            trainer.global_step,
+        )
+        raise SystemExit(EXIT_TERMINATED)

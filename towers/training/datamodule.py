@@ -1,8 +1,11 @@
 """The LightningDataModule: training windows, shuffled anew every epoch."""
 
+import time
+from collections.abc import Iterator
+
 import pytorch_lightning as pl
 
-from towers.data.batches import LoaderSettings
+from towers.data.batches import Batch, LoaderSettings
 from towers.data.loader import EpochPlan, WindowLoader
 from towers.data.windows import Blocks, TrainingWindows
 
@@ -20,13 +23,16 @@ class WindowDataModule(pl.LightningDataModule):
         self.blocks = Blocks.of(windows)
         self.settings = settings
         self.seed = seed
+        self.waited_seconds = 0.0
+        """Time that training stood still for the next batch, of all epochs."""
 
     def train_dataloader(self) -> WindowLoader:
         """The loader of the trainer's current epoch and rank."""
         if self.trainer is None:
             raise RuntimeError("the data module has no trainer; expected Trainer.fit to ask for the loader")
         num_ranks = self.trainer.world_size
-        return WindowLoader(
+        return _TimedLoader(
+            self,
             self._plan(self.trainer.current_epoch, num_ranks),
             num_workers=self.settings.num_workers,
             rank=self.trainer.global_rank,
@@ -39,3 +45,23 @@ class WindowDataModule(pl.LightningDataModule):
 
     def _plan(self, epoch: int, num_ranks: int) -> EpochPlan:
         return EpochPlan.of(self.windows, self.blocks, self.settings, self.seed, epoch, num_ranks)
+
+
+class _TimedLoader(WindowLoader):
+    """A loader that adds to its module's waiting time."""
+
+    def __init__(
+        self, owner: WindowDataModule, plan: EpochPlan, *, num_workers: int, rank: int, num_ranks: int
+    ):
+        super().__init__(plan, num_workers=num_workers, rank=rank, num_ranks=num_ranks)
+        self.owner = owner
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = super().__iter__()
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.owner.waited_seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch

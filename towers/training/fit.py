@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from towers.data.dataset import Dataset
 from towers.data.feature_encoder import FeatureEncoder, fit_features, training_rows
@@ -32,9 +32,11 @@ from towers.training.callbacks import (
     NewestState,
     RememberedStopping,
 )
+from towers.training.checkpoints import SealedCheckpoints, check_checkpoint
 from towers.training.datamodule import WindowDataModule
 from towers.training.module import SELECTION_METRIC, TwoTowerModule
-from towers.training.settings import FitSettings, LoggerKind, TrainerSettings
+from towers.training.settings import FitSettings, LoggerKind, Strategy, TrainerSettings
+from towers.training.speed import SpeedReport
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,15 @@ log = logging.getLogger(__name__)
 def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:
     """Trains on the split's train part and gives back the towers of the epoch with the best validation N@10.
 
-    Checkpoints and curves go to `folder`. With trainer.resume it goes on from the newest checkpoint there, in
-    the middle of an epoch too, which must be of the same data and settings, and ends with the weights that an
-    unbroken run would have (to the bit on one CPU thread). Without validation questions there is nothing to
-    select by: the last epoch is taken. Raises TrainingError where there is nothing to learn, a loss is not
-    finite or the checkpoint is another run's, ConfigError on settings that this machine cannot follow.
+    Checkpoints, curves and the report of its speed go to `folder`. With trainer.resume it goes on from the
+    newest checkpoint there, in the middle of an epoch too, which must be of the same data and settings, and
+    ends with the weights that an unbroken run would have (to the bit on one CPU thread). On SIGTERM it saves
+    where it is and ends the process with EXIT_TERMINATED. Without validation questions there is nothing to
+    select by: the last epoch is taken.
+
+    Raises TrainingError where there is nothing to learn, a loss or a gradient is not finite, or a checkpoint
+    is damaged or another run's; ConfigError on settings that this machine cannot follow; StorageError where
+    the disk has no room.
     """
     check_ranges(settings)
     num_events = int(split.num_train.sum())
@@ -79,7 +85,7 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     metric = SELECTION_METRIC if len(split.validation) else None
     checkpoint = BestEpoch(folder, metric)
     with _quiet():
-        trainer = _trainer(settings.trainer, folder, checkpoint, metric)
+        trainer = _trainer(settings.trainer, folder, [checkpoint, SpeedReport(folder, data)], metric)
         # weights_only: a checkpoint is data, and nothing in it may run.
         trainer.fit(module, data, ckpt_path=_last(folder, settings.trainer.resume), weights_only=True)
     _load_best(module, checkpoint)
@@ -90,14 +96,15 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         trainer.global_step,
         "none" if best is None else f"{best.item():.4f}",
     )
-    return towers.cpu().eval()
+    return module.judged.cpu().eval().requires_grad_(True)
 
 
 def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[TwoTower, FeatureEncoder]:
     """What training begins with: random weights, or an export's, grown by what is new."""
     if settings.warm_start is None:
         encoder = fit_features(*training_rows(dataset, split), settings.features)
-        return TwoTower(settings.model, encoder), encoder
+        clock = settings.model.clock(*split.learned_seconds)
+        return TwoTower(settings.model, encoder, clock), encoder
     start = load_towers(Path(settings.warm_start))
     for name, found, wanted in (
         ("model", start.settings, settings.model),
@@ -133,6 +140,9 @@ def _last(folder: Path, resume: bool) -> Path | None:
     """The checkpoint to go on from; an older run's are removed where there is none to go on from."""
     last = folder / LAST_CHECKPOINT
     if resume and last.is_file():
+        for path in (folder / BEST_CHECKPOINT, last):
+            if path.is_file():
+                check_checkpoint(path)  # at once, and not when the last epoch is over
         return last
     for path in (folder / BEST_CHECKPOINT, last):
         if path.exists():
@@ -143,19 +153,21 @@ def _last(folder: Path, resume: bool) -> Path | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps out of the log what Lightning says of itself, and three warnings nobody here can act on."""
+    """Keeps out of the log what Lightning says of itself, and four warnings nobody here can act on."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # Lightning 2.6 on torch 2.13.
         warnings.filterwarnings("ignore", message=r".*LeafSpec.* is deprecated", category=FutureWarning)
+        # Its new name is not in the oldest torch that we support.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
         yield
 
 
 def _trainer(
-    settings: TrainerSettings, folder: Path, checkpoint: ModelCheckpoint, metric: str | None
+    settings: TrainerSettings, folder: Path, callbacks: list[Callback], metric: str | None
 ) -> pl.Trainer:
-    callbacks: list[Callback] = [checkpoint, NewestState(folder, settings.checkpoint_steps)]
+    callbacks = [*callbacks, NewestState(folder, settings.checkpoint_steps)]
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
     if metric is not None:
@@ -167,10 +179,10 @@ def _trainer(
             max_epochs=settings.max_epochs,
             accelerator=settings.accelerator.value,
             devices=settings.devices or "auto",
-            strategy=settings.strategy.value,
+            strategy=_strategy(settings.strategy),
             precision=settings.precision.value,
-            gradient_clip_val=settings.gradient_clip,
             callbacks=callbacks,
+            plugins=[SealedCheckpoints()],
             logger=_logger(settings.logger, folder),
             default_root_dir=folder,
             num_sanity_val_steps=0,
@@ -186,6 +198,15 @@ def _trainer(
         raise ConfigError(f"trainer: {str(error).splitlines()[0]}") from error
 
 
+def _strategy(kind: Strategy) -> str | DDPStrategy:
+    match kind:
+        case Strategy.AUTO:
+            return "auto"
+        case Strategy.DDP:
+            # The buffers are the catalogue: the same everywhere, and never learned.
+            return DDPStrategy(broadcast_buffers=False)
+
+
 def _logger(kind: LoggerKind, folder: Path) -> Logger:
     match kind:
         case LoggerKind.CSV:
@@ -196,5 +217,4 @@ def _logger(kind: LoggerKind, folder: Path) -> Logger:
 
 def _load_best(module: TwoTowerModule, checkpoint: ModelCheckpoint) -> None:
     # Without a metric Lightning keeps the newest epoch as the best.
-    state = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state)
+    module.load_state_dict(SealedCheckpoints().load_checkpoint(checkpoint.best_model_path)["state_dict"])

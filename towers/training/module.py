@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,24 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from towers.data.batches import NO_TARGET, Batch
+from towers.data.batches import Batch, Questions
 from towers.data.encoded import EncodedItems
 from towers.data.split import Split
 from towers.errors import TrainingError
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.exact import ExactRecommender
 from towers.nets.item_tower import ItemFeatureTensors
+from towers.nets.parts import in_parts
 from towers.nets.two_tower import TwoTower
-from towers.objectives.softmax import ObjectiveSettings, falling_weights, full_softmax
+from towers.objectives.settings import ObjectiveSettings
+from towers.training.asked_loss import AskedLoss
+from towers.training.averaging import AveragedTowers
+from towers.training.compiling import compile_layers
+from towers.training.faults import first_fault
+from towers.training.flops import num_flops
 from towers.training.settings import TrainerSettings
 
 SELECTION_METRIC = "validation/ndcg@10"
@@ -44,10 +52,7 @@ class TwoTowerModule(pl.LightningModule):
         self.encoded = encoded
         self.items = ItemFeatureTensors(encoded)
         self.validation = split.validation
-        # A title without a train event is no negative: it would only ever be pushed away, and cold titles
-        # would come last wherever they are; besides, training would know of titles that came later.
-        self.register_buffer("seen_row", torch.from_numpy(np.flatnonzero(split.seen)), persistent=False)
-        self.register_buffer("place", torch.from_numpy(np.cumsum(split.seen) - 1), persistent=False)
+        self.asked_loss = AskedLoss(objective, split)
         self.objective = objective
         self.settings = trainer
         self.seed = seed
@@ -55,49 +60,136 @@ class TwoTowerModule(pl.LightningModule):
         # Not the trainer's estimate: to ask for it makes the loader before the checkpoint is read, and
         # Lightning 2.6 then never tells that loader where to go on.
         self.num_batches = num_batches
+        self.averaged = AveragedTowers(towers, trainer.ema_decay) if trainer.ema_decay else None
+        self._step: tuple[Batch, int, Tensor]
+        self.num_asked = 0
+        """Questions that this process has learned from."""
+
+    @property
+    def judged(self) -> TwoTower:
+        """The towers that are validated, selected and exported."""
+        return self.towers if self.averaged is None else self.averaged.towers
+
+    def on_fit_start(self) -> None:
+        """Compiles, now that the device is known."""
+        if self.settings.compile:
+            for pair in self.towers.pairs():
+                compile_layers(pair.users.blocks, self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds dropout by epoch, step and rank, so that a resumed run draws what the unbroken one would."""
+        self._seed(batch_idx)
+
+    def _seed(self, batch_idx: int) -> None:
         key = [self.seed, self.current_epoch, batch_idx, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        self.asked_loss.seed(self.seed, self.current_epoch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        """Softmax loss of the batch's questions against all titles with a train event, in nats.
-
-        The mean over the questions' targets, weighed by their place and by their events' weights.
-        """
-        vectors = self.towers.items(self.items)
-        asked = batch.questions(self.objective.num_targets)
-        weight = falling_weights(asked.target_row, asked.target_weight)
-        loss = full_softmax(
-            self.towers(batch, vectors)[asked.window, asked.place],
-            vectors[self.get_buffer("seen_row")],
-            torch.where(asked.target_row < 0, NO_TARGET, self.get_buffer("place")[asked.target_row]),
-            weight,
-            temperature=self.objective.temperature,
-        )
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}; expected a finite "
-                "number: lower trainer.learning_rate, or look for extreme values in the numeric features"
-            )
+        """Loss of the batch, scaled: the mean over the ranks is the loss of their batches joined."""
+        loss, weight, num_asked = self.batch_loss(batch)
+        self._step = batch, batch_idx, loss.detach()
+        self.num_asked += num_asked
+        loss = loss * self._share(weight)
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
-        self.log(
-            "train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(asked.window)
-        )
-        return loss * self._share(weight)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        return loss
+
+    def batch_loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "P T"], int]:
+        """Loss of a batch's questions in nats, the weights of their targets, and how many were asked."""
+        vectors = self.towers.item_vectors(self.items)
+        asked = batch.questions(self.objective.num_targets)
+        query = self._queries(batch, asked, vectors)
+        loss, weight = self.asked_loss(self.towers, batch, asked, query, vectors)
+        return loss, weight, len(asked.window)
+
+    def _queries(self, batch: Batch, asked: Questions, vectors: Float[Tensor, "N D"]) -> Float[Tensor, "P D"]:
+        """Vectors of a batch's questions, in their order."""
+        if self.settings.micro_positions == 0:
+            every: Tensor = self.towers(batch, vectors)
+            return every.index_select(0, asked.position)
+        # Each part has its own events as the catalogue: the gradient of the whole one is summed once, not in
+        # every part.
+        shown = vectors[batch.item_row.long()]
+
+        def encode(part: tuple[Batch, Tensor]) -> Tensor:
+            windows, events = part
+            own = windows.questions(1)
+            positions: Tensor = self.towers(windows, events)
+            return positions.index_select(0, own.position)
+
+        parts = batch.parts(self.settings.micro_positions)
+        events = torch.split(shown, [len(part.item_row) for part in parts])
+        own_rows = [
+            replace(part, item_row=torch.arange(len(part.item_row), device=self.device)) for part in parts
+        ]
+        return torch.cat(in_parts(encode, list(zip(own_rows, events, strict=True)), self.device))
+
+    def step_flops(self, batch: Batch) -> tuple[float, int]:
+        """Operations of one training step on a batch, and the questions it asks.
+
+        The towers' are counted as they run, the user tower's on the first part of the batch and by questions
+        from there. The softmax, a kernel of its own, has three products of questions, titles and width: the
+        scores and both gradients.
+        """
+
+        def run(encode: Callable[[], Tensor], *given: Tensor) -> int:
+            inputs = [*self.towers.parameters(), *given]
+            return num_flops(lambda: torch.autograd.grad(encode().sum(), inputs, allow_unused=True))
+
+        micro = self.settings.micro_positions
+        part = batch.parts(micro)[0] if micro else batch
+        num_asked, of_part = (len(one.questions(1).window) for one in (batch, part))
+        with torch.no_grad():
+            vectors = self.towers.item_vectors(self.items).requires_grad_()
+        of_items = run(lambda: self.towers.item_vectors(self.items))
+        # A copy: torch's counter cannot follow autograd.grad to a leaf that a module was given.
+        of_users = run(lambda: self.towers(part, vectors.clone()), vectors) * num_asked / of_part
+        scores = 2 * num_asked * self.asked_loss.num_items * self.towers.settings.dim
+        return of_items + of_users + 3 * scores, num_asked
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Cuts the gradient to the largest norm; raises TrainingError where it or the loss is not finite.
+
+        Both are looked at here, once: it makes a GPU's queue run dry, and before the step the weights that
+        made such a number are still there to find out where.
+        """
+        gradients = [p.grad for p in self.towers.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm + self._step[2]):
+            raise self._not_finite(norm)
+        torch.nn.utils.clip_grads_with_norm_(self.towers.parameters(), self.settings.gradient_clip, norm)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """One step, and its part in the averaged weights."""
+        num_steps = self.global_step
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.averaged is not None:
+            self.averaged.update(self.towers, num_steps)
 
     def on_train_epoch_end(self) -> None:
         """Ranks the whole catalogue for every validation question; the same on every rank."""
         if len(self.validation) == 0:
             return
-        vectors = self.towers.embed(self.encoded)
+        towers = self.judged
+        vectors = towers.embed(self.encoded)
         item = torch.from_numpy(vectors).to(self.device)
-        exact = ExactRecommender(lambda queries: self.towers.encode(queries, item), vectors)
+        exact = ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
         judged = evaluate(
             exact, self.validation, num_items=len(vectors), ks=(10,), name="validation", show_progress=False
         )
-        self.towers.train()
+        self.train()
         # Every rank has the same value; their mean is that value.
         self.log(SELECTION_METRIC, float(judged.per_query("ndcg@10").mean()), prog_bar=True, sync_dist=True)
         self.log("validation/recall@10", float(judged.per_query("recall@10").mean()), sync_dist=True)
@@ -115,18 +207,20 @@ class TwoTowerModule(pl.LightningModule):
             )
 
     def configure_optimizers(self) -> Any:
-        """AdamW, decay on the weights of layers and tables; linear warm-up, then a cosine to zero."""
-        # The biases by distance start where they should be; decay would flatten them.
-        decayed = [
-            p for name, p in self.towers.named_parameters() if p.ndim >= 2 and "distance_bias" not in name
-        ]
-        plain = [p for name, p in self.towers.named_parameters() if p.ndim < 2 or "distance_bias" in name]
+        """AdamW, decay on the weights of layers and tables; linear warm-up, then a cosine."""
+        # The biases start where they should be, and what a moment adds is no weight of a layer: decay would
+        # flatten them.
+        kept = ("distance_bias", "age_bias", "knot")
+        named = list(self.towers.named_parameters())
+        decayed = [p for name, p in named if p.ndim >= 2 and not name.endswith(kept)]
+        plain = [p for name, p in named if p.ndim < 2 or name.endswith(kept)]
         optimizer = torch.optim.AdamW(
             [
                 {"params": decayed, "weight_decay": self.settings.weight_decay},
                 {"params": plain, "weight_decay": 0.0},
             ],
             lr=self.settings.learning_rate,
+            fused=True,
         )
         num_steps = self.settings.max_epochs * self.num_batches(self.trainer.world_size)
         warmup = max(1, round(self.settings.warmup_share * num_steps))
@@ -135,7 +229,8 @@ class TwoTowerModule(pl.LightningModule):
             if step < warmup:
                 return (step + 1) / warmup
             progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
-            return 0.5 * (1.0 + math.cos(math.pi * progress))
+            final = self.settings.final_share
+            return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -148,3 +243,20 @@ class TwoTowerModule(pl.LightningModule):
         own = total.clone()
         dist.all_reduce(total)
         return own * self.trainer.world_size / total
+
+    def _not_finite(self, norm: Tensor) -> TrainingError:
+        """The error that names the batch, and where in its step the first such number came about."""
+        batch, batch_idx, loss = self._step
+
+        def again() -> Tensor:
+            self._seed(batch_idx)
+            with self.trainer.precision_plugin.train_step_context():
+                return self.batch_loss(batch)[0]
+
+        rank = f", rank {self.global_rank}" if self.trainer.world_size > 1 else ""
+        return TrainingError(
+            f"loss is {loss.item()} at epoch {self.current_epoch}, batch {batch_idx}{rank}, the norm of its "
+            f"gradient {norm.item()}: {first_fault(self.towers, again)}; expected finite numbers: lower "
+            "trainer.learning_rate, or look for extreme values in the numeric features; the checkpoints of "
+            "the steps before stay"
+        )

@@ -6,7 +6,7 @@ from enum import StrEnum
 from towers.data.batches import LoaderSettings
 from towers.data.features import FeatureSettings
 from towers.nets.two_tower import ModelSettings
-from towers.objectives.softmax import ObjectiveSettings
+from towers.objectives.settings import ObjectiveSettings
 from towers.settings import bounded
 
 
@@ -43,9 +43,16 @@ class LoggerKind(StrEnum):
 class TrainerSettings:
     """The training run.
 
-    learning_rate: peak of a cosine with linear warm-up over `warmup_share` of all steps.
+    learning_rate: peak of a cosine with linear warm-up over `warmup_share` of all steps, which ends at
+    `final_share` of the peak.
     patience: epochs without a better validation N@10 before training stops.
     gradient_clip: largest norm of a step's gradient. devices: 0 takes all there are.
+    ema_decay: share of the averaged weights that a step leaves, up to a warm-up; validated, selected and
+    exported are the averaged weights then. 0 averages none.
+    micro_positions: the user tower encodes a batch in parts of about so many positions, each again in the
+    backward pass, so that a large batch takes the memory of a small one; the gradients are those of the whole
+    batch. 0 encodes it at once.
+    compile: compile the blocks of the user tower, which needs a C++ compiler, or Triton on a GPU.
     checkpoint_steps: a checkpoint to go on from every so many steps, beside the one of every epoch; none of
     them where it is null.
     resume: go on from the newest checkpoint of the same folder, if there is one.
@@ -56,7 +63,11 @@ class TrainerSettings:
     learning_rate: float = bounded(5e-3, gt=0.0)
     weight_decay: float = bounded(0.05, ge=0.0)
     warmup_share: float = bounded(0.05, ge=0.0, le=1.0)
+    final_share: float = bounded(0.0, ge=0.0, le=1.0)
     gradient_clip: float = bounded(1.0, gt=0.0)
+    ema_decay: float = bounded(0.0, ge=0.0, lt=1.0)
+    micro_positions: int = bounded(0, ge=0)
+    compile: bool = False
     precision: Precision = Precision.FLOAT32
     accelerator: Accelerator = Accelerator.AUTO
     devices: int = bounded(1, ge=0)

@@ -20,25 +20,26 @@ def every_window(lengths: list[int], seed: int, max_history: int, num_targets: i
 def test_queries_show_the_last_events() -> None:
     asked = np.array([100, 100, 100])
     batch = query_batch(histories([5, 0, 2]), asked, numbered(3), 3)
-    event, shown = batch.layout()
+    found = batch.positions()
     assert batch.item_row.tolist() == [2, 3, 4, 5, 6]
-    assert batch.item_row[event].masked_fill(~shown, 0).tolist() == [[2, 3, 4], [0, 0, 0], [5, 6, 0]]
-    assert shown.tolist() == [[True] * 3, [False] * 3, [True, True, False]]
+    assert found.window.tolist() == [0, 0, 0, 0, 1, 2, 2, 2]
+    assert found.place.tolist() == [0, 1, 2, 3, 0, 0, 1, 2]
+    assert found.seen.tolist() == [False, True, True, True, False, False, True, True]
+    assert found.item_row.tolist() == [0, 2, 3, 4, 0, 0, 5, 6]
+    assert found.seconds.tolist() == [0, 20, 30, 40, 0, 0, 50, 60]
     assert batch.profile_row.tolist() == [[0], [1], [2]]
     assert batch.profile_numeric.shape == (3, 0)
     assert batch.from_first.tolist() == [False, True, True]
-    # Events lie 10 s apart, numbered through; the last gap runs to the request.
-    nan = np.nan
-    expected = [[nan, 10.0, 10.0, 60.0], [nan] * 4, [nan, 10.0, 40.0, nan]]
-    np.testing.assert_array_equal(batch.gap_seconds().numpy(), np.array(expected, np.float32))
+    # Events lie 10 s apart, numbered through; what is asked last is the request.
+    assert found.asked_seconds.tolist() == [20, 30, 40, 100, 100, 50, 60, 100]
 
 
 def test_queries_without_any_history_are_empty_lines() -> None:
     nothing = np.zeros(2, np.int64)
     batch = query_batch(Histories.empty(2), nothing, numbered(2), 3)
-    event, shown = batch.layout()
-    assert event.shape == shown.shape == (2, 0)
-    assert batch.gap_seconds().shape == (2, 1)
+    found = batch.positions()
+    assert (found.window.tolist(), found.place.tolist()) == ([0, 1], [0, 0])
+    assert torch.isnan(found.minutes).all()
     assert len(query_batch(Histories.empty(0), nothing[:0], numbered(0), 3)) == 0
 
 
@@ -84,13 +85,16 @@ def test_a_question_is_asked_after_the_event_before_it_and_shows_none_later(
 ) -> None:
     batch = every_window(lengths, seed, max_history=4)
     first = set(np.cumsum([0, *lengths]).tolist())
-    event, shown = batch.layout()
-    questions = batch.questions(1)
-    for window, place, target in zip(
-        questions.window.tolist(), questions.place.tolist(), questions.target_row[:, 0].tolist(), strict=True
+    positions, questions = batch.positions(), batch.questions(1)
+    assert positions.window[questions.position].tolist() == questions.window.tolist()
+    assert positions.place[questions.position].tolist() == questions.place.tolist()
+    for position, place, target in zip(
+        questions.position.tolist(),
+        questions.place.tolist(),
+        questions.target_row[:, 0].tolist(),
+        strict=True,
     ):
-        assert shown[window, :place].all()
-        seen = batch.item_row[event[window, :place]].tolist()
+        seen = positions.item_row[position - place + 1 : position + 1].tolist()
         if place == 0:
             assert target in first
         else:
@@ -105,19 +109,21 @@ def test_a_training_position_is_what_a_query_asked_at_its_target_would_be(
 ) -> None:
     batch = every_window(lengths, seed, max_history=30)
     history = histories(lengths)
-    questions = batch.questions(1)
-    event, _ = batch.layout()
-    gaps = batch.gap_seconds()
-    for window, place, target in zip(
-        questions.window.tolist(), questions.place.tolist(), questions.target_row[:, 0].tolist(), strict=True
+    positions, questions = batch.positions(), batch.questions(1)
+    for window, position, place, target in zip(
+        questions.window.tolist(),
+        questions.position.tolist(),
+        questions.place.tolist(),
+        questions.target_row[:, 0].tolist(),
+        strict=True,
     ):
         profile = int(batch.profile_row[window, 0])
         known = history.slices(np.array([profile]), np.array([target - place]), np.array([target]))
         query = query_batch(known, np.array([10 * target]), numbered(1), 30)
-        part = event[window, :place]
-        for name in ("item_row", "minutes"):
-            torch.testing.assert_close(getattr(batch, name)[part], getattr(query, name), rtol=0, atol=0)
-        np.testing.assert_array_equal(gaps[window, : place + 1].numpy(), query.gap_seconds()[0].numpy())
+        part, alone = slice(position - place, position + 1), query.positions()
+        for name in ("place", "seen", "item_row", "seconds", "minutes", "asked_seconds"):
+            learned, served = getattr(positions, name)[part], getattr(alone, name)
+            torch.testing.assert_close(learned, served, rtol=0, atol=0, equal_nan=True)
 
 
 @given(lengths=LENGTHS, seed=st.integers(0, 99))
@@ -144,3 +150,37 @@ def test_no_event_beyond_those_to_learn_from_is_shown_or_asked_for() -> None:
     rows = batch.questions(5).target_row
     assert sorted(rows[:, 0].tolist()) == [*range(7), 16]
     assert set(rows.flatten().tolist()) == {NO_TARGET, *range(7), 16}
+
+
+@given(lengths=LENGTHS, seed=st.integers(0, 99), max_positions=st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
+def test_parts_hold_all_windows_in_order_and_ask_what_the_batch_asks(
+    lengths: list[int], seed: int, max_positions: int
+) -> None:
+    batch = every_window(lengths, seed, max_history=4, num_targets=3)
+    parts = batch.parts(max_positions)
+    for name in (
+        "num_events",
+        "num_shown",
+        "from_first",
+        "asked_seconds",
+        "profile_row",
+        "item_row",
+        "weight",
+    ):
+        joined = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(joined, getattr(batch, name))
+    whole = batch.questions(3)
+    asked = [part.questions(3) for part in parts]
+    assert torch.equal(torch.cat([one.target_row for one in asked]), whole.target_row)
+    assert torch.equal(torch.cat([one.place for one in asked]), whole.place)
+    for part in parts:
+        assert part.longest == int(part.num_shown.max())
+        assert len(part) == 1 or len(part) * (part.longest + 1) <= max_positions
+
+
+def test_windows_of_one_length_make_as_few_parts_as_they_can() -> None:
+    batch = query_batch(histories([3] * 7), np.full(7, 1000), numbered(7), 5)
+    assert [len(part) for part in batch.parts(12)] == [3, 3, 1]
+    assert [len(part) for part in batch.parts(1)] == [1] * 7
+    assert [len(part) for part in batch.parts(28)] == [7]

@@ -21,11 +21,22 @@ casts = st.lists(names, min_size=1, max_size=8)
 CAST = Feature("cast", FeatureKind.MULTI, "cast")
 LANGUAGE = Feature("language", FeatureKind.CATEGORICAL, "language")
 RATING = Feature("rating", FeatureKind.NUMERIC, "rating")
+BILLING = Feature("billing", FeatureKind.ORDERED, "cast", min_count=2)
+TITLE = Feature("words", FeatureKind.TEXT, "title", RowRule.HASHING, buckets=1 << 16)
+STILL = Feature("still", FeatureKind.VECTOR, "embedding")
 
 
 def catalogue(num_items: int, **columns: object) -> pa.Table:
     ids = [f"i{row}" for row in range(num_items)]
     return table(ITEMS, {"item_id": ids, "title": ids, **columns})
+
+
+def weights_of(encoder: TableEncoder, feature: Feature, items: pa.Table) -> list[dict[int, float]]:
+    bags = encoder.bags(feature, items)
+    return [
+        dict(zip(bags.row[start:stop].tolist(), bags.weight[start:stop].tolist(), strict=True))
+        for start, stop in pairwise(bags.offset.tolist())
+    ]
 
 
 def bags_of(encoder: TableEncoder, feature: Feature, items: pa.Table) -> list[list[int]]:
@@ -150,9 +161,9 @@ def test_what_is_no_whole_encoder_is_refused() -> None:
         return TableEncoder.from_json(json.loads(json.dumps(whole | changed)), "features.items")
 
     assert read() == fit_table((CAST, RATING), catalogue(2, cast=[["p"], ["q"]], rating=[1.0, 2.0]))
-    with pytest.raises(SchemaError, match=r"features\.items: fitted are \['rating'\]; expected \['cast'"):
+    with pytest.raises(SchemaError, match=r"features\.items: vocabularies are of \[\]; expected \['cast'"):
         read(vocabularies={})
-    with pytest.raises(SchemaError, match="fitted are"):
+    with pytest.raises(SchemaError, match="scales are of"):
         read(scales={"rating": [0.0, 1.0], "year": [0.0, 1.0]})
     with pytest.raises(SchemaError, match="more than once"):
         read(vocabularies={"cast": ["p", "p"]})
@@ -172,3 +183,123 @@ def test_the_defaults_are_fitted_on_training_titles_alone() -> None:
     assert encoder.vocabularies["item_id"].ids == ("i0", "i1")
     assert encoder.scales["rating"] == (2.0, 1.0)
     assert encoder.categorical(features[0], items).tolist() == [1, 2, 0]
+
+
+def test_the_values_of_a_list_weigh_alike_and_add_up_to_one() -> None:
+    items = catalogue(3, cast=[["p", "q", "p", "?"], None, ["q"]])
+    encoder = fit_table((replace(CAST, min_count=1),), items)
+    bags = encoder.bags(CAST, items)
+    assert bags.weight.tolist() == pytest.approx([0.25, 0.25, 0.25, 0.25, 1.0])
+
+
+def test_whoever_is_billed_first_weighs_most_and_places_count_for_those_without_a_row() -> None:
+    items = catalogue(4, cast=[["p", "q", "r"], ["q", "p"], [None, "lone", "r"], ["single"]])
+    weights = weights_of(fit_table((BILLING,), items), BILLING, items)
+    p, q, r = 1, 2, 3
+    assert weights[0] == pytest.approx({p: 6 / 11, q: 3 / 11, r: 2 / 11})  # 1, 1/2, 1/3 of 11/6
+    assert weights[1] == pytest.approx({q: 2 / 3, p: 1 / 3})
+    assert weights[2] == pytest.approx({r: 1.0})
+    assert weights[3] == {}
+
+
+def test_what_a_text_weighs_is_its_inverse_frequency_of_unit_length() -> None:
+    items = catalogue(4).set_column(1, "title", pa.array(["xa xb", "xa", "xa xb", "ya"]))
+    encoder = fit_table((TITLE,), items)
+
+    def rows(*grams: str) -> set[int]:
+        return {1 + one_bucket(gram, TITLE.buckets) for gram in grams}
+
+    weights = weights_of(encoder, TITLE, items)
+    # "xa" gives <xa, xa> and <xa>: three titles have each. "xb" gives three that two titles have.
+    three, two, one = (np.log1p(4 / (1 + count)) for count in (3, 2, 1))
+    length = np.sqrt(3 * three**2 + 3 * two**2)
+    assert weights[0].keys() == rows("<xa", "xa>", "<xa>", "<xb", "xb>", "<xb>")
+    assert {weights[0][row] for row in rows("<xa", "xa>", "<xa>")} == {np.float32(three / length)}
+    assert {weights[0][row] for row in rows("<xb", "xb>", "<xb>")} == {np.float32(two / length)}
+    assert weights[3] == pytest.approx(dict.fromkeys(rows("<ya", "ya>", "<ya>"), one / np.sqrt(3 * one**2)))
+    strangers = catalogue(3).set_column(1, "title", pa.array(["zz", "xa zz", "xa"]))
+    cold = weights_of(encoder, TITLE, strangers)
+    assert cold[0] == {}  # of what no training title has, nothing was learned
+    assert cold[1] == cold[2]
+    frequent = replace(TITLE, min_count=2)
+    assert weights_of(fit_table((frequent,), items), frequent, items)[3] == {}
+
+
+def test_two_titles_that_share_a_rare_word_are_nearer_than_two_that_share_a_common_one() -> None:
+    titles = [f"the {word}" for word in ("voyage", "garden", "umbrella", "kingfisher", "mountain", "dublin")]
+    titles += ["kingfisher blues", "the bakery", "a quiet orchard"]
+    items = catalogue(len(titles)).set_column(1, "title", pa.array(titles))
+    weights = weights_of(fit_table((TITLE,), items), TITLE, items)
+
+    def nearness(one: int, other: int) -> float:
+        return sum(weight * weights[other].get(row, 0.0) for row, weight in weights[one].items())
+
+    rare, common, nothing = nearness(3, 6), nearness(3, 7), nearness(6, 8)
+    assert rare > 0.4
+    assert common < 0.1
+    assert nothing == 0.0
+
+
+def test_vectors_are_standardised_by_training_rows_and_unknown_ones_are_flagged() -> None:
+    items = catalogue(4, embedding=[[1.0, 5.0], None, [3.0, 5.0], []])
+    encoder = fit_table((STILL, RATING), items)
+    assert encoder.vectors(STILL, items).tolist() == [[-1, 0, 1], [0, 0, 0], [1, 0, 1], [0, 0, 0]]
+    later = catalogue(1, embedding=[[2.0, 7.0]])
+    assert encoder.vectors(STILL, later).tolist() == [[0, 2, 1]]
+    assert encoder.vectors(STILL, items.slice(4)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        (
+            [None, [1.0, 2.0], [1.0]],
+            r"^embedding: that of 'i2' has 1 numbers, one of 1 such rows; expected 2",
+        ),
+        ([[1.0, 2.0, 3.0], [1.0], None], r"^embedding: that of 'i0' has 3 numbers, one of 2 such rows"),
+        ([[1.0, 2.0], [np.nan, 1.0], None], r"^embedding: that of 'i1' holds nan, one of 1 .* finite"),
+        ([None, None, [1.0, -np.inf]], r"^embedding: that of 'i2' holds -inf"),
+        ([[1.0, None], None, None], r"^embedding: that of 'i0' holds nan"),
+    ],
+)
+def test_a_vector_that_cannot_be_read_is_refused_by_the_id_of_its_row(
+    vectors: list[list[float | None] | None], said: str
+) -> None:
+    encoder = fit_table((STILL,), catalogue(2, embedding=[[1.0, 2.0], [3.0, 4.0]]))
+    with pytest.raises(SchemaError, match=said):
+        encoder.vectors(STILL, catalogue(3, embedding=vectors))
+
+
+def test_vectors_that_no_title_to_learn_from_has_are_refused() -> None:
+    with pytest.raises(SchemaError, match=r"^embedding: no row to learn from has a vector"):
+        fit_table((STILL,), catalogue(2))
+
+
+def test_texts_and_vectors_stay_as_they_were_fitted_when_an_encoder_grows() -> None:
+    before = catalogue(2, cast=[["p"], ["p"]], embedding=[[1.0], [2.0]])
+    after = catalogue(3, cast=[["q"], ["q", "p"], ["p"]], embedding=[[9.0], [8.0], None])
+    encoder = fit_table((TITLE, BILLING, STILL), before)
+    grown = encoder.grown(after)
+    assert grown.vocabularies["billing"].ids == ("p", "q")
+    assert grown.table_size(TITLE) == encoder.table_size(TITLE) == 1 + TITLE.buckets
+    assert (grown.rarities, grown.vector_scales) == (encoder.rarities, encoder.vector_scales)
+    assert bags_of(grown, TITLE, after) == bags_of(encoder, TITLE, after)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_fitted_texts_and_vectors_come_back_from_json_and_are_refused_where_they_are_not_whole() -> None:
+    short = replace(TITLE, buckets=8)
+    encoder = fit_table((short, BILLING, STILL), catalogue(2, embedding=[[1.0, 3.0], [2.0, 0.5]]))
+    whole = json.loads(json.dumps(encoder.to_json()))
+    assert TableEncoder.from_json(whole, "features.items") == encoder
+    other = fit_table((short, BILLING, STILL), catalogue(3, embedding=[[1.0, 3.0], [2.0, 0.5], None]))
+    assert other != encoder
+    counts = whole["rarities"]["words"]
+    for changed, said in (
+        ({"rarities": {}}, "rarities are of"),
+        ({"rarities": {"words": counts | {"count": [1] * 7}}}, "counts of 7 buckets .* expected 8"),
+        ({"rarities": {"words": counts | {"num_texts": 0}}}, "none above the number of texts"),
+        ({"vector_scales": {"still": {"mean": [0.0], "deviation": [1.0, 1.0]}}}, "1 means and 2 deviations"),
+    ):
+        with pytest.raises(SchemaError, match=rf"^features\.items: .*{said}"):
+            TableEncoder.from_json(whole | changed, "features.items")

@@ -6,6 +6,8 @@ from towers.data.features import SENSITIVE_COLUMNS, Feature, FeatureKind, Featur
 from towers.errors import ConfigError
 
 PLAN = Feature("plan", FeatureKind.CATEGORICAL, "attributes.plan")
+TITLE = Feature("words", FeatureKind.TEXT, "title", RowRule.HASHING, buckets=64)
+STILL = Feature("still", FeatureKind.VECTOR, "embedding")
 
 
 def test_by_default_the_country_alone_is_known_of_a_profile() -> None:
@@ -24,6 +26,9 @@ def test_a_column_of_each_type_can_be_a_feature() -> None:
             Feature("series", one, "series_id", RowRule.HASHING, buckets=1000, dimension=8),
             Feature("year", one, "release_year"),
             Feature("rating", number, "rating"),
+            replace(TITLE, min_count=2, first=50, dimension=16),
+            Feature("billing", FeatureKind.ORDERED, "cast", min_count=2, first=5),
+            STILL,
         ],
         profiles=[PLAN, Feature("since", number, "attributes.since"), Feature("kids", one, "kids")],
     )
@@ -52,6 +57,20 @@ def test_who_a_profile_is_can_never_be_a_feature(column: str) -> None:
         (replace(PLAN, kind=FeatureKind.NUMERIC, min_count=2), r": a number has no rows"),
         (replace(PLAN, kind=FeatureKind.NUMERIC, dimension=2), r": a number has no rows"),
         (replace(PLAN, first=2), r"\.first: 2; expected 0"),
+        (
+            replace(TITLE, rule=RowRule.VOCABULARY, buckets=0),
+            r"\.rule: vocabulary of a text; expected hashing",
+        ),
+        (replace(TITLE, rule=RowRule.FREQUENCY_CUT), r"\.rule: frequency_cut of a text; expected hashing"),
+        (replace(TITLE, buckets=0), r"\.buckets: 0 by hashing; expected 1 or more"),
+        (replace(TITLE, column="cast"), r"\.kind: text of cast, which holds list<"),
+        (replace(TITLE, column="release_year"), r"\.kind: text of release_year, which holds int16"),
+        (replace(PLAN, kind=FeatureKind.ORDERED), r"\.kind: ordered of attributes\.plan, which holds string"),
+        (replace(PLAN, kind=FeatureKind.VECTOR), r"\.kind: vector of attributes\.plan, which holds string"),
+        (replace(STILL, column="cast"), r"\.kind: vector of cast"),
+        (replace(STILL, kind=FeatureKind.MULTI), r"\.kind: multi of embedding"),
+        (replace(STILL, dimension=4), r": a vector has no rows"),
+        (replace(STILL, first=4), r"\.first: 4; expected 0"),
         (replace(PLAN, buckets=9), r"\.buckets: 9 by vocabulary; expected 0"),
         (replace(PLAN, rule=RowRule.HASHING), r"\.buckets: 0 by hashing; expected 1 or more"),
         (replace(PLAN, rule=RowRule.FREQUENCY_CUT), r"\.buckets: 0 by frequency_cut; expected 1 or more"),
@@ -74,3 +93,10 @@ def test_a_name_given_twice_and_titles_without_a_feature_are_refused() -> None:
         FeatureSettings(profiles=[PLAN, PLAN])
     with pytest.raises(ConfigError, match=r"^features\.items: empty"):
         FeatureSettings(items=[])
+
+
+def test_a_text_of_a_profile_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^features\.profiles\[0\]\.kind: text; expected categorical or num"
+    ):
+        FeatureSettings(profiles=[replace(TITLE, column="occupation")])

@@ -92,6 +92,9 @@ def test_the_tiny_tables_and_empty_tables_are_valid() -> None:
         ("items", "duration_minutes", [1, -1, 2, 3, 4], "items: duration_minutes is -1.0 in the first of 1"),
         ("items", "title", ["a", None, "c", None, "e"], "items: title is null in 2 rows"),
         ("profiles", "profile_id", ["ana", "ben", "cho", "cho"], "profiles: profile_id 'cho' stands in 2"),
+        ("items", "embedding", [None, [1, 2], [3, 4, 5], None, [6]], "'t3' has 3 .* one of 2 .* expected 2"),
+        ("items", "embedding", [None, [1, 2], [3, float("nan")], None, None], "'t3' has an entry that is no"),
+        ("items", "embedding", [None, [1, None], [3, 4], None, None], "'t2' has an entry that is no"),
         ("events", "item_id", ["t1", "t2", "t9", "t1", "t1", "t9", "t8"], r"'t9' is not in items \(3 such"),
         ("events", "profile_id", ["eve"] * 7, r"events: profile_id 'eve' is not in profiles \(7 such rows\)"),
         ("events", "minutes_watched", [None, 1, -0.5, 2, 3, 4, 5], "minutes_watched is -0.5 in the first"),
@@ -148,6 +151,13 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path: Path) -> None:
     pq.write_table(tables.items.drop_columns(["title"]), tmp_path / "items.parquet")
     with pytest.raises(SchemaError, match=r"items\.parquet: .*title"):
         read_tables(tmp_path)
+
+
+def test_items_that_were_written_before_they_had_embeddings_have_none(tmp_path: Path) -> None:
+    tables = tiny_tables()
+    write_tables(tables, tmp_path)
+    pq.write_table(tables.items.drop_columns(["embedding"]), tmp_path / "items.parquet")
+    assert read_tables(tmp_path).items.equals(tables.items)
 
 
 @pytest.mark.parametrize(

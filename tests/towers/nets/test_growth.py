@@ -17,7 +17,8 @@ from towers.data.schema import ITEMS, PROFILES, table
 from towers.errors import ConfigError
 from towers.nets.feature_tables import FeatureTable
 from towers.nets.growth import carry_over
-from towers.nets.two_tower import ModelSettings, TwoTower
+from towers.nets.item_tower import ItemTower
+from towers.nets.two_tower import Member, ModelSettings, TwoTower
 from towers.recommender import Queries
 
 ID = Feature("id", FeatureKind.CATEGORICAL, "item_id")
@@ -86,9 +87,13 @@ def vectors(towers: TwoTower, items: pa.Table) -> np.ndarray:
     return towers.embed(towers.encoder.encode(items))
 
 
+def items_of(towers: TwoTower) -> ItemTower:
+    return cast("Member", towers.members[0]).items
+
+
 def rows(towers: TwoTower, feature: Feature) -> tuple[TableEncoder, np.ndarray]:
-    place = towers.items.features.index(feature)
-    weight = cast("FeatureTable", towers.items.tables[place]).row.weight
+    tower = items_of(towers)
+    weight = cast("FeatureTable", tower.tables[tower.features.index(feature)]).row.weight
     return towers.encoder.items, weight.detach().numpy()
 
 
@@ -119,6 +124,35 @@ def test_titles_keep_their_vectors_to_the_bit_known_and_new(towers: TwoTower, gr
     np.testing.assert_array_equal(before[same], after[same])
     # Their casts had people left out who now count, and lie where the rest of the cast did.
     np.testing.assert_allclose(before[2:5], after[2:5], atol=1e-6)
+
+
+def test_texts_vectors_and_a_billing_keep_the_vectors_of_titles_when_they_grow() -> None:
+    billing = Feature("billing", FeatureKind.ORDERED, "cast", min_count=2, dimension=4)
+    title = Feature("words", FeatureKind.TEXT, "synopsis", RowRule.HASHING, buckets=64)
+    still = Feature("still", FeatureKind.VECTOR, "embedding")
+
+    def described(items: pa.Table) -> pa.Table:
+        told = [f"a tale of {id_} and {id_}{id_}" for id_ in items["item_id"].to_pylist()]
+        given = [None if row == 1 else [row, 3.0 - row**2] for row in range(items.num_rows)]
+        columns = {name: items[name] for name in ("item_id", "title", "cast")}
+        return table(ITEMS, {**columns, "synopsis": told, "embedding": given})
+
+    before, after = described(BEFORE), described(AFTER)
+    torch.manual_seed(2)
+    settings = FeatureSettings([ID, billing, title, still], [COUNTRY])
+    towers = TwoTower(ModelSettings(dim=16, num_heads=2), fit_features(before, PEOPLE, settings)).eval()
+    for weight in towers.parameters():
+        nn.init.normal_(weight, std=0.3)
+    grown = carry_over(towers, towers.encoder.grown(after, MORE), after)
+    assert grown.encoder.items.vocabularies["billing"].ids == ("P", "Q", "R", "T", "W")
+    assert len(rows(grown, title)[1]) == 65
+    learned, kept = items_of(towers).maps.state_dict(), items_of(grown).maps.state_dict()
+    torch.testing.assert_close(kept, learned, rtol=0, atol=0)
+    # f and g bring W, whom no title that is known has.
+    np.testing.assert_allclose(vectors(towers, after)[:5], vectors(grown, after)[:5], atol=1e-6)
+    refitted = fit_features(after, MORE, settings)
+    with pytest.raises(ConfigError, match="rows or scales have moved"):
+        carry_over(towers, refitted, after)
 
 
 def test_a_catalogue_without_lists_keeps_every_vector_to_the_bit() -> None:

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.worlds import block_world
 from towers.data.batches import query_batch
@@ -13,10 +15,19 @@ from towers.data.features import FeatureSettings
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, table
 from towers.errors import ConfigError, MissingDataError, ReleaseError
+from towers.nets.moments import SECONDS_PER_DAY, Clock
 from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers, save_towers
+from towers.nets.user_tower import TimeUse
 from towers.recommender import Queries
 
 SMALL = ModelSettings(dim=16, num_layers=2, num_heads=2, max_history=6)
+CLOCK = Clock(2**31 - 10 * SECONDS_PER_DAY, SECONDS_PER_DAY, 12)
+ALL = (
+    SMALL,
+    replace(SMALL, time=TimeUse.HISTORY),
+    replace(SMALL, time=TimeUse.NONE),
+    replace(SMALL, dim=24, num_members=3, num_heads=1),
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +35,25 @@ def dataset() -> Dataset:
     return dataset_from_tables(block_world(3, 8, 4, 6, seed=0))
 
 
-@pytest.fixture(scope="module")
-def towers(dataset: Dataset) -> TwoTower:
+def made(dataset: Dataset, settings: ModelSettings) -> TwoTower:
+    """Towers whose weights are all random, those that training starts at 0 too."""
     torch.manual_seed(0)
     encoder = fit_features(dataset.items, dataset.profile_table, FeatureSettings())
-    return TwoTower(SMALL, encoder).eval()
+    towers = TwoTower(settings, encoder, CLOCK if settings.time is TimeUse.REQUEST else None).eval()
+    for name, weights in towers.named_parameters():
+        if "knot" in name or "age_bias" in name:
+            torch.nn.init.normal_(weights, std=0.5)
+    return towers
+
+
+@pytest.fixture(scope="module")
+def towers(dataset: Dataset) -> TwoTower:
+    return made(dataset, SMALL)
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["request", "history", "none", "members"])
+def each(request: pytest.FixtureRequest, dataset: Dataset) -> TwoTower:
+    return made(dataset, request.param)
 
 
 def queries_of(dataset: Dataset, history: Histories | None = None) -> Queries:
@@ -41,35 +66,35 @@ def item_vectors(dataset: Dataset, towers: TwoTower) -> torch.Tensor:
     return torch.from_numpy(towers.embed(towers.encoder.encode(dataset.items)))
 
 
-def test_all_vectors_have_unit_length(dataset: Dataset, towers: TwoTower) -> None:
-    item = item_vectors(dataset, towers)
-    query = towers.encode(queries_of(dataset), item)
+def test_all_vectors_have_unit_length(dataset: Dataset, each: TwoTower) -> None:
+    item = item_vectors(dataset, each)
+    query = each.encode(queries_of(dataset), item)
     np.testing.assert_allclose(np.linalg.norm(item.numpy(), axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(query, axis=1), 1.0, atol=1e-5)
 
 
-def test_a_position_reads_nothing_after_it(dataset: Dataset, towers: TwoTower) -> None:
-    item = item_vectors(dataset, towers)
+def test_a_position_reads_nothing_after_it(dataset: Dataset, each: TwoTower) -> None:
+    item = item_vectors(dataset, each)
     asked = np.full(len(dataset.history), 2**31)
-    profiles = towers.encoder.encode_profiles(dataset.profile_table, dataset.country)
+    profiles = each.encoder.encode_profiles(dataset.profile_table, dataset.country)
     batch = query_batch(dataset.history, asked, profiles, 6)
     changed = query_batch(dataset.history, asked, profiles, 6)
     # Six events a window, packed one after another.
     changed.item_row.view(-1, 6)[:, 4:] = (changed.item_row.view(-1, 6)[:, 4:] + 1) % len(item)
     changed.minutes.view(-1, 6)[:, 4:] = 1.0
     with torch.inference_mode():
-        before, after = towers(batch, item), towers(changed, item)
+        before, after = (one.view(-1, 7, item.shape[1]) for one in (each(batch, item), each(changed, item)))
     torch.testing.assert_close(before[:, :5], after[:, :5], atol=1e-6, rtol=0)
-    assert (before[:, 5:] - after[:, 5:]).abs().max() > 1e-3
+    assert (before[:, 5:] - after[:, 5:]).abs().amax(-1).min() > 1e-3
 
 
-def test_a_query_is_encoded_the_same_alone_and_among_longer_ones(dataset: Dataset, towers: TwoTower) -> None:
-    item = item_vectors(dataset, towers)
+def test_a_query_is_encoded_the_same_alone_and_among_longer_ones(dataset: Dataset, each: TwoTower) -> None:
+    item = item_vectors(dataset, each)
     lengths = np.array([0, 1, 3, 6, 2, 5, 4, 6, 1, 0, 6, 2])
     history = dataset.history.first(lengths)
-    together = towers.encode(queries_of(dataset, history), item)
+    together = each.encode(queries_of(dataset, history), item)
     for row in range(len(history)):
-        alone = towers.encode(
+        alone = each.encode(
             queries_of(dataset).__class__(
                 history.select(np.array([row])), np.array([2**31]), dataset.country[[row]]
             ),
@@ -78,8 +103,8 @@ def test_a_query_is_encoded_the_same_alone_and_among_longer_ones(dataset: Datase
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
 
 
-def test_only_the_last_events_are_read(dataset: Dataset, towers: TwoTower) -> None:
-    item = item_vectors(dataset, towers)
+def test_only_the_last_events_are_read(dataset: Dataset, each: TwoTower) -> None:
+    item = item_vectors(dataset, each)
     history = dataset.history
     twice = Histories(
         np.array([0, 12]),
@@ -89,17 +114,98 @@ def test_only_the_last_events_are_read(dataset: Dataset, towers: TwoTower) -> No
     )
     other = Histories(twice.offset, twice.item_row.copy(), twice.time_seconds, twice.minutes)
     other.item_row[:5] = 0
-    one = towers.encode(queries_of(dataset, twice), item)
-    np.testing.assert_array_equal(one, towers.encode(queries_of(dataset, other), item))
+    one = each.encode(queries_of(dataset, twice), item)
+    np.testing.assert_array_equal(one, each.encode(queries_of(dataset, other), item))
 
 
-def test_without_history_only_the_country_counts(dataset: Dataset, towers: TwoTower) -> None:
-    item = item_vectors(dataset, towers)
+def test_without_history_only_the_country_counts(dataset: Dataset, each: TwoTower) -> None:
+    item = item_vectors(dataset, each)
     known = dataset.country[0]
     asked = Queries(Histories.empty(3), np.zeros(3, np.int64), np.array([known, known, "XX"]))
-    vectors = towers.encode(asked, item)
+    vectors = each.encode(asked, item)
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert np.abs(vectors[0] - vectors[2]).max() > 1e-4
+
+
+def asked_at(dataset: Dataset, seconds: int) -> Queries:
+    return replace(queries_of(dataset), time_seconds=np.full(len(dataset.history), seconds))
+
+
+def later(history: Histories, seconds: np.ndarray) -> Histories:
+    return replace(history, time_seconds=history.time_seconds + seconds)
+
+
+def test_what_a_vector_knows_of_time_is_what_its_setting_says(dataset: Dataset, each: TwoTower) -> None:
+    item = item_vectors(dataset, each)
+    time = each.settings.time
+    asked = queries_of(dataset)
+    before = each.encode(asked, item)
+
+    def moves(queries: Queries) -> bool:
+        return bool(np.abs(each.encode(queries, item) - before).max() > 1e-4)
+
+    num_events = dataset.history.num_events
+    # Spans are read in powers of two, so that only a much longer one is another.
+    stretched = later(dataset.history, (np.arange(num_events) % 6 - 5) * 10**8)
+    whole = later(dataset.history, np.full(num_events, 10**6))
+    assert moves(asked_at(dataset, 2**31 - 3 * SECONDS_PER_DAY)) == (time is TimeUse.REQUEST)
+    assert moves(replace(asked, history=stretched)) == (time is not TimeUse.NONE)
+    # Moved as a whole, events and question, nothing has changed but the moment.
+    moved = replace(asked, history=whole, time_seconds=asked.time_seconds + 10**6)
+    assert moves(moved) == (time is TimeUse.REQUEST)
+
+
+def test_a_moment_moves_the_vectors_of_new_profiles_too(dataset: Dataset, towers: TwoTower) -> None:
+    item = item_vectors(dataset, towers)
+    asked = Queries(
+        Histories.empty(2), np.array([2**31, 2**31 - 4 * SECONDS_PER_DAY]), dataset.country[[0, 0]]
+    )
+    one, other = towers.encode(asked, item)
+    assert np.abs(one - other).max() > 1e-3
+
+
+def test_the_score_of_members_is_the_mean_of_their_cosines(dataset: Dataset) -> None:
+    towers = made(dataset, replace(SMALL, dim=24, num_members=3, num_heads=1))
+    item = item_vectors(dataset, towers)
+    query = torch.from_numpy(towers.encode(queries_of(dataset), item))
+    parts = zip(torch.split(query, 8, dim=1), torch.split(item, 8, dim=1), strict=True)
+    cosines = [F.cosine_similarity(q[:, None], v[None], dim=-1) for q, v in parts]
+    assert (cosines[0] - cosines[1]).abs().max() > 0.1
+    torch.testing.assert_close(query @ item.T, torch.stack(cosines).mean(0), atol=1e-5, rtol=0)
+
+
+def test_layers_see_no_padding(dataset: Dataset, towers: TwoTower) -> None:
+    sizes: list[int] = []
+    lengths = np.array([0, 1, 6, 2, 5, 4])
+    history = dataset.history.first(np.resize(lengths, len(dataset.history)))
+    profiles = towers.encoder.encode_profiles(dataset.profile_table, dataset.country)
+    batch = query_batch(history, np.full(len(history), 2**31), profiles, 6)
+    users = towers.get_submodule("members.0.users")
+    hooks = [
+        layer.register_forward_hook(lambda _m, given, _o: sizes.append(len(given[0])))
+        for layer in users.modules()
+        if isinstance(layer, torch.nn.Linear | torch.nn.LayerNorm)
+    ]
+    with torch.inference_mode():
+        towers(batch, item_vectors(dataset, towers))
+    for hook in hooks:
+        hook.remove()
+    assert set(sizes) == {history.num_events + len(history)}
+
+
+def test_a_share_of_the_events_is_not_shown_in_training_alone(dataset: Dataset) -> None:
+    towers = made(dataset, replace(SMALL, event_dropout=0.5, dropout=0.0, id_dropout=0.0))
+    item = item_vectors(dataset, towers)
+    profiles = towers.encoder.encode_profiles(dataset.profile_table, dataset.country)
+    batch = query_batch(dataset.history, np.full(len(dataset.history), 2**31), profiles, 6)
+    with torch.inference_mode():
+        shown = [towers(batch, item) for _ in range(2)]
+        towers.train()
+        dropped = [towers(batch, item) for _ in range(2)]
+    torch.testing.assert_close(*shown, rtol=0, atol=0)
+    assert (dropped[0] - dropped[1]).abs().max() > 1e-2
+    # The start token is always there.
+    torch.testing.assert_close(dropped[0].view(-1, 7, 16)[:, 0], shown[0].view(-1, 7, 16)[:, 0])
 
 
 def test_no_queries_give_no_vectors(dataset: Dataset, towers: TwoTower) -> None:
@@ -119,13 +225,13 @@ def test_an_unknown_title_is_embedded_from_its_metadata(dataset: Dataset, towers
     assert vector @ original > other @ original
 
 
-def test_an_export_comes_back_the_same(dataset: Dataset, towers: TwoTower, tmp_path: Path) -> None:
-    save_towers(towers, tmp_path)
+def test_an_export_comes_back_the_same(dataset: Dataset, each: TwoTower, tmp_path: Path) -> None:
+    save_towers(each, tmp_path)
     again = load_towers(tmp_path)
-    item = item_vectors(dataset, towers)
+    item = item_vectors(dataset, each)
     np.testing.assert_array_equal(item.numpy(), item_vectors(dataset, again).numpy())
     asked = queries_of(dataset)
-    np.testing.assert_array_equal(towers.encode(asked, item), again.encode(asked, item))
+    np.testing.assert_array_equal(each.encode(asked, item), again.encode(asked, item))
 
 
 def test_a_fingerprint_tells_two_towers_apart(dataset: Dataset, towers: TwoTower, tmp_path: Path) -> None:
@@ -143,7 +249,7 @@ def test_a_missing_a_newer_and_a_mismatched_export_are_refused(towers: TwoTower,
     save_towers(towers, tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(description | {"format_version": 99}))
-    with pytest.raises(ReleaseError, match=r"format_version is 99; expected 2, which scripts/train"):
+    with pytest.raises(ReleaseError, match=r"format_version is 99; expected 3, which scripts/train"):
         load_towers(tmp_path)
     description["settings"]["num_layers"] = 1
     (tmp_path / "model.json").write_text(json.dumps(description))
@@ -199,12 +305,14 @@ GONE = object()
         (("settings", "dim"), "16", r"settings\.dim: '16'; expected int"),
         (("settings", "dim"), 18, r"model\.dim: 18"),
         (("settings", "dropout"), 2.0, r"settings\.dropout: 2\.0 is out of range"),
+        (("clock",), GONE, "has no 'clock'"),
+        (("clock", "num_knots"), 2.5, r"clock\.num_knots: 2\.5"),
         (("encoder",), GONE, "has no 'encoder'"),
         (("encoder",), None, "NoneType"),
         (("encoder", "profiles"), GONE, "has no 'profiles'"),
-        (("encoder", "items", "scales"), {}, "features.items: fitted are"),
+        (("encoder", "items", "scales"), {}, "features.items: scales are of"),
         (("encoder", "items", "scales", "rating"), [1.0], "not enough values"),
-        (("encoder", "items", "vocabularies"), [], "'list'|features.items: fitted are"),
+        (("encoder", "items", "vocabularies"), [], "features.items: vocabularies are of"),
         (("encoder", "items", "vocabularies", "genres"), ["a", "a"], "more than once"),
         (("encoder", "items", "features", 0, "kind"), "lottery", r"features\.items\[0\]\.kind: 'lottery'"),
         (("encoder", "items", "features", 1, "rule"), GONE, r"features\.items\[1\]: "),

@@ -1,4 +1,4 @@
-"""A training process that is killed: python killed.py FOLDER EPOCH BATCH WORKERS."""
+"""A training process that is told to end: python killed.py FOLDER EPOCH BATCH WORKERS SIGNAL DECAY."""
 
 import os
 import signal
@@ -14,20 +14,25 @@ from towers.training.fit import fit_towers
 from towers.training.module import TwoTowerModule
 
 
-def main(folder: str, epoch: int, batch: int, num_workers: int) -> None:
-    """Trains until it is killed, as by a power cut, in that step."""
+def main(folder: str, epoch: int, batch: int, num_workers: int, number: int, decay: float) -> None:
+    """Trains until it gets the signal in that step: SIGKILL is what a power cut would be."""
     torch.set_num_threads(1)
     step = TwoTowerModule.training_step
 
     def cut_off(module: TwoTowerModule, given: Any, batch_idx: int) -> Any:
         if (module.current_epoch, batch_idx) == (epoch, batch):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.Signals(number))
         return step(module, given, batch_idx)
 
     TwoTowerModule.training_step = cut_off  # type: ignore[assignment, method-assign]
-    settings = replace(MANY_STEPS, loader=replace(MANY_STEPS.loader, num_workers=num_workers))
+    settings = replace(
+        MANY_STEPS,
+        loader=replace(MANY_STEPS.loader, num_workers=num_workers),
+        trainer=replace(MANY_STEPS.trainer, ema_decay=decay),
+    )
     fit_towers(*block_split(), settings, Path(folder))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    epoch, batch, num_workers, number = map(int, sys.argv[2:6])
+    main(sys.argv[1], epoch, batch, num_workers, number, float(sys.argv[6]))

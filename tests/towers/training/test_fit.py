@@ -14,7 +14,7 @@ from towers.data.split import Split, SplitSettings, split
 from towers.errors import ConfigError, TrainingError
 from towers.evaluation.exact import ExactRecommender
 from towers.nets.two_tower import ModelSettings, TwoTower
-from towers.objectives.softmax import ObjectiveSettings
+from towers.objectives.settings import ObjectiveSettings
 from towers.recommender import Queries
 from towers.training.fit import fit_towers
 from towers.training.module import TwoTowerModule
@@ -128,7 +128,7 @@ def test_another_seed_learns_other_weights(world: tuple[Dataset, Split], tmp_pat
     short = replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=1))
     one = fit_towers(dataset, parts, short, tmp_path / "one")
     two = fit_towers(dataset, parts, replace(short, seed=1), tmp_path / "two")
-    assert not torch.equal(one.users.start, two.users.start)
+    assert not torch.equal(one.pairs()[0].users.start, two.pairs()[0].users.start)
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(world: tuple[Dataset, Split], tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_large_seed_is_a_seed_too(world: tuple[Dataset, Split], tmp_path: Path
     dataset, parts = world
     short = replace(SMALL, trainer=replace(SMALL.trainer, max_epochs=1))
     towers = fit_towers(dataset, parts, replace(short, seed=2**32 - 1), tmp_path)
-    assert torch.isfinite(towers.users.start).all()
+    assert torch.isfinite(towers.pairs()[0].users.start).all()
 
 
 def test_a_title_without_train_events_is_no_negative(tmp_path: Path) -> None:

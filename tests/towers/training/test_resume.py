@@ -1,6 +1,7 @@
 """A run that was killed in the middle of an epoch ends as the unbroken one."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,16 +11,38 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.towers.training.worlds import MANY_STEPS, block_split
 from towers.data.dataset import Dataset
 from towers.data.split import Split
 from towers.nets.two_tower import TwoTower
+from towers.training.callbacks import EXIT_TERMINATED
 from towers.training.fit import fit_towers
+from towers.training.settings import FitSettings
 
 SCRIPT = Path(__file__).with_name("killed.py")
 ROOT = Path(__file__).resolve().parents[3]
-RESUMING = replace(MANY_STEPS, trainer=replace(MANY_STEPS.trainer, resume=True))
+STEPS_PER_EPOCH = 12
+DECAYS = (0.0, 0.9)
+"""Of the averaged weights: none, and some."""
+RANDOM_STEPS = random.Random(5).sample(range(5, 35), 3)
+
+
+def averaged(decay: float, *, resume: bool) -> FitSettings:
+    return replace(MANY_STEPS, trainer=replace(MANY_STEPS.trainer, ema_decay=decay, resume=resume))
+
+
+def end_in(folder: Path, step: int, number: signal.Signals, decay: float, num_workers: int = 0) -> int:
+    """Status of a training that gets a signal in that step, counted from 0."""
+    epoch, batch = divmod(step, STEPS_PER_EPOCH)
+    given = [str(folder), str(epoch), str(batch), str(num_workers), str(int(number)), str(decay)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, str(SCRIPT), *given], env=environment, check=False).returncode
+
+
+def saved_step(folder: Path) -> int:
+    return int(torch.load(folder / "last.ckpt", weights_only=True)["global_step"])
 
 
 @pytest.fixture(scope="module")
@@ -36,36 +59,74 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(world: tuple[Dataset, Split], tmp_path_factory: pytest.TempPathFactory) -> TwoTower:
-    return fit_towers(*world, MANY_STEPS, tmp_path_factory.mktemp("unbroken"))
+def unbroken(
+    world: tuple[Dataset, Split], tmp_path_factory: pytest.TempPathFactory
+) -> dict[float, tuple[TwoTower, dict[str, Tensor]]]:
+    """Of each decay, the towers and the last state of a run that nothing ended."""
+    made = {}
+    for decay in DECAYS:
+        folder = tmp_path_factory.mktemp("unbroken")
+        towers = fit_towers(*world, averaged(decay, resume=False), folder)
+        made[decay] = towers, torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    return made
+
+
+def assert_ends_as_unbroken(
+    unbroken: tuple[TwoTower, dict[str, Tensor]], world: tuple[Dataset, Split], folder: Path, decay: float
+) -> None:
+    """To the bit: what is given back, and all weights of the last step, the average too."""
+    resumed = fit_towers(*world, averaged(decay, resume=True), folder)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 3 * STEPS_PER_EPOCH
+    for expected, found in (
+        (unbroken[0].state_dict(), resumed.state_dict()),
+        (unbroken[1], last["state_dict"]),
+    ):
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            assert torch.equal(value, found[name]), name
 
 
 @pytest.mark.parametrize(
     # Workers read ahead of what is trained.
-    ("epoch", "batch", "num_workers", "saved_steps"),
-    [(0, 6, 1, 4), (1, 7, 0, 16)],
+    ("step", "num_workers", "saved_steps", "decay"),
+    [(6, 1, 4, 0.0), (19, 0, 16, 0.9), (RANDOM_STEPS[0], 0, None, 0.9)],
 )
 def test_a_process_killed_in_mid_epoch_ends_with_the_weights_of_the_unbroken_one(
     world: tuple[Dataset, Split],
-    unbroken: TwoTower,
+    unbroken: dict[float, tuple[TwoTower, dict[str, Tensor]]],
     tmp_path: Path,
-    epoch: int,
-    batch: int,
+    step: int,
     num_workers: int,
-    saved_steps: int,
+    saved_steps: int | None,
+    decay: float,
 ) -> None:
-    command = [sys.executable, str(SCRIPT), str(tmp_path), str(epoch), str(batch), str(num_workers)]
-    killed = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == saved_steps
-    resumed = fit_towers(*world, RESUMING, tmp_path)
-    for (name, one), (_, two) in zip(
-        unbroken.state_dict().items(), resumed.state_dict().items(), strict=True
-    ):
-        assert torch.equal(one, two), name
-    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert last["global_step"] == 36
+    assert end_in(tmp_path, step, signal.SIGKILL, decay, num_workers) == -signal.SIGKILL
+    assert saved_steps is None or saved_step(tmp_path) == saved_steps
+    assert_ends_as_unbroken(unbroken[decay], world, tmp_path, decay)
+
+
+@pytest.mark.parametrize(("step", "decay"), [(RANDOM_STEPS[1], 0.9), (RANDOM_STEPS[2], 0.0), (11, 0.9)])
+def test_a_process_asked_to_end_finishes_its_step_saves_it_and_ends_with_its_own_status(
+    world: tuple[Dataset, Split],
+    unbroken: dict[float, tuple[TwoTower, dict[str, Tensor]]],
+    tmp_path: Path,
+    step: int,
+    decay: float,
+) -> None:
+    assert end_in(tmp_path, step, signal.SIGTERM, decay) == EXIT_TERMINATED == 143
+    # After step 11, the last of its epoch, the epoch is judged first.
+    assert saved_step(tmp_path) == step + 1
+    assert_ends_as_unbroken(unbroken[decay], world, tmp_path, decay)
+
+
+def test_what_heard_sigterm_before_a_training_hears_it_after(
+    world: tuple[Dataset, Split], tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    one = replace(MANY_STEPS, trainer=replace(MANY_STEPS.trainer, max_epochs=1))
+    fit_towers(*world, one, tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_newest_state_is_that_of_the_last_epoch_whichever_was_best(

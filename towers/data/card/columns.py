@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from towers.data.card.counting import count_values, rounded, streamed
 from towers.data.card.figures import Column, Named, TableFigures
-from towers.data.schema import ATTRIBUTES, LICENCES, SCHEMAS
+from towers.data.schema import ATTRIBUTES, LICENCES, SCHEMAS, VECTOR
 
 NUM_TOP = 10
 """Values shown of a column."""
@@ -48,7 +48,7 @@ def _measure_column(
     frame: pl.LazyFrame, table: str, field: pa.Field, num_rows: int, num_null: int, min_profiles: int
 ) -> Column:
     kind = _kind(field.type)
-    if num_null == num_rows:
+    if num_null == num_rows or field.type == VECTOR:
         return Column(field.name, kind, num_null)
     match kind:
         case "number":
@@ -117,4 +117,6 @@ def _kind(type_: pa.DataType) -> str:
         return "number"
     if pa.types.is_boolean(type_):
         return "yes or no"
+    if type_ == VECTOR:
+        return "vector"
     return "list" if pa.types.is_list(type_) else "text"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from towers.data.ingest.report import Rule
 from towers.data.raw import FAULT, ROW, TEXT, RawTable, TimeUnit
-from towers.data.schema import ATTRIBUTES, LICENCES, RANGES, SCHEMAS, TIME
+from towers.data.schema import ATTRIBUTES, LICENCES, RANGES, SCHEMAS, TIME, VECTOR
 from towers.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def _reading(
             if not isinstance(found, pl.List):
                 raise SchemaError(f"{raw.path}: {name} is {found}; expected {kind}")
             return Reading(name, column.cast(frame_type(kind)), {}, {})
+        case kind if kind == VECTOR:
+            return _vector(name, column, text, found, raw)
         case kind if pa.types.is_list(kind):
             return _list(name, column, text, found, raw)
         case kind if pa.types.is_boolean(kind):
@@ -146,6 +148,22 @@ def _list(name: str, column: pl.Expr, text: pl.Expr | None, found: FrameType, ra
     element = pl.element().str.strip_chars(_BLANKS)
     cleaned = listed.list.eval(element.filter(element.str.len_bytes() > 0))
     return Reading(name, pl.when(cleaned.list.len() > 0).then(cleaned), {}, {})
+
+
+def _vector(name: str, column: pl.Expr, text: pl.Expr | None, found: FrameType, raw: RawTable) -> Reading:
+    """A vector of finite numbers: null where one of them is not."""
+    if text is not None:
+        given = text.str.extract_all(r"[^\[\],;\s]+")
+    elif isinstance(found, pl.Array):
+        given = column.arr.to_list()
+    elif isinstance(found, pl.List):
+        given = column
+    else:
+        raise SchemaError(f"{raw.path}: {name} is {found}; expected a list of numbers, or a text of them")
+    given = pl.when(given.list.len() > 0).then(given)
+    numbers = given.cast(pl.List(pl.Float32), strict=False)
+    whole = numbers.list.eval(pl.element().is_finite().fill_null(False)).list.all()
+    return Reading(name, pl.when(whole).then(numbers), {Rule.TYPE: (~whole).fill_null(False)}, {})
 
 
 def _number(column: pl.Expr, text: pl.Expr | None, found: FrameType, scale: float | None) -> pl.Expr:

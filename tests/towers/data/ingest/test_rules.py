@@ -11,7 +11,7 @@ import pytest
 from tests.towers.data.ingest.raws import EVENT, FILMS, Row, counts, ingested, raw, rejected, service
 from towers.data.ingest.ingest import ingest, read_report
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
-from towers.data.raw import RawSource
+from towers.data.raw import ROW, RawSource, RawTable
 from towers.data.schema import read_tables
 from towers.errors import ConfigError, SchemaError
 
@@ -132,6 +132,35 @@ def test_metadata_at_fault_costs_a_value_and_not_the_title(tmp_path: Path) -> No
         ("items", "type", "release_year", "repaired", 1),
         ("items", "range", "rating", "repaired", 1),
     }
+
+
+def test_embeddings_are_read_from_texts_and_one_that_is_no_vector_costs_the_value_alone(
+    tmp_path: Path,
+) -> None:
+    given = ["[0.5, -1e-3]", "1 2", "1 nan", "1 two", ""]
+    items: list[Row] = [
+        {"item_id": f"t{place}", "title": "T", "embedding": text} for place, text in enumerate(given, 1)
+    ]
+    report = ingested(service([EVENT], items=items), tmp_path)
+    read = read_tables(tmp_path).items["embedding"].to_pylist()
+    assert read[:2] == [[0.5, pytest.approx(-1e-3)], [1.0, 2.0]]
+    assert read[2:] == [None, None, None]
+    assert {count[1:] for count in counts(report)} == {("type", "embedding", "repaired", 2)}
+
+
+@pytest.mark.parametrize("kind", [pl.List(pl.Float64), pl.Array(pl.Float32, 2)])
+def test_embeddings_are_read_from_lists(kind: pl.DataType, tmp_path: Path) -> None:
+    columns = {
+        "item_id": ["t1", "t2", "t3"],
+        "title": ["A", "B", "C"],
+        "embedding": pl.Series([[0.5, 2.0], None, [1.0, float("inf")]], dtype=kind),
+    }
+    frame = pl.DataFrame(columns).with_columns(pl.Series(ROW, [2, 3, 4], dtype=pl.UInt32))
+    source = RawSource(
+        items=(RawTable(Path("items.parquet"), frame.lazy()),), events=(raw("events", [EVENT]),)
+    )
+    ingested(source, tmp_path)
+    assert read_tables(tmp_path).items["embedding"].to_pylist() == [[0.5, 2.0], None, None]
 
 
 def test_of_a_repeated_id_the_first_row_is_kept(tmp_path: Path) -> None:

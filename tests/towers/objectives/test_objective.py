@@ -1,0 +1,252 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.towers.objectives.drawn import Positions, positions, same, sampled_by_hand
+from towers.errors import ConfigError
+from towers.objectives.binary import binary_cross_entropy
+from towers.objectives.hard_negatives import HardNegativeSettings
+from towers.objectives.matryoshka import matryoshka
+from towers.objectives.multi_interest import max_softmax
+from towers.objectives.negatives import Negatives, uncorrected
+from towers.objectives.objective import Sampling, objective_loss
+from towers.objectives.settings import (
+    Correction,
+    NegativeKind,
+    ObjectiveKind,
+    ObjectiveSettings,
+    Routing,
+)
+from towers.objectives.softmax import full_softmax
+
+ITEMS, POSITIONS, TAU = 9, 5, 0.5
+COUNT = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0, 5.0])
+SAMPLED = ObjectiveSettings(kind=ObjectiveKind.SAMPLED_SOFTMAX, temperature=TAU, num_negatives=4)
+
+
+def sampling(seed: int = 3) -> Sampling:
+    return Sampling(torch.Generator().manual_seed(seed), COUNT)
+
+
+def at_hand(interests: int = 0, targets: int = 2) -> Positions:
+    return positions(11, num=POSITIONS, items=ITEMS, dim=4, targets=targets, interests=interests)
+
+
+def uniform_rows(*shape: int) -> Tensor:
+    """What a generator of the same state draws: the rows are known, their weights are worked out below."""
+    return torch.randint(ITEMS, shape, generator=torch.Generator().manual_seed(3))
+
+
+def test_the_default_is_the_full_softmax() -> None:
+    at = at_hand()
+    found = objective_loss(at.query, at.item, at.target, at.weight, ObjectiveSettings(temperature=TAU))
+    same(found, full_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at)
+
+
+def test_mixed_negatives_weigh_one_over_the_chance_that_batch_or_catalogue_brings_them() -> None:
+    at = at_hand()
+    pool, rows = at.target[:, 0].tolist(), uniform_rows(4).tolist()
+    drawn = sorted(set(pool + rows))
+    total = float(COUNT.sum())
+    weights = [
+        -math.log(1 - (1 - float(COUNT[row]) / total) ** (POSITIONS - 1) * (1 - 1 / ITEMS) ** 4)
+        for row in drawn
+    ]
+    expected = sampled_by_hand(at, [drawn] * POSITIONS, [weights] * POSITIONS, TAU)
+    same(objective_loss(at.query, at.item, at.target, at.weight, SAMPLED, sampling=sampling()), expected, at)
+
+
+def test_in_batch_negatives_corrected_the_classic_way_shift_every_score_by_log_q() -> None:
+    at = at_hand()
+    pool = at.target[:, 0].tolist()
+    log_q = torch.log((POSITIONS - 1) * COUNT.double() / COUNT.sum())
+    expected = sampled_by_hand(
+        at,
+        [pool] * POSITIONS,
+        [[-float(log_q[row]) for row in pool]] * POSITIONS,
+        TAU,
+        shift=torch.where(at.target >= 0, -log_q[at.target.clamp(min=0)], 0.0),
+    )
+    settings = replace(SAMPLED, negatives=NegativeKind.IN_BATCH, correction=Correction.CLASSIC)
+    same(objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling()), expected, at)
+
+
+def test_uncorrected_negatives_count_as_often_as_they_were_drawn() -> None:
+    at = at_hand()
+    rows = uniform_rows(4).tolist()
+    expected = sampled_by_hand(at, [rows] * POSITIONS, [[0.0] * 4] * POSITIONS, TAU)
+    settings = replace(SAMPLED, negatives=NegativeKind.UNIFORM, correction=Correction.NONE)
+    same(objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling()), expected, at)
+
+
+@pytest.mark.parametrize("correction", [Correction.EXACT, Correction.CLASSIC])
+def test_negatives_of_each_position_weigh_one_over_how_often_they_are_expected(
+    correction: Correction,
+) -> None:
+    at = at_hand()
+    weight = -math.log(4 / ITEMS)
+    lift = weight * (at.target >= 0).double()
+    shift = lift if correction is Correction.CLASSIC else None
+    expected = sampled_by_hand(
+        at, uniform_rows(POSITIONS, 4).tolist(), [[weight] * 4] * POSITIONS, TAU, shift=shift
+    )
+    settings = replace(SAMPLED, negatives=NegativeKind.UNIFORM, shared=False, correction=correction)
+    same(objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling()), expected, at)
+
+
+def test_popular_negatives_become_the_full_softmax_as_they_are_many() -> None:
+    at = at_hand()
+    settings = replace(SAMPLED, negatives=NegativeKind.POPULARITY, num_negatives=4000)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
+    same(found, full_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at, rtol=1e-6)
+
+
+def test_the_pool_of_all_ranks_takes_the_place_of_the_batchs_own() -> None:
+    at = at_hand()
+    settings = replace(SAMPLED, negatives=NegativeKind.IN_BATCH, correction=Correction.NONE)
+    pool = torch.tensor([8, 8, 0, 1, 2, 3])
+    found = objective_loss(
+        at.query, at.item, at.target, at.weight, settings, sampling=sampling(), pool_row=pool
+    )
+    same(found, sampled_by_hand(at, [pool.tolist()] * 5, [[0.0] * 6] * 5, TAU), at)
+
+
+def test_a_masked_history_and_targets_that_do_not_compete_are_left_out() -> None:
+    at = at_hand()
+    history = torch.tensor([[0, 1], [2, -1], [3, 3], [-1, -1], [8, 7]])
+    settings = replace(
+        SAMPLED,
+        negatives=NegativeKind.IN_BATCH,
+        correction=Correction.NONE,
+        mask_history=True,
+        targets_compete=False,
+    )
+    pool = at.target[:, 0].tolist()
+    found = objective_loss(
+        at.query, at.item, at.target, at.weight, settings, sampling=sampling(), history_row=history
+    )
+    expected = sampled_by_hand(at, [pool] * 5, [[0.0] * 5] * 5, TAU, compete=False, blocked=history.tolist())
+    same(found, expected, at)
+
+
+@pytest.mark.parametrize(
+    ("kind", "beta"), [(ObjectiveKind.BCE, 1.0), (ObjectiveKind.GBCE, 0.25 + 0.75 * 4 / 8)]
+)
+def test_the_binary_losses_take_negatives_as_they_are_drawn(kind: ObjectiveKind, beta: float) -> None:
+    at = at_hand()
+    settings = replace(SAMPLED, kind=kind, negatives=NegativeKind.UNIFORM, shared=False)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
+    negatives = uncorrected(uniform_rows(POSITIONS, 4))
+    expected = binary_cross_entropy(
+        at.query, at.item, at.target, at.weight, negatives, temperature=TAU, beta=beta
+    )
+    same(found, expected, at)
+
+
+def test_hard_negatives_are_mined_and_always_there() -> None:
+    at = at_hand()
+    settings = replace(
+        SAMPLED,
+        negatives=NegativeKind.IN_BATCH,
+        correction=Correction.NONE,
+        hard=HardNegativeSettings(num=2, share=1.0),
+    )
+    history = torch.tensor([[0], [2], [3], [-1], [8]])
+    hard = []
+    for p in range(POSITIONS):
+        score = (at.item @ at.query[p]).tolist()
+        known = {*at.target[p].tolist(), *history[p].tolist()}
+        below = [row for row in range(ITEMS) if row not in known and score[row] < score[at.target[p, 0]]]
+        hard.append(sorted(below, key=lambda row: -score[row])[:2])
+    pool = at.target[:, 0].tolist()
+    found = objective_loss(
+        at.query, at.item, at.target, at.weight, settings, sampling=sampling(), history_row=history
+    )
+    same(found, sampled_by_hand(at, [pool] * 5, [[0.0] * 5] * 5, TAU, hard=hard), at)
+
+
+def test_prefixes_see_the_same_negatives() -> None:
+    at = at_hand()
+    settings = replace(SAMPLED, negatives=NegativeKind.UNIFORM, correction=Correction.NONE)
+    negatives = uncorrected(uniform_rows(4))
+
+    def loss(query: Tensor, item: Tensor) -> Tensor:
+        cut = Positions(query, item, at.target, at.weight)
+        row, log_weight = negatives.row.tolist(), negatives.log_weight.tolist()
+        return sampled_by_hand(cut, [row] * 5, [log_weight] * 5, TAU)
+
+    found = objective_loss(
+        at.query, at.item, at.target, at.weight, replace(settings, matryoshka=[2, 4]), sampling=sampling()
+    )
+    same(found, matryoshka(loss, at.query, at.item, [2, 4]), at)
+
+
+def test_a_prefix_longer_than_the_vectors_is_refused() -> None:
+    at = at_hand()
+    with pytest.raises(ConfigError, match=r"objective\.matryoshka: 8 of vectors of 4 dimensions"):
+        objective_loss(at.query, at.item, at.target, at.weight, ObjectiveSettings(matryoshka=[2, 8]))
+
+
+def by_interest(at: Positions) -> Tensor:
+    """Every target by its own best interest, against the whole catalogue."""
+    total = torch.zeros((), dtype=torch.float64)
+    for p in range(POSITIONS):
+        for t, row in enumerate(at.target[p].tolist()):
+            if row >= 0:
+                of_each = [float((query @ at.item[row]).detach()) for query in at.query[p]]
+                score = at.item @ at.query[p, of_each.index(max(of_each))] / TAU
+                total = total + at.weight[p, t] * (torch.logsumexp(score, 0) - score[row])
+    return total / at.weight.sum()
+
+
+@pytest.mark.parametrize("kind", [ObjectiveKind.FULL_SOFTMAX, ObjectiveKind.SAMPLED_SOFTMAX])
+def test_several_interests_learn_from_their_own_targets(kind: ObjectiveKind) -> None:
+    at = at_hand(interests=3)
+    # So many uniform draws that every item is among them: the sampled softmax is the full one.
+    settings = replace(SAMPLED, kind=kind, negatives=NegativeKind.UNIFORM, num_negatives=4000)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
+    same(found, by_interest(at), at)
+
+
+def test_several_interests_may_share_every_item() -> None:
+    at = at_hand(interests=3)
+    settings = ObjectiveSettings(temperature=TAU, num_interests=3, routing=Routing.MAX)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings)
+    same(found, max_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at)
+
+
+def test_the_other_target_of_an_interest_is_no_negative_of_a_binary_loss() -> None:
+    at = at_hand(interests=1)
+    settings = replace(SAMPLED, kind=ObjectiveKind.BCE, negatives=NegativeKind.UNIFORM, num_negatives=4000)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
+    everything = Negatives(torch.arange(ITEMS), torch.zeros(ITEMS))
+    expected = binary_cross_entropy(at.query, at.item, at.target, at.weight, everything, temperature=TAU)
+    same(found, expected, at)
+
+
+def test_what_is_asked_for_and_not_given_is_named() -> None:
+    at = at_hand()
+    with pytest.raises(ConfigError, match=r"objective\.kind: sampled_softmax"):
+        objective_loss(at.query, at.item, at.target, at.weight, SAMPLED)
+    with pytest.raises(ConfigError, match=r"objective\.mask_history"):
+        objective_loss(at.query, at.item, at.target, at.weight, replace(SAMPLED, mask_history=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"matryoshka": [64, 32]}, r"objective\.matryoshka: found \[64, 32\]; expected rising"),
+        ({"matryoshka": [0, 32]}, r"objective\.matryoshka"),
+        ({"kind": ObjectiveKind.BCE, "shared": False}, r"objective\.shared: false with negatives=mixed"),
+        (
+            {"hard": HardNegativeSettings(num=4), "num_interests": 2, "routing": Routing.MAX},
+            r"objective\.hard\.num",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ObjectiveSettings(**changes)  # type: ignore[arg-type]

@@ -1,0 +1,51 @@
+"""A module with its batches, outside of a trainer."""
+
+from torch import Tensor
+
+from towers.data.batches import Batch
+from towers.data.dataset import Dataset
+from towers.data.feature_encoder import fit_features, training_rows
+from towers.data.loader import EpochPlan
+from towers.data.split import Split
+from towers.data.windows import Blocks, TrainingWindows
+from towers.nets.two_tower import TwoTower
+from towers.training.module import TwoTowerModule
+from towers.training.settings import FitSettings
+
+
+def module_and_batches(
+    world: tuple[Dataset, Split], settings: FitSettings
+) -> tuple[TwoTowerModule, list[Batch]]:
+    """An untrained module, and the batches of its first epoch."""
+    dataset, parts = world
+    encoder = fit_features(*training_rows(dataset, parts), settings.features)
+    windows = TrainingWindows(
+        parts.learned,
+        parts.num_train,
+        encoder.encode_profiles(dataset.profile_table, dataset.country),
+        settings.model.max_history,
+        settings.objective.num_targets,
+    )
+    module = TwoTowerModule(
+        TwoTower(settings.model, encoder, settings.model.clock(*parts.learned_seconds)),
+        encoder.encode(dataset.items),
+        parts,
+        settings.objective,
+        settings.trainer,
+        settings.seed,
+        lineage="",
+        num_batches=lambda _: 1,
+    )
+    plan = EpochPlan.of(windows, Blocks.of(windows), settings.loader, settings.seed, 0)
+    return module, list(plan.batches(0, 1))
+
+
+def gradients(module: TwoTowerModule, loss: Tensor) -> dict[str, Tensor]:
+    """Of every weight."""
+    module.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {
+        name: weight.grad.clone()
+        for name, weight in module.towers.named_parameters()
+        if weight.grad is not None
+    }

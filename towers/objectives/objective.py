@@ -1,0 +1,205 @@
+"""The loss that the settings ask for: one function that training calls."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from towers.errors import ConfigError
+from towers.objectives.binary import binary_cross_entropy, gbce_beta
+from towers.objectives.hard_negatives import Search, exact_search, hard_negatives
+from towers.objectives.log_q import Draws, uniform_draws
+from towers.objectives.matryoshka import Loss, matryoshka
+from towers.objectives.multi_interest import max_softmax, routed_to_target
+from towers.objectives.negatives import (
+    Negatives,
+    counted,
+    distinct,
+    draw,
+    draw_uniform,
+    per_position,
+    popularity,
+    uncorrected,
+)
+from towers.objectives.sampled_softmax import classic_log_weight, sampled_softmax
+from towers.objectives.settings import (
+    Correction,
+    NegativeKind,
+    ObjectiveKind,
+    ObjectiveSettings,
+    Routing,
+)
+from towers.objectives.softmax import full_softmax
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What negatives are drawn by.
+
+    generator: the same draws for the same state, on any device; seeded by epoch, step and rank.
+    count: (N,), how often each item is a target in training, or in proportion to it; above 0 for every
+    target.
+    """
+
+    generator: torch.Generator
+    count: Float[Tensor, " N"]
+
+
+def objective_loss(
+    query: Float[Tensor, "P *K D"],
+    item: Float[Tensor, "N D"],
+    target_row: Int64[Tensor, "P T"],
+    weight: Float[Tensor, "P T"],
+    settings: ObjectiveSettings,
+    *,
+    sampling: Sampling | None = None,
+    pool_row: Int64[Tensor, " B"] | None = None,
+    history_row: Int64[Tensor, "P X"] | None = None,
+    search: Search | None = None,
+) -> Float[Tensor, ""]:
+    """The loss of positions whose targets are known: a weighted mean over targets, in nats.
+
+    query, item: unit vectors, the queries' (P, D) or K interests each. weight: 0 where the row is negative.
+    sampling: of every loss that samples. pool_row: the in-batch negatives; the first targets where None, and
+    those of all ranks where several train. history_row: what each position's profile has watched,
+    before or later, -1 for none: never a hard negative, and masked with mask_history. search: the index that
+    hard negatives are mined from; every item where None. Raises ConfigError where a setting asks for what was
+    not given.
+    """
+    if pool_row is None:
+        pool_row = target_row[:, 0][target_row[:, 0] >= 0]
+    if settings.mask_history and history_row is None:
+        raise ConfigError("objective.mask_history: true, but no history was given")
+    asked = _Asked(query, target_row, weight, history_row if settings.mask_history else None)
+    if query.ndim == 3 and settings.routing is Routing.TARGET:
+        asked = _routed(asked, item, settings)
+    if settings.hard.num and settings.kind is not ObjectiveKind.FULL_SOFTMAX:
+        asked = _with_hard(asked, item, search or exact_search(item.detach()), settings, history_row)
+    loss = _loss(asked, item, settings, sampling, pool_row)
+    if settings.matryoshka:
+        return matryoshka(loss, asked.query, item, settings.matryoshka)
+    return loss(asked.query, item)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Positions with what is theirs: see sampled_softmax."""
+
+    query: Tensor
+    target_row: Tensor
+    weight: Tensor
+    blocked_row: Tensor | None = None
+    hard_row: Tensor | None = None
+
+
+def _loss(
+    asked: _Asked, item: Tensor, settings: ObjectiveSettings, sampling: Sampling | None, pool_row: Tensor
+) -> Loss:
+    """The loss as a function of both sides' vectors, whose negatives are drawn already."""
+    target_row, weight, temperature = asked.target_row, asked.weight, settings.temperature
+    kind = settings.kind
+    if kind is ObjectiveKind.FULL_SOFTMAX:
+        full = full_softmax if asked.query.ndim == 2 else max_softmax
+        return lambda query, items: full(query, items, target_row, weight, temperature=temperature)
+    if sampling is None:
+        raise ConfigError(f"objective.kind: {kind}, but nothing to sample by was given")
+    drawn, draws = _drawn(len(asked.query), item, settings, sampling, pool_row)
+    match kind:
+        case ObjectiveKind.SAMPLED_SOFTMAX:
+            negatives = _corrected(drawn, draws, settings.correction)
+            classic = settings.correction is Correction.CLASSIC
+            shift = classic_log_weight(draws, target_row) if classic else None
+            return lambda query, items: sampled_softmax(
+                query,
+                items,
+                target_row,
+                weight,
+                negatives,
+                temperature=temperature,
+                own_log_weight=shift,
+                targets_compete=settings.targets_compete,
+                hard_row=asked.hard_row,
+                blocked_row=asked.blocked_row,
+            )
+        case ObjectiveKind.BCE | ObjectiveKind.GBCE:
+            negatives = uncorrected(drawn)
+            num_each = negatives.row.shape[-1]
+            beta = gbce_beta(num_each, len(item), settings.gbce_t) if kind is ObjectiveKind.GBCE else 1.0
+            return lambda query, items: binary_cross_entropy(
+                query,
+                items,
+                target_row,
+                weight,
+                negatives,
+                temperature=temperature,
+                beta=beta,
+                hard_row=asked.hard_row,
+                blocked_row=asked.blocked_row,
+            )
+
+
+def _drawn(
+    num_positions: int, item: Tensor, settings: ObjectiveSettings, sampling: Sampling, pool_row: Tensor
+) -> tuple[Tensor, list[Draws]]:
+    """Rows of negatives, (n,) or (P, M), and how probable they were."""
+    num, num_items = settings.num_negatives, len(item)
+    shape = [num] if settings.shared else [num_positions, num]
+    # Of a position's own row there is always one; by chance there are those of all others.
+    in_batch = Draws(popularity(sampling.count, 1.0), max(1, len(pool_row) - 1))
+    uniform = uniform_draws(num_items, num, item.device)
+    match settings.negatives:
+        case NegativeKind.UNIFORM:
+            return draw_uniform(num_items, shape, sampling.generator).to(item.device), [uniform]
+        case NegativeKind.POPULARITY:
+            probability = popularity(sampling.count, settings.popularity_power)
+            return draw(probability, shape, sampling.generator), [Draws(probability, num)]
+        case NegativeKind.IN_BATCH:
+            return pool_row, [in_batch]
+        case NegativeKind.MIXED:
+            anything = draw_uniform(num_items, shape, sampling.generator).to(item.device)
+            return torch.cat([pool_row, anything]), [in_batch, uniform]
+
+
+def _corrected(drawn: Tensor, draws: list[Draws], correction: Correction) -> Negatives:
+    if correction is Correction.NONE:
+        return uncorrected(drawn)
+    if drawn.ndim == 2:
+        return per_position(drawn, draws[0])
+    return distinct(drawn, draws) if correction is Correction.EXACT else counted(drawn, draws)
+
+
+def _routed(asked: _Asked, item: Tensor, settings: ObjectiveSettings) -> _Asked:
+    """One position for each target, of the interest it chose; its other targets are what they were to it."""
+    num_targets = asked.target_row.shape[1]
+    others = torch.tensor(
+        [[other for other in range(num_targets) if other != own] for own in range(num_targets)],
+        dtype=torch.int64,
+        device=item.device,
+    )
+    other_row = asked.target_row[:, others].flatten(0, 1)
+    blocked = asked.blocked_row
+    blocked = None if blocked is None else blocked.repeat_interleave(num_targets, 0)
+    compete = settings.kind is ObjectiveKind.SAMPLED_SOFTMAX and settings.targets_compete
+    return _Asked(
+        routed_to_target(asked.query, item, asked.target_row).flatten(0, 1),
+        asked.target_row.flatten()[:, None],
+        asked.weight.flatten()[:, None],
+        blocked_row=blocked if compete else _joined(blocked, other_row),
+        hard_row=other_row if compete else None,
+    )
+
+
+def _with_hard(
+    asked: _Asked, item: Tensor, search: Search, settings: ObjectiveSettings, history_row: Tensor | None
+) -> _Asked:
+    """The same with hard negatives; what the position asks for, or its profile has watched, is none."""
+    known = [row for row in (asked.target_row, asked.hard_row, asked.blocked_row) if row is not None]
+    if history_row is not None:
+        known.append(history_row.repeat_interleave(len(asked.query) // len(history_row), 0))
+    hard = hard_negatives(asked.query, item, torch.cat(known, 1), search, settings.hard)
+    return replace(asked, hard_row=_joined(asked.hard_row, hard))
+
+
+def _joined(one: Tensor | None, other: Tensor) -> Tensor:
+    return other if one is None else torch.cat([one, other], 1)

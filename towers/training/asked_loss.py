@@ -1,0 +1,93 @@
+"""The loss of a batch's questions against the titles that training knows."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from towers.data.batches import NO_TARGET, Batch, Questions
+from towers.data.split import Split
+from towers.nets.two_tower import TwoTower
+from towers.objectives.gathered import gathered
+from towers.objectives.objective import Sampling, objective_loss
+from towers.objectives.settings import ObjectiveKind, ObjectiveSettings
+from towers.objectives.softmax import falling_weights
+
+
+class AskedLoss(nn.Module):
+    """Loss of questions, by the objective of the settings; its buffers follow the model to its device.
+
+    Only titles with a train event are negatives. One without would only ever be pushed away, and cold titles
+    would come last wherever they are; besides, training would know of titles that came later.
+    """
+
+    def __init__(self, objective: ObjectiveSettings, split: Split) -> None:
+        super().__init__()
+        self.objective = objective
+        self.register_buffer("seen_row", torch.from_numpy(np.flatnonzero(split.seen)), persistent=False)
+        self.register_buffer("place", torch.from_numpy(np.cumsum(split.seen) - 1), persistent=False)
+        count = split.num_watches[split.seen].astype(np.float32)
+        self.register_buffer("count", torch.from_numpy(count), persistent=False)
+        self.generator = torch.Generator()
+
+    @property
+    def num_items(self) -> int:
+        """Titles that a question is asked against."""
+        return len(self.get_buffer("seen_row"))
+
+    def seed(self, *key: int) -> None:
+        """Sets what negatives are drawn by, the same on every rank."""
+        drawn = np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)
+        self.generator.manual_seed(int(drawn))
+
+    def forward(
+        self,
+        towers: TwoTower,
+        batch: Batch,
+        asked: Questions,
+        query: Float[Tensor, "P D"],
+        vectors: Float[Tensor, "N D"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "P T"]]:
+        """The mean over the towers' members of their losses, in nats, and the weights of the targets.
+
+        query: of the questions. vectors: of all titles. Each loss is the mean over the questions' targets,
+        weighed by their place and by their events' weights.
+        """
+        weight = falling_weights(asked.target_row, asked.target_weight)
+        target = self._places(asked.target_row)
+        sampling, pool, watched = None, None, None
+        if self.objective.kind is not ObjectiveKind.FULL_SOFTMAX:
+            sampling = Sampling(self.generator, self.get_buffer("count"))
+            pool = gathered(target[:, 0][target[:, 0] >= 0])
+            watched = self._watched(batch)[asked.window]
+        seen = vectors.index_select(0, self.get_buffer("seen_row"))
+        if query.is_cuda and torch.is_autocast_enabled(query.device.type):
+            # What autocast would do to the scores' product, done to what it is made of: the kernel of the
+            # full softmax multiplies these as they are.
+            half = torch.get_autocast_dtype(query.device.type)
+            query, seen = query.to(half), seen.to(half)
+        losses = [
+            objective_loss(
+                of_member,
+                items,
+                target,
+                weight,
+                self.objective,
+                sampling=sampling,
+                pool_row=pool,
+                history_row=watched,
+            )
+            for of_member, items in zip(towers.parts(query), towers.parts(seen), strict=True)
+        ]
+        return torch.stack(losses).mean(), weight
+
+    def _places(self, row: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
+        """Rows of titles among those that training knows."""
+        return torch.where(row < 0, NO_TARGET, self.get_buffer("place")[row])
+
+    def _watched(self, batch: Batch) -> Int64[Tensor, "B L"]:
+        """What each window shows, a window a line; NO_TARGET beyond its end."""
+        positions = batch.positions()
+        lines = positions.place.new_full((len(batch), batch.longest + 1), NO_TARGET)
+        lines[positions.window, positions.place] = torch.where(positions.seen, positions.item_row, NO_TARGET)
+        return self._places(lines)
