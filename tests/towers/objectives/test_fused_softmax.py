@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -228,8 +228,17 @@ def test_two_runs_give_the_same_loss_and_gradient_of_positions() -> None:
     assert torch.equal(*gradients)
 
 
+@pytest.fixture
+def tf32_as_before() -> Iterator[None]:
+    # No monkeypatch: older versions of torch have no such attribute to delete.
+    before = torch.backends.cuda.matmul.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
 @compiler
-def test_what_fits_is_what_the_kernels_multiply_exactly_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("tf32_as_before")
+def test_what_fits_is_what_the_kernels_multiply_exactly_enough() -> None:
     def fits(dim: int, dtype: torch.dtype, items: int = 3, targets: int = 1) -> bool:
         query, item = (torch.zeros(size, dim, device="cuda", dtype=dtype) for size in (2, items))
         return fused_softmax_fits(query, item, torch.zeros(2, targets, device="cuda"))
@@ -241,9 +250,9 @@ def test_what_fits_is_what_the_kernels_multiply_exactly_enough(monkeypatch: pyte
     assert not fits(64, torch.float64)
     assert not fits(64, torch.bfloat16, items=0)
     assert not fits(64, torch.bfloat16, targets=0)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    torch.backends.cuda.matmul.allow_tf32 = False
     assert not fits(64, torch.float32)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    torch.backends.cuda.matmul.allow_tf32 = True
     assert fits(64, torch.float32)
 
 
