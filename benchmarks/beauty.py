@@ -87,11 +87,12 @@ def judged(artifacts: Path) -> dict[str, float]:
 
 
 def _started(artifacts: Path, folder: Path, seed: int, *, with_attributes: bool) -> "subprocess.Popen[bytes]":
-    """scripts/train.py at its defaults, on one core."""
+    """scripts/train.py by the recipe's preset `best`, on one core."""
     overrides = ["data=sequences", f"data.path={folder / 'sequences.txt.gz'}"]
     if with_attributes:
         overrides.append(f"data.attributes={folder / 'item2attributes.json.gz'}")
-    command = [sys.executable, "scripts/train.py", *overrides, f"seed={seed}", f"artifacts={artifacts}"]
+    command = [sys.executable, "scripts/train.py", *overrides, "recipe=best", f"seed={seed}"]
+    command.append(f"artifacts={artifacts}")
     print("$ python", *command[1:], file=sys.stderr, flush=True)
     return subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr, env=os.environ | {"OMP_NUM_THREADS": "1"})
 

@@ -1,8 +1,8 @@
 """Claim `ratings`: the towers over the best simpler rung, on two logs with real times, under two splits.
 
-One climb of all rungs for each, at the defaults of scripts/ladder.py. The best simpler rung is the best one
-on the very test questions, which favours it: it is chosen there among seventeen. No rung that has the towers
-in it is a simpler one.
+One climb of all rungs for each, at the defaults of scripts/ladder.py, the towers by the recipe's preset
+`best`. The best simpler rung is the best one on the very test questions, which favours it: it is chosen there
+among seventeen. No rung that has the towers in it is a simpler one.
 """
 
 import json
@@ -44,6 +44,7 @@ def measure() -> Measurement:
                 "ladder",
                 *data_overrides(data),
                 f"split={SPLITS[kind]}",
+                "recipe=best",
                 f"climb.names=[{','.join([*SIMPLER, RungName.TOWERS])}]",
                 "climb.curve_names=[]",
                 f"artifacts={artifacts}",

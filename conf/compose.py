@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -17,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.explain import config_error
-from conf.structured import alternatives, arms, is_choice, mirror, spelled
+from conf.structured import alternatives, arms, given_of, hints_of, is_choice, mirror, spelled
 from towers.errors import DISK_FULL, ConfigError, TowersError
-from towers.settings import check_ranges
+from towers.settings import Partly, check_ranges
 
 CONF = Path(__file__).parent
 """The folder of the entry configs and their groups."""
@@ -109,15 +108,13 @@ def _built(hint: Any, value: Any, key: str, chosen: Mapping[str, type]) -> Any:
     for arm in (chosen[key],) if key in chosen else arms(hint):
         if is_choice(arm):
             return _member(arm, value, key)
-        if is_dataclass(arm) and isinstance(arm, type):
-            hints = get_type_hints(arm)
+        if below := hints_of(arm):
             named = {
-                item.name: _built(
-                    hints[item.name], value[item.name], f"{key}.{item.name}" if key else item.name, chosen
-                )
-                for item in fields(arm)
+                name: _built(hint, value[name], f"{key}.{name}" if key else name, chosen)
+                for name, hint in below.items()
             }
-            return arm(**named)
+            given = given_of(arm)
+            return arm(**named) if given is None else Partly(given, _some(named))
         if get_origin(arm) is list:
             (element,) = get_args(arm)
             return [_built(element, each, f"{key}[{place}]", chosen) for place, each in enumerate(value)]
@@ -129,6 +126,15 @@ def _built(hint: Any, value: Any, key: str, chosen: Mapping[str, type]) -> Any:
                     raise ConfigError(f"{key}.{name}: found {each!r}; expected {spelled(element)}")
             return {name: _built(element, each, f"{key}.{name}", chosen) for name, each in value.items()}
     return value
+
+
+def _some(named: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given of settings: all but null, and settings inside of them of which nothing is given."""
+    return {
+        name: value
+        for name, value in named.items()
+        if value is not None and not (isinstance(value, Partly) and not value.values)
+    }
 
 
 def _member(choice: Any, value: str, key: str) -> Any:

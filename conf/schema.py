@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from towers.ladder.tuning import TuningSettings
 from towers.ladder.variants import check_variants
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.settings import ObjectiveSettings
-from towers.settings import bounded
+from towers.settings import Partly, bounded
+from towers.training.recipe import GivenSettings, Preset, Settled, Statistics, recipe, trains_on_gpu
 from towers.training.settings import FitSettings, TrainerSettings
 
 __all__ = [
@@ -60,6 +62,7 @@ class PipelineSettings:
 
     warm_start: an exported model to go on from; null learns from nothing.
     reuse_tables: learn from the tables that ingest.py wrote, without reading the source again.
+    recipe: what decides every value of model, objective, loader and trainer that is not given.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
     """
 
@@ -70,34 +73,34 @@ class PipelineSettings:
     signals: SignalSettings = field(default_factory=SignalSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
-    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    recipe: Preset = Preset.FAST
+    model: Partly[ModelSettings] = field(default_factory=partial(Partly, ModelSettings))
+    objective: Partly[ObjectiveSettings] = field(default_factory=partial(Partly, ObjectiveSettings))
+    loader: Partly[LoaderSettings] = field(default_factory=partial(Partly, LoaderSettings))
+    trainer: Partly[TrainerSettings] = field(default_factory=partial(Partly, TrainerSettings))
     index: IndexSpec = field(default_factory=IndexSpec)
     gates: GateSettings = field(default_factory=GateSettings)
     seed: int = bounded(0, ge=0, lt=2**32)
     warm_start: str | None = None
     artifacts: str = "artifacts"
 
-    def fit(self) -> FitSettings:
-        """The part that decides what the towers learn."""
-        return replace(_towers(self), warm_start=self.warm_start)
+    def settled(self, statistics: Statistics) -> Settled:
+        """What decides what the towers learn: what is given, and of the rest what the recipe chooses."""
+        return _settled(self, statistics, self.warm_start)
 
-    def context(self, title: str) -> Mapping[str, Any]:
+    def context(self, title: str, settled: Settled) -> Mapping[str, Any]:
         """Everything but the folder, as plain values: how an export came about.
 
-        title: of the data that was learned from, as ingest named it.
+        title: of the data that was learned from, as ingest named it. settled: what the towers learned under.
         """
-        kept = {name: value for name, value in asdict(self).items() if name != "artifacts"}
-        return {"title": title, **kept}
+        return {"title": title, **_plain(self, settled)}
 
 
 @dataclass(frozen=True, slots=True)
 class LearningSettings:
     """What a job that fits rungs from logs and releases none of them can be told.
 
-    features, model, objective, loader, trainer, seed: of the towers. reuse_tables: as in train.py.
+    features, recipe, model, objective, loader, trainer, seed: of the towers. reuse_tables: as in train.py.
     """
 
     data: SourceSettings
@@ -105,16 +108,17 @@ class LearningSettings:
     rules: RuleSettings = field(default_factory=RuleSettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
-    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
-    loader: LoaderSettings = field(default_factory=LoaderSettings)
-    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    recipe: Preset = Preset.FAST
+    model: Partly[ModelSettings] = field(default_factory=partial(Partly, ModelSettings))
+    objective: Partly[ObjectiveSettings] = field(default_factory=partial(Partly, ObjectiveSettings))
+    loader: Partly[LoaderSettings] = field(default_factory=partial(Partly, LoaderSettings))
+    trainer: Partly[TrainerSettings] = field(default_factory=partial(Partly, TrainerSettings))
     seed: int = bounded(0, ge=0, lt=2**32)
     artifacts: str = "artifacts"
 
-    def fit(self) -> FitSettings:
-        """The part that decides what the towers learn."""
-        return _towers(self)
+    def settled(self, statistics: Statistics) -> Settled:
+        """What decides what the towers learn: what is given, and of the rest what the recipe chooses."""
+        return _settled(self, statistics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +140,29 @@ class LadderSettings(LearningSettings):
 
     def __post_init__(self) -> None:
         check_publish(self.publish, self.climb.names)
-        check_variants(self.climb.variants, self.climb.names, self.climb.rungs, self.fit())
+        check_variants(self.climb.variants, self.climb.names, self.climb.rungs, towers=None)
 
     def with_tuned(self) -> "LadderSettings":
-        """The same with what `tuned` chose in its place."""
+        """The same with what `tuned` chose in its place, and given."""
         if self.tuned is None:
             return self
-        rungs, towers = with_tuned(self.climb.rungs, self.fit(), read_tuned(Path(self.tuned)), self.tuned)
-        return replace(
-            self,
-            climb=replace(self.climb, rungs=rungs),
-            model=towers.model,
-            objective=towers.objective,
-            trainer=towers.trainer,
-        )
+        tuned = read_tuned(Path(self.tuned))
+        rungs, towers = with_tuned(self.climb.rungs, FitSettings(), tuned, self.tuned)
+        model, objective, trainer = self.model, self.objective, self.trainer
+        for field_of_towers in (name for rung in tuned.values() for name in rung.fields):
+            match field_of_towers.split("."):
+                case ["towers", "model", name]:
+                    model = model.also({name: getattr(towers.model, name)})
+                case ["towers", "objective", name]:
+                    objective = objective.also({name: getattr(towers.objective, name)})
+                case ["towers", "trainer", name]:
+                    trainer = trainer.also({name: getattr(towers.trainer, name)})
+        climb = replace(self.climb, rungs=rungs)
+        return replace(self, climb=climb, model=model, objective=objective, trainer=trainer)
 
-    def context(self, title: str, judged: Mapping[str, Any]) -> Mapping[str, Any]:
+    def context(self, title: str, judged: Mapping[str, Any], settled: Settled) -> Mapping[str, Any]:
         """How a rung came about, as plain values: the settings it was fitted under, and how it was judged."""
-        kept = {name: value for name, value in asdict(self).items() if name != "artifacts"}
-        return {"title": title, "rung": judged, **kept}
+        return {"title": title, "rung": judged, **_plain(self, settled)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,15 +243,26 @@ class RecommendSettings:
     k: int = bounded(10, ge=0)
 
 
-def _towers(settings: PipelineSettings | LearningSettings) -> FitSettings:
-    return FitSettings(
+def _settled(
+    settings: PipelineSettings | LearningSettings, statistics: Statistics, warm_start: str | None = None
+) -> Settled:
+    given = GivenSettings(
         model=settings.model,
         objective=settings.objective,
         loader=settings.loader,
         trainer=settings.trainer,
         seed=settings.seed,
         features=settings.features,
+        warm_start=warm_start,
     )
+    gpu = trains_on_gpu(settings.trainer.values.get("accelerator"))
+    return recipe(statistics, settings.recipe, given, gpu=gpu)
+
+
+def _plain(settings: PipelineSettings | LearningSettings, settled: Settled) -> dict[str, Any]:
+    """All settings but the folder; of the towers those they are fitted under, and how they were chosen."""
+    kept = {name: value for name, value in asdict(settings).items() if name != "artifacts"}
+    return {**kept, **asdict(settled.fit), "recipe": settled.to_json()}
 
 
 # The names that the entry configs extend; those of the data group are registered by conf.sources.

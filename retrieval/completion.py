@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from retrieval.index.spec import Index, check_query, nothing_found
+from retrieval.index.spec import Index, nothing_found
+from retrieval.interests import check_queries, search
 from towers.data.histories import Histories
 from towers.evaluation.exact import padded_items
 from towers.topk import topk
@@ -22,18 +23,19 @@ _SCAN_BATCH = 1024
 def complete_topk(
     index: Index,
     vectors: Float32[np.ndarray, "N D"],
-    query: Float32[np.ndarray, "Q D"],
+    query: Float32[np.ndarray, "Q *I D"],
     k: int,
     seen: Histories,
 ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
     """Scores and rows of the best k vectors per query, K = k, none of them an item of its `seen` history.
 
+    query: a vector each, or several interests, (Q, I, D), of which the best for an item is its score.
     The index is asked for as many items more as a query has seen, rounded up to a power of two, so that what
     is asked for one query does not depend on the others. A graph may still find too few; those queries, and
     those that ask for every vector, are answered by the exact scan. Places that no eligible item fills hold
     row -1 and score -inf; there are none while min(k, N - items seen) are not reached.
     """
-    check_query(query, k, index.dimension)
+    check_queries(query, k, index.dimension)
     score, row = nothing_found(len(query), k)
     if k == 0 or len(query) == 0:
         return score, row
@@ -43,14 +45,15 @@ def complete_topk(
     wanted = np.minimum(k, num_items - num_seen)
     size = np.exp2(np.ceil(np.log2(np.minimum(k + num_seen, num_items)))).astype(np.int64)
     exact = size >= num_items
+    num_interests = query.shape[1] if query.ndim == 3 else 1
     for one_size in np.unique(size[~exact]):
         lines = np.flatnonzero((size == one_size) & ~exact)
-        step = max(1, _MAX_PLACES // int(one_size))
+        step = max(1, _MAX_PLACES // (int(one_size) * num_interests))
         for start in range(0, len(lines), step):
             part = lines[start : start + step]
-            found_score, found_row = index.search(query[part], int(one_size))
+            found_score, found_row = search(index, query[part], int(one_size))
             keep = (found_row >= 0) & ~_contains(seen_key, part[:, None] * num_items + found_row)
-            width = min(k, int(one_size))
+            width = min(k, found_row.shape[1])
             order = np.argsort(~keep, axis=1, kind="stable")[:, :width]  # kept ones first, in their order
             kept = np.take_along_axis(keep, order, axis=1)
             score[part, :width] = np.where(kept, np.take_along_axis(found_score, order, axis=1), -np.inf)

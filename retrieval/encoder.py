@@ -23,6 +23,7 @@ FACTORS_FILE = "factors.json"
 class QueryEncoder:
     """Queries → unit vectors in the space of the item vectors it was opened with.
 
+    A query has one, or as many as the towers were trained to have interests: `num_interests` in model.json.
     dimension: D. fingerprint: SHA-256 of the towers, the same for every copy of one export.
     profile_columns: what it reads of a profile beside the country, as the towers were trained to.
     """
@@ -37,8 +38,8 @@ class QueryEncoder:
         self._towers = towers
         self._item = torch.from_numpy(item_vectors)
 
-    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
-        """One unit vector per query; an empty history gives the learned prior of its profile."""
+    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:
+        """Unit vectors per query, (Q, K, D) of K > 1 interests; without a history its profile's prior."""
         return self._towers.encode(queries, self._item)
 
 

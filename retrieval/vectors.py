@@ -16,7 +16,7 @@ from towers.recommender import Queries, Rankings, check_history, check_k
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Queries → vectors of `dimension`, as `retrieval.encoder.QueryEncoder` gives them.
+    """Queries → vectors of `dimension`, one or K of them, as `retrieval.encoder.QueryEncoder` gives them.
 
     profile_columns: what it reads of a profile beside the country.
     """
@@ -29,8 +29,8 @@ class Encoder(Protocol):
         """SHA-256 of the model: equal fingerprints are the same one."""
         ...
 
-    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
-        """One vector per query; an empty history is answered too."""
+    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:
+        """A vector per query, or K interests of which the best counts; an empty history is answered too."""
         ...
 
 
@@ -76,5 +76,6 @@ class VectorAnswers:
 
     def liking(self, query: Queries, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """How much one query likes each of these items, watched or not; higher is more."""
-        liked: np.ndarray = self.vectors[rows] @ self.encoder.encode(query)[0]
+        interests = np.atleast_2d(self.encoder.encode(query)[0])
+        liked: np.ndarray = (self.vectors[rows] @ interests.T).max(axis=1)
         return liked

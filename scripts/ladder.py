@@ -18,6 +18,7 @@ from towers.ladder.report import render, write_page
 from towers.ladder.rungs import Phase, RungName, asked_like, fit_rung
 from towers.nets.two_tower import load_towers
 from towers.training.export import export
+from towers.training.recipe import Settled, statistics
 
 
 def climb_ladder(settings: LadderSettings) -> None:
@@ -27,31 +28,31 @@ def climb_ladder(settings: LadderSettings) -> None:
     tables = folder / "tables"
     if not settings.reuse_tables:
         ingest_source(settings.data, tables, settings.rules, settings.signals)
-    climbed = climb(
-        tables, settings.signals, settings.split, settings.climb, settings.fit(), folder / "ladder"
-    )
+    parts = split(read_dataset(tables, settings.signals), settings.split)
+    settled = settings.settled(statistics(parts))
+    climbed = climb(tables, settings.signals, settings.split, settings.climb, settled.fit, folder / "ladder")
     title = f"{read_report(tables).title}; {settings.split.kind.value}"
     page = write_page(climbed, title, folder / "ladder")
     Console().print(render(climbed, title))
     Console().print(f"report: {page}")
     if settings.publish is not None:
-        release_id = publish_rung(settings, climbed, folder)
+        release_id = publish_rung(settings, settled, climbed, folder)
         Console().print(f"release: {folder / 'releases' / release_id}")
 
 
-def publish_rung(settings: LadderSettings, climbed: Climbed, folder: Path) -> str:
+def publish_rung(settings: LadderSettings, settled: Settled, climbed: Climbed, folder: Path) -> str:
     """Fits the rung anew on what it was judged by, releases it and gives the id of the release."""
     name, judged = judged_rung(climbed, settings.publish or PROMOTED)
     tables, releases = folder / "tables", folder / "releases"
     dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
-    context = settings.context(read_report(tables).title, judged)
+    context = settings.context(read_report(tables).title, judged, settled)
     towers = load_towers(folder / "ladder" / "towers") if name.phase is Phase.DEEP else None
     if towers is not None and name is RungName.TOWERS:
         export(towers, dataset, parts, folder / "model", context=context)
         return build_release(folder / "model", tables, releases, settings.index, settings.gates).release_id
     rungs = asked_like(settings.climb.rungs, settings.split.kind)
-    rung = fit_rung(name, dataset, parts, rungs, settings.fit(), folder / "ladder")
+    rung = fit_rung(name, dataset, parts, rungs, settled.fit, folder / "ladder")
     columns = () if towers is None else towers.encoder.profile_columns
     learned = Learned(dataset, parts.num_watches, context, columns)
     return release_rung(rung, learned, releases, settings.index, settings.lists, settings.gates).release_id

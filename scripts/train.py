@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from conf.compose import run
 from conf.schema import PipelineSettings
 from towers.data.dataset import read_dataset
@@ -10,18 +12,22 @@ from towers.data.sources.read import ingest_source
 from towers.data.split import split
 from towers.training.export import export, first_process_only
 from towers.training.fit import fit_towers
+from towers.training.recipe import statistics
+from towers.training.recipe_report import render
 
 
 def train(settings: PipelineSettings) -> None:
-    """Ingests the logs, splits them by time, fits the towers on the train part and exports the best epoch."""
+    """Ingests the logs, splits them, settles the settings, fits the towers and exports the best epoch."""
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
         first_process_only(ingest_source)(settings.data, tables, settings.rules, settings.signals)
     dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
-    towers = fit_towers(dataset, parts, settings.fit(), folder / "checkpoints")
-    context = settings.context(read_report(tables).title)
+    settled = settings.settled(statistics(parts))
+    first_process_only(Console().print)(render(settled))
+    towers = fit_towers(dataset, parts, settled.fit, folder / "checkpoints")
+    context = settings.context(read_report(tables).title, settled)
     export(towers, dataset, parts, folder / "model", context=context)
 
 

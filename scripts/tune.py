@@ -6,11 +6,14 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import TuneSettings
+from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
 from towers.data.sources.read import ingest_source
+from towers.data.split import split
 from towers.ladder.tuned import TUNED_FILE
 from towers.ladder.tuning import tune
 from towers.ladder.tuning_report import render, write_plot
+from towers.training.recipe import statistics
 
 
 def search(settings: TuneSettings) -> None:
@@ -19,7 +22,8 @@ def search(settings: TuneSettings) -> None:
     if not settings.reuse_tables:
         ingest_source(settings.data, tables, settings.rules, settings.signals)
     s = settings
-    searches = tune(tables, s.signals, s.split, s.rungs, s.fit(), s.tune, s.seed, folder)
+    towers = s.settled(statistics(split(read_dataset(tables, s.signals), s.split))).fit
+    searches = tune(tables, s.signals, s.split, s.rungs, towers, s.tune, s.seed, folder)
     title = f"{read_report(tables).title}; {s.split.kind.value}"
     plot = write_plot(searches, title, folder)
     Console().print(render(searches, title))

@@ -1,7 +1,7 @@
 """Worlds with a known answer, for tests: tastes in blocks, and small logs written by hand."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,33 @@ def block_of(rows: np.ndarray, num_blocks: int) -> np.ndarray:
     """The block of item rows, or of profile rows, of a block world."""
     block: np.ndarray = rows % num_blocks
     return block
+
+
+def two_taste_world(
+    num_blocks: int, items_per_block: int, num_profiles: int, events_per_profile: int, seed: int
+) -> tuple[Tables, np.ndarray]:
+    """A service in which every profile watches the titles of two blocks, and both blocks of each: (P, 2).
+
+    It watches as many titles of one as of the other, in random order, one a day; rows and metadata are those
+    of `block_world`. So every unwatched title of the two blocks must rank above all others. Where vectors are
+    narrow beside the number of blocks, the middle of two blocks is as near to a third: one vector cannot say
+    it.
+    """
+    rng = np.random.default_rng(seed)
+    tastes = np.stack([rng.choice(num_blocks, 2, replace=False) for _ in range(num_profiles)])
+    events = []
+    for profile, blocks in enumerate(tastes):
+        of_each = [
+            rng.permutation(items_per_block)[: events_per_profile // 2] * num_blocks + block
+            for block in blocks
+        ]
+        for day, row in enumerate(rng.permutation(np.concatenate(of_each))):
+            events.append(
+                (profile, int(row), 1000 * DAY_SECONDS * day + int(rng.integers(DAY_SECONDS * 500)))
+            )
+    events.sort(key=lambda event: event[2])
+    tables = log_tables(events, num_items=num_blocks * items_per_block, num_profiles=num_profiles)
+    return replace(tables, items=_block_items(num_blocks, items_per_block)), tastes
 
 
 def _block_items(num_blocks: int, items_per_block: int) -> pa.Table:

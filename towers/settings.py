@@ -4,10 +4,10 @@ Settings are frozen dataclasses that live beside the code they configure. Ranges
 that one walk can name the full dotted key of a value that breaks one, whoever built the dataclass.
 """
 
-from collections.abc import Callable
-from dataclasses import Field, field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from towers.errors import ConfigError
 
@@ -36,10 +36,50 @@ def bounded(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Partly(Generic[S]):
+    """Some of the values of settings: what a user gave, where a rule decides the others.
+
+    kind: the settings dataclass. values: by the names of its fields, each of the field's type; of settings
+    inside of settings another Partly. Raises ConfigError on a name that `kind` does not have.
+    """
+
+    kind: type[S]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = [item.name for item in fields(self.kind)]  # type: ignore[arg-type]  # a dataclass
+        for name in self.values:
+            if name not in known:
+                raise ConfigError(
+                    f"{name}: no setting of {self.kind.__name__}; expected some of {', '.join(known)}"
+                )
+
+    def over(self, default: S, key: str = "") -> S:
+        """The default with what is given in its place; ConfigError where the two do not go together."""
+        settled = {
+            name: value.over(getattr(default, name), f"{key}.{name}" if key else name)
+            if isinstance(value, Partly)
+            else value
+            for name, value in self.values.items()
+        }
+        found = replace(default, **settled)  # type: ignore[type-var]  # a dataclass
+        check_ranges(found, key)
+        return found
+
+    def also(self, values: Mapping[str, Any]) -> "Partly[S]":
+        """The same with other values given too, or in place of those that are."""
+        return Partly(self.kind, {**self.values, **values})
+
+
 def check_ranges(settings: Any, key: str = "") -> None:
-    """Raises ConfigError naming the full key of the first value out of range, nested settings included."""
-    for item in fields(settings):
-        value = getattr(settings, item.name)
+    """Raises ConfigError naming the full key of the first value out of range, nested settings included.
+
+    Of settings that are given partly, what is given is checked.
+    """
+    partly = settings if isinstance(settings, Partly) else None
+    for item in fields(settings if partly is None else partly.kind):
+        value = getattr(settings, item.name) if partly is None else partly.values.get(item.name)
         full_key = f"{key}.{item.name}" if key else item.name
         if is_dataclass(value):
             check_ranges(value, full_key)

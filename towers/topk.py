@@ -11,7 +11,7 @@ _MAX_SCORES = 1 << 26
 
 
 def topk(
-    query: Float[Tensor, "Q D"],
+    query: Float[Tensor, "Q *I D"],
     item: Float[Tensor, "N D"],
     k: int,
     *,
@@ -20,6 +20,7 @@ def topk(
 ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"]]:
     """Scores and rows of the k items of highest inner product per query, K = k.
 
+    query: a vector each, (Q, D), or several interests, (Q, I, D), of which the best for an item is its score.
     excluded: item rows that a query may not be shown; entries below 0 are padding.
     allowed: items that may be shown at all; all where None.
     Equal scores are ordered by row, so the answer is a function of its input alone. Places that no item
@@ -28,7 +29,7 @@ def topk(
     """
     if k < 0:
         raise QueryError(f"k = {k}: expected 0 or more places")
-    if query.ndim != 2 or item.ndim != 2 or query.shape[1] != item.shape[1]:
+    if query.ndim not in (2, 3) or 0 in query.shape[1:-1] or query.shape[-1:] != item.shape[1:]:
         raise QueryError(
             f"topk: queries {tuple(query.shape)} and items {tuple(item.shape)}; expected one dimension"
         )
@@ -50,7 +51,7 @@ def topk(
     step = max(1, _MAX_SCORES // num_items)
     for start in range(0, len(query), step):
         stop = min(start + step, len(query))
-        scores = (query[start:stop] @ item.T).float()
+        scores = _scores(query[start:stop], item)
         if allowed is not None:
             scores.masked_fill_(~allowed, -torch.inf)
         if excluded is not None:
@@ -81,6 +82,16 @@ def ordered_topk(
     best, order = torch.sort(best.gather(1, order), dim=1, descending=True, stable=True)
     column = column.gather(1, order)
     return best, torch.where(best == -torch.inf, -1, column)
+
+
+def _scores(query: Tensor, item: Tensor) -> Tensor:
+    """Of every item, that of the best interest: one interest's scores beside the best so far are held."""
+    if query.ndim == 2:
+        return (query @ item.T).float()
+    best = (query[:, 0] @ item.T).float()
+    for interest in query.unbind(1)[1:]:
+        torch.maximum(best, (interest @ item.T).float(), out=best)
+    return best
 
 
 def _exclude(scores: Tensor, excluded: Tensor) -> None:

@@ -1,6 +1,7 @@
-"""What each part of the towers is worth: python -m benchmarks.studies.tower_ablations data=sequences data.path=….
+"""What each part of the towers is worth: python -m benchmarks.studies.tower_ablations data=sequences ….
 
-The towers as the settings have them, then each part out, by scripts/train.py on the same data, split and seeds.
+The towers as the settings have them, then each part out, by scripts/train.py on the same data, split and
+seeds.
 Figures are of the test questions; choices are made on validation alone, so none is made by this table.
 """
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from retrieval.index.spec import Index
+from retrieval.interests import search
 from retrieval.lists import RankedLists, sound
 from retrieval.release.manifest import GateResult
 from towers.errors import GateError
@@ -47,8 +48,8 @@ class Candidate:
     """What is about to be published; each step is taken once, and only where the checks before it passed.
 
     item_id: the catalogue. vectors: exported, (N, D). num_events: exported, (N,). embed: the same titles
-    embedded anew, (N, D). encode: real histories as queries, (Q, D). build: the index of the vectors as it
-    will be read from the release.
+    embedded anew, (N, D). encode: real histories as queries, (Q, D), or (Q, K, D) of K interests. build: the
+    index of the vectors as it will be read from the release.
     """
 
     item_id: Sequence[str]
@@ -129,7 +130,7 @@ def gate(name: str, value: float | int | None, sense: str, bound: float | int) -
 
 
 def recall_of(
-    index: Index, vectors: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, "Q D"], k: int
+    index: Index, vectors: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, "Q *I D"], k: int
 ) -> float | None:
     """Mean share of the exact top k that the index finds, 1 <= k <= N; None without queries.
 
@@ -140,17 +141,17 @@ def recall_of(
         return None
     exact, _ = topk(torch.from_numpy(query), torch.from_numpy(vectors), k)
     bound = exact.numpy()[:, -1:]
-    _, row = index.search(query, k)
-    row = np.sort(row, axis=1)
+    _, row = search(index, query, k)
+    row = np.sort(row[:, :k], axis=1)
     first = np.concatenate([np.ones((len(row), 1), bool), row[:, 1:] != row[:, :-1]], axis=1)
     found = first & (row >= 0) & (row < len(vectors))
     hits = 0
     for line in range(len(query)):  # one query's k vectors at a time, not all of them
-        near = row[line, found[line]]
-        score = vectors[near] @ query[line]
+        near, interests = vectors[row[line, found[line]]], np.atleast_2d(query[line])
+        score = near @ interests.T
         # Sums in another order differ in the last bits of the largest product.
-        slack = 1e-6 * np.abs(vectors[near] * query[line]).sum(axis=1)
-        hits += int((score >= bound[line] - slack).sum())
+        slack = 1e-6 * (np.abs(near) @ np.abs(interests).T)
+        hits += int((score >= bound[line] - slack).any(axis=1).sum())
     return hits / (len(query) * k)
 
 
@@ -163,7 +164,7 @@ def _all_passed(results: Sequence[GateResult]) -> bool:
 
 
 def _num_not_finite(vectors: np.ndarray) -> int:
-    return int((~np.isfinite(vectors).all(axis=1)).sum())
+    return int((~np.isfinite(vectors).all(axis=tuple(range(1, vectors.ndim)))).sum())
 
 
 def _spread(*counts: int) -> int:

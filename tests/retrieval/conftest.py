@@ -27,12 +27,21 @@ class Exported:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    folder = tmp_path_factory.mktemp("artifacts")
+    return _exported(tmp_path_factory.mktemp("artifacts"), ModelSettings(dim=16))
+
+
+@pytest.fixture(scope="session")
+def exported_interests(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same with three interests."""
+    return _exported(tmp_path_factory.mktemp("interests"), ModelSettings(dim=16, num_interests=3))
+
+
+def _exported(folder: Path, model: ModelSettings) -> Exported:
     tables = block_world(3, 20, 8, 6, seed=0, cold_items_per_block=2)
     dataset = dataset_from_tables(tables)
     parts = split(dataset, SplitSettings())
     torch.manual_seed(0)
-    towers = TwoTower(ModelSettings(dim=16), fit_features(*training_rows(dataset, parts), FeatureSettings()))
+    towers = TwoTower(model, fit_features(*training_rows(dataset, parts), FeatureSettings()))
     write_tables(tables, folder / "tables")
     export(towers, dataset, parts, folder / "model", context=CONTEXT)
     return Exported(folder / "model", folder / "tables")

@@ -5,9 +5,11 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from towers.errors import ConfigError
-from towers.settings import bounded, check_ranges, settings_from_plain
+from towers.settings import Partly, bounded, check_ranges, settings_from_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +108,59 @@ def test_settings_that_became_json_come_back() -> None:
 def test_plain_settings_that_are_not_whole_are_refused_by_key(plain: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settings_from_plain(Paint, plain, "paint")
+
+
+outers = st.builds(
+    Outer,
+    count=st.integers(1, 9),
+    limit=st.none() | st.integers(1),
+    free=st.floats(allow_nan=False),
+    inner=st.builds(Inner, share=st.floats(0.01, 0.99)),
+)
+parts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "count": st.integers(1, 9),
+        "limit": st.integers(1),
+        "free": st.floats(allow_nan=False),
+        "inner": st.fixed_dictionaries({}, optional={"share": st.floats(0.01, 0.99)}).map(
+            lambda values: Partly(Inner, values)
+        ),
+    },
+)
+
+
+@given(outers, parts)
+def test_what_is_given_partly_is_changed_and_nothing_else(default: Outer, values: dict[str, Any]) -> None:
+    found = Partly(Outer, values).over(default)
+    for name in ("count", "limit", "free"):
+        assert getattr(found, name) == values.get(name, getattr(default, name))
+    given_share = values["inner"].values.get("share") if "inner" in values else None
+    assert found.inner.share == (default.inner.share if given_share is None else given_share)
+
+
+@given(parts, parts, outers)
+def test_what_is_also_given_wins_over_what_was_given(
+    first: dict[str, Any], second: dict[str, Any], default: Outer
+) -> None:
+    also = Partly(Outer, first).also({name: second[name] for name in second if name != "inner"})
+    without = {name: value for name, value in second.items() if name != "inner"}
+    assert also.over(default) == Partly(Outer, without).over(Partly(Outer, first).over(default))
+
+
+def test_settings_given_partly_are_equal_where_the_same_is_given() -> None:
+    assert Partly(Outer, {"count": 3}) == Partly(Outer, {"count": 3})
+    assert Partly(Outer, {"count": 3}) != Partly(Outer)
+
+
+def test_a_part_is_refused_where_a_whole_would_be() -> None:
+    inner = Partly(Inner, {"share": 2.0})
+    for check in (check_ranges, lambda part, key: part.over(Outer(), key)):
+        with pytest.raises(ConfigError, match=r"^job\.outer\.count: 0 is out of range; expected >= 1$"):
+            check(Partly(Outer, {"count": 0}), "job.outer")
+        with pytest.raises(ConfigError, match=r"^job\.outer\.inner\.share: 2\.0 is out of range"):
+            check(Partly(Outer, {"inner": inner}), "job.outer")
+    with pytest.raises(
+        ConfigError, match=r"^cuont: no setting of Outer; expected some of count, limit, free"
+    ):
+        Partly(Outer, {"cuont": 3})

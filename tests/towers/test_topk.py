@@ -66,6 +66,35 @@ def test_topk_is_what_sorting_every_pair_gives(
     assert row.tolist() == [rows for _, rows in expected]
 
 
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.integers(1, 3))
+def test_of_several_interests_the_best_for_an_item_is_its_score(
+    problem: tuple[Vectors, Vectors, int, list[list[int]], list[bool]], num_interests: int
+) -> None:
+    queries, items, k, excluded, allowed = problem
+    size = len((queries + items + [[0]])[0])
+    # Each query's interests are its vector, turned: as good as any others.
+    turned = [[one[turn:] + one[:turn] for turn in range(num_interests)] for one in queries]
+    score, row = topk(
+        torch.tensor(turned, dtype=torch.float32).reshape(len(queries), num_interests, size),
+        torch.tensor(items, dtype=torch.float32).reshape(len(items), size),
+        k,
+        excluded=torch.tensor(excluded, dtype=torch.int64).reshape(len(queries), -1 if queries else 0),
+        allowed=torch.tensor(allowed, dtype=torch.bool),
+    )
+    forbidden = {item for item, may in enumerate(allowed) if not may}
+    for line, (interests, own) in enumerate(zip(turned, excluded, strict=True)):
+        whole = [by_sorting(one, items, len(items), forbidden | set(own)) for one in interests]
+        best: dict[int, float] = {}
+        for scores, rows in whole:
+            for one, item in zip(scores, rows, strict=True):
+                if item >= 0:
+                    best[item] = max(one, best.get(item, -math.inf))
+        expected = sorted(best, key=lambda item: (-best[item], item))[:k]
+        assert row[line].tolist() == expected + [-1] * (k - len(expected))
+        assert score[line, : len(expected)].tolist() == [best[item] for item in expected]
+
+
 def test_equal_scores_are_ordered_by_row_even_where_the_last_place_cuts_through_them() -> None:
     items = torch.ones(1000, 1)
     items[700] = 2.0

@@ -168,6 +168,18 @@ class Batch:
             target_weight=torch.where(there, self.weight[event], 0.0),
         )
 
+    def openings(self, num_targets: int) -> tuple[Int64[Tensor, "F T"], Float32[Tensor, "F T"]]:
+        """The first events of each whole history in the batch, in order of the windows, and their weights.
+
+        They answer the question at place 0 as `questions` has it; NO_TARGET and 0 where a window has fewer.
+        """
+        window = self.from_first.nonzero().flatten()
+        ahead = torch.arange(num_targets, device=window.device)
+        there = ahead < self.num_events[window][:, None]
+        event = torch.where(there, self._start()[window][:, None] + ahead, 0)
+        row = torch.where(there, self.item_row[event].long(), NO_TARGET)
+        return row, torch.where(there, self.weight[event], 0.0)
+
     def _places(self) -> tuple[Int64[Tensor, " S"], Int64[Tensor, " S"]]:
         """Window and place of every position."""
         count = self.num_shown + 1

@@ -20,13 +20,14 @@ _BATCH = 1024
 class ExactRecommender:
     """A Recommender by exact inner product over the whole catalogue, the own history left out.
 
-    encode: Queries → float32 (Q, D), the query vectors; called on at most 1,024 queries at a time.
+    encode: Queries → float32 (Q, D), the query vectors, or (Q, K, D), the best of K interests counting for
+        each item; called on at most 1,024 queries at a time.
     item_vectors: float32 (N, D), in catalogue row order.
     Its metrics less those of the served Retriever are the loss from approximate search. Raises
     IndexBuildError on item vectors, QueryError on query vectors, that are not finite or of another width.
     """
 
-    encode: Callable[[Queries], Float32[np.ndarray, "Q D"]]
+    encode: Callable[[Queries], Float32[np.ndarray, "Q *K D"]]
     item_vectors: Float32[np.ndarray, "N D"]
 
     def __post_init__(self) -> None:
@@ -50,11 +51,13 @@ class ExactRecommender:
             item_row[part], score[part] = rows.numpy(), best.numpy()
         return Rankings(item_row, score)
 
-    def _vectors(self, queries: Queries) -> Float32[np.ndarray, "Q D"]:
+    def _vectors(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:
         vectors = self.encode(queries)
         expected = (len(queries), self.item_vectors.shape[1])
-        if vectors.shape != expected:
-            raise QueryError(f"encode: query vectors are {vectors.shape}; expected {expected}")
+        if vectors.ndim not in (2, 3) or (len(vectors), vectors.shape[-1]) != expected:
+            raise QueryError(
+                f"encode: query vectors are {vectors.shape}; expected {expected}, or several interests each"
+            )
         if not np.isfinite(vectors).all():
             raise QueryError("encode: query vectors are not finite; the model diverged or its input is bad")
         return np.ascontiguousarray(vectors)

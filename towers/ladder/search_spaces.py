@@ -145,7 +145,7 @@ SPACES: Mapping[RungName, Space] = MappingProxyType(
             Floats("towers.trainer.weight_decay", 1e-4, 1.0, log=True),
             Floats("towers.objective.temperature", 0.02, 0.3, log=True),
             Ints("towers.objective.num_targets", 1, 10),
-            Choices("towers.model.dim", (32, 64, 128)),
+            Choices("towers.model.dim", (32, 64, 128, 192, 256)),
             Floats("towers.model.dropout", 0.0, 0.5),
             Floats("towers.model.id_dropout", 0.0, 0.5),
         ),

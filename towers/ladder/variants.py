@@ -35,10 +35,21 @@ class Variant:
     def of(self, rungs: RungSettings, towers: FitSettings, key: str) -> tuple[RungSettings, FitSettings]:
         """The settings as climbed, with those of the variant in their place; `key`: of the variant.
 
-        Raises ConfigError, naming the full key, on a setting that the rung does not have, on a value of
-        another type or out of range, and where nothing differs.
+        Raises ConfigError, naming the full key, as `over` does, and where nothing differs.
         """
-        climbed = rungs, towers
+        found = self.over(rungs, towers, key)
+        if found == (rungs, towers):
+            raise ConfigError(
+                f"{key}.settings: {self.differs or 'none'}; expected others than {self.rung} is climbed with"
+            )
+        return found
+
+    def over(self, rungs: RungSettings, towers: FitSettings, key: str) -> tuple[RungSettings, FitSettings]:
+        """As `of`, whether or not anything differs.
+
+        Raises ConfigError, naming the full key, on a setting that the rung does not have and on a value of
+        another type or out of range.
+        """
         known = settings_of(self.rung)
         for name, value in self.settings.items():
             full_key = f"{key}.settings.{name}"
@@ -52,10 +63,6 @@ class Variant:
                 rungs = changed(rungs, path, value, full_key)
         check_ranges(rungs, f"{key}.settings")
         check_ranges(towers, f"{key}.settings.towers")
-        if (rungs, towers) == climbed:
-            raise ConfigError(
-                f"{key}.settings: {self.differs or 'none'}; expected others than {self.rung} is climbed with"
-            )
         return rungs, towers
 
 
@@ -72,12 +79,16 @@ class Compared:
 
 
 def check_variants(
-    variants: Sequence[Variant], names: Sequence[str], rungs: RungSettings, towers: FitSettings
+    variants: Sequence[Variant], names: Sequence[str], rungs: RungSettings, towers: FitSettings | None
 ) -> None:
-    """Raises ConfigError, naming the full key, on a variant that cannot be; `names` are climbed."""
+    """Raises ConfigError, naming the full key, on a variant that cannot be; `names` are climbed.
+
+    towers: None where a recipe is still to choose them; then what a variant says of them may be the same.
+    """
     # First what all are climbed with, so that no variant is blamed for it.
     check_ranges(rungs, "climb.rungs")
-    check_ranges(towers)
+    if towers is not None:
+        check_ranges(towers)
     taken = {name.value for name in RungName}
     for place, variant in enumerate(variants):
         key = f"climb.variants[{place}]"
@@ -88,7 +99,11 @@ def check_variants(
         taken.add(variant.name)
         if variant.rung not in names:
             raise ConfigError(f"{key}.rung: {variant.rung}; expected one that is climbed: {', '.join(names)}")
-        variant.of(rungs, towers, key)
+        of_towers = any(name.split(".")[0] == RungName.TOWERS for name in variant.settings)
+        if towers is None and of_towers:
+            variant.over(rungs, FitSettings(), key)
+        else:
+            variant.of(rungs, towers or FitSettings(), key)
 
 
 def compare(

@@ -11,30 +11,39 @@ SECONDS_PER_DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Moments with a vector of their own: `num_knots`, from `start_seconds` on, `step_seconds` apart."""
+    """Moments with a vector of their own: `num_knots`, from `start_seconds` on, `step_seconds` apart.
+
+    end_seconds: the last moment that is known, not after the last knot.
+    """
 
     start_seconds: int
     step_seconds: int
     num_knots: int
+    end_seconds: int
 
     @classmethod
     def over(cls, first_seconds: int, last_seconds: int, step_days: float) -> "Clock":
         """Knots from the first moment on, so many that the last one lies between two or on one."""
         step = max(1, round(step_days * SECONDS_PER_DAY))
-        return cls(first_seconds, step, 2 + (last_seconds - first_seconds - 1) // step)
+        return cls(first_seconds, step, 2 + (last_seconds - first_seconds - 1) // step, last_seconds)
 
     def grown(self, last_seconds: int) -> "Clock":
         """The clock that also covers a later moment; the knots that there are stay where they are."""
         covering = 2 + (last_seconds - self.start_seconds - 1) // self.step_seconds
-        return replace(self, num_knots=max(self.num_knots, covering))
+        return replace(
+            self,
+            num_knots=max(self.num_knots, covering),
+            end_seconds=max(self.end_seconds, last_seconds),
+        )
 
 
 class Moments(nn.Module):
     """Moments → vectors, linear between the knots of a clock.
 
-    Before the first knot and after the last it is that knot's: what is asked after training is answered as of
-    its end. The inner product of a moment's vector with an item's is how much the item is asked for at that
-    time: a factorisation of titles by time, with as many factors as the vectors have dimensions.
+    Before the first knot it is that knot's, and after the end that of the end: the knot beyond it was hardly
+    learned, and what is asked after training is answered as of its end. The inner product of a moment's
+    vector with an item's is how much the item is asked for at that time: a factorisation of titles by time,
+    with as many factors as the vectors have dimensions.
     Source: the time bins of timeSVD++, Koren 2009, doi:10.1145/1557019.1557072, here interpolated.
     """
 
@@ -47,7 +56,7 @@ class Moments(nn.Module):
         """The vector of each moment, in seconds since 1970."""
         clock, last = self.clock, self.clock.num_knots - 1
         # Clamped as whole numbers: float32 counts the seconds of today in steps of two minutes.
-        since = (seconds - clock.start_seconds).clamp(min=0, max=clock.step_seconds * last)
+        since = seconds.clamp(min=clock.start_seconds, max=clock.end_seconds) - clock.start_seconds
         before = (since // clock.step_seconds).clamp(max=max(last - 1, 0))
         share = (since - before * clock.step_seconds).to(self.knot.dtype) / clock.step_seconds
         after = (before + 1).clamp(max=last)

@@ -33,6 +33,7 @@ class ModelSettings:
     """Width and depth of the towers.
 
     dim: width of item and query vectors. num_members: pairs of towers that share it, each learned by itself.
+    num_interests: vectors of a query, of which the best for a title is its score; of one pair of towers.
     max_history: the last so many events are read.
     time: what a query's vector may know of time. moment_days: with request time, days between the moments
     that have a vector of their own, what everybody asks for then; 0 has none.
@@ -43,6 +44,7 @@ class ModelSettings:
 
     dim: int = bounded(64, ge=4)
     num_members: int = bounded(1, ge=1)
+    num_interests: int = bounded(1, ge=1)
     num_layers: int = bounded(1, ge=1)
     num_heads: int = bounded(2, ge=1)
     max_history: int = bounded(50, ge=2)
@@ -54,6 +56,13 @@ class ModelSettings:
     embedding_dropout: float = bounded(0.3, ge=0.0, lt=1.0)
     id_dropout: float = bounded(0.05, ge=0.0, le=1.0)
     feature_dropout: float = bounded(0.0, ge=0.0, le=1.0)
+
+    def __post_init__(self) -> None:
+        if self.num_members > 1 and self.num_interests > 1:
+            raise ConfigError(
+                f"model.num_interests: {self.num_interests} with num_members={self.num_members}; expected 1: "
+                "members learn each by itself, and one's second interest is not the other's"
+            )
 
     @property
     def member_dim(self) -> int:
@@ -85,6 +94,7 @@ class Member(nn.Module):
             settings.member_dim,
             num_layers=settings.num_layers,
             num_heads=settings.num_heads,
+            num_interests=settings.num_interests,
             max_history=settings.max_history,
             time=settings.time,
             clock=clock,
@@ -96,6 +106,7 @@ class Member(nn.Module):
 class TwoTower(nn.Module):
     """User and item tower over one feature encoder; their inner product, a cosine, is the score.
 
+    Of several interests the best for a title counts: its score is the largest of theirs.
     The vectors of several members stand side by side, each scaled so that the whole has unit length: the
     score is the mean of theirs, in one exact inner product. Members are learned side by side, each by its own
     loss. They agree on what the log shows; where it shows little, their errors are their own and cancel.
@@ -121,14 +132,14 @@ class TwoTower(nn.Module):
         """Unit vectors of a catalogue."""
         return self._joined([member.items(items) for member in self.pairs()])
 
-    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S D"]:
-        """Unit query vectors of every position, as `Batch.positions` has them."""
+    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S *K D"]:
+        """Unit query vectors of every position of `Batch.positions`, (S, K, D) of K > 1 interests."""
         parts = self.parts(item)
         return self._joined(
             [member.users(batch, part) for member, part in zip(self.pairs(), parts, strict=True)]
         )
 
-    def parts(self, vectors: Float[Tensor, "n D"]) -> list[Float[Tensor, "n E"]]:
+    def parts(self, vectors: Float[Tensor, "n *K D"]) -> list[Float[Tensor, "n *K E"]]:
         """The unit vectors of each member, of those of all."""
         scale = self.settings.num_members**0.5
         if len(self.members) == 1:
@@ -152,11 +163,13 @@ class TwoTower(nn.Module):
         return vectors
 
     @torch.inference_mode()
-    def encode(self, queries: Queries, item: Float[Tensor, "N D"]) -> Float32[np.ndarray, "Q D"]:
-        """Unit vectors of queries, in batches of bounded size."""
+    def encode(self, queries: Queries, item: Float[Tensor, "N D"]) -> Float32[np.ndarray, "Q *K D"]:
+        """Unit vectors of queries, (Q, K, D) of K > 1 interests, in batches of bounded size."""
         if self.training:
             self.eval()
-        vectors = np.empty((len(queries), self.settings.dim), np.float32)
+        num_interests, dim = self.settings.num_interests, self.settings.dim
+        shape = (dim,) if num_interests == 1 else (num_interests, dim)
+        vectors = np.empty((len(queries), *shape), np.float32)
         # Longest first, so that attention pads little and the memory of a part is bounded.
         length = np.minimum(queries.history.lengths, self.settings.max_history)
         order = np.argsort(-length, kind="stable")

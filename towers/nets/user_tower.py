@@ -1,4 +1,4 @@
-"""The user tower: watch history and profile features → one vector per position. No profile id enters it."""
+"""The user tower: watch history and profile features → the vectors of each position. No profile id enters."""
 
 from enum import StrEnum
 
@@ -46,6 +46,7 @@ class UserTower(nn.Module):
         *,
         num_layers: int,
         num_heads: int,
+        num_interests: int,
         max_history: int,
         time: TimeUse,
         clock: Clock | None,
@@ -53,6 +54,8 @@ class UserTower(nn.Module):
         event_dropout: float,
     ) -> None:
         super().__init__()
+        self.num_interests = num_interests
+        several = num_interests > 1
         self.time = time
         self.event_dropout = event_dropout
         self.item = nn.Linear(dim, dim, bias=False)
@@ -69,11 +72,18 @@ class UserTower(nn.Module):
         self.blocks = nn.ModuleList(
             Block(dim, num_heads, dropout, max_history + 1, num_ages) for _ in range(num_layers)
         )
-        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_interests * dim))
         self.recency = nn.Parameter(0.7 ** torch.arange(max_history + 1))
+        # Four sharpens: an event is mostly one interest's, and its direction has a gradient still.
+        self.taste = (
+            nn.Parameter(4.0 * F.normalize(torch.randn(num_interests, dim), dim=-1)) if several else None
+        )
 
-    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S D"]:
-        """Unit vectors of every position of a batch; `item` holds the vectors of the whole catalogue."""
+    def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S *K D"]:
+        """Unit vectors of every position of a batch, (S, K, D) where K > 1 interests are asked for.
+
+        item: the vectors of the whole catalogue.
+        """
         positions = batch.positions()
         layout = self._layout(batch, positions)
         # Unit vectors have entries near dim**-0.5; the embeddings beside them are near 1 after the norm.
@@ -88,17 +98,34 @@ class UserTower(nn.Module):
         hidden = self.dropout(hidden)
         for block in self.blocks:
             hidden = block(hidden, layout)
-        recent = layout.packed(self._recent(layout.padded(seen), layout))
-        query = F.normalize(self.out(hidden), dim=-1) + recent
+        recent = layout.packed(self._recent(layout.padded(self._by_taste(seen)), layout))
+        query = F.normalize(self._of_interests(self.out(hidden)), dim=-1) + self._of_interests(recent)
         if self.moment_out is not None:
-            query = query + self.moment_out(positions.asked_seconds)
+            query = query + self._of_interests(self.moment_out(positions.asked_seconds))
         return F.normalize(query, dim=-1)
+
+    def _of_interests(self, vector: Float[Tensor, "S W"]) -> Float[Tensor, "S *K D"]:
+        """A vector for each interest; what all share is one, to be broadcast."""
+        return vector if self.num_interests == 1 else vector.view(len(vector), -1, len(self.start))
 
     def moments(self) -> list[Moments]:
         """What was learned of moments; none where none is asked for."""
         return [one for one in (self.moment_in, self.moment_out) if one is not None]
 
-    def _recent(self, seen: Float[Tensor, "B T D"], layout: Layout) -> Float[Tensor, "B T D"]:
+    def _by_taste(self, seen: Float[Tensor, "S D"]) -> Float[Tensor, "S W"]:
+        """What each interest reads of an event, side by side: shares by its own taste, which add up to it.
+
+        Heads over one summary of the history stay near it, all of them: what tells interests apart is that
+        they read different events.
+        Source: the self-attentive extraction of ComiRec, Cen et al. 2020, arXiv:2005.09347, with a softmax
+        over the interests, as in its dynamic routing, in place of one over the events.
+        """
+        if self.taste is None:
+            return seen
+        share = torch.softmax(seen @ self.taste.T, dim=-1)
+        return (share[:, :, None] * seen[:, None]).flatten(1)
+
+    def _recent(self, seen: Float[Tensor, "B T W"], layout: Layout) -> Float[Tensor, "B T W"]:
         """The sum of the item vectors that each position has seen, weighed by their distance.
 
         What was watched last is near what comes next before anything is learned: the network beside it has

@@ -72,9 +72,13 @@ def objective_loss(
     if settings.mask_history and history_row is None:
         raise ConfigError("objective.mask_history: true, but no history was given")
     asked = _Asked(query, target_row, weight, history_row if settings.mask_history else None)
-    if query.ndim == 3 and settings.routing is Routing.TARGET:
+    if query.ndim == 3 and settings.routing is not Routing.MAX:
         asked = _routed(asked, item, settings)
     if settings.hard.num and settings.kind is not ObjectiveKind.FULL_SOFTMAX:
+        if asked.query.ndim == 3:
+            raise ConfigError(
+                "objective.hard.num: mined for one query; expected 0 with several interests and routing=max"
+            )
         asked = _with_hard(asked, item, search or exact_search(item.detach()), settings, history_row)
     loss = _loss(asked, item, settings, sampling, pool_row)
     if settings.matryoshka:
@@ -181,8 +185,10 @@ def _routed(asked: _Asked, item: Tensor, settings: ObjectiveSettings) -> _Asked:
     blocked = asked.blocked_row
     blocked = None if blocked is None else blocked.repeat_interleave(num_targets, 0)
     compete = settings.kind is ObjectiveKind.SAMPLED_SOFTMAX and settings.targets_compete
+    balance = settings.temperature if settings.routing is Routing.BALANCED else None
+    routed = routed_to_target(asked.query, item, asked.target_row, temperature=balance)
     return _Asked(
-        routed_to_target(asked.query, item, asked.target_row).flatten(0, 1),
+        routed.flatten(0, 1),
         asked.target_row.flatten()[:, None],
         asked.weight.flatten()[:, None],
         blocked_row=blocked if compete else _joined(blocked, other_row),

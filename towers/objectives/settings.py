@@ -38,10 +38,14 @@ class Correction(StrEnum):
 
 
 class Routing(StrEnum):
-    """How several interests learn: the best one for a target alone, or each item by the best one for it."""
+    """How several interests learn."""
 
+    BALANCED = "balanced"
+    """Each target by one interest, the best for it, of which none may take more than its share of a batch."""
     TARGET = "target"
+    """Each target by the best for it, as ComiRec does: one interest may end up with all of them."""
     MAX = "max"
+    """Each target and negative by the best interest for it: the score that is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class ObjectiveSettings:
 
     temperature: divides the cosine before the loss; smaller separates the best items more sharply.
     num_targets: the next so many events are targets, the t-th with a weight of 1 / t. One asks for the next
-    alone, which ranks it best on every log tried; more of them ask for what comes soon.
+    alone, which ranks it best on every log tried; more of them ask for what comes soon. num_openings: of
+    whoever has watched nothing, the first so many events are targets, all alike.
 
     Of losses that sample: negatives, num_negatives: where from, and how many are drawn beside the batch's
     own.
@@ -62,13 +67,14 @@ class ObjectiveSettings:
     gbce_t: 0 is the plain binary loss, 1 the calibrated one.
     hard: negatives mined near the query, beside those that are drawn.
 
-    matryoshka: numbers of dimensions that must rank by themselves, the whole among them; empty asks only for
-    the whole. num_interests, routing: vectors for each position, and what they learn from.
+    matryoshka: numbers of dimensions that must rank by themselves, beside the whole; empty asks only for the
+    whole. routing: what several interests learn from.
     """
 
     kind: ObjectiveKind = ObjectiveKind.FULL_SOFTMAX
     temperature: float = bounded(0.05, ge=1e-3)
     num_targets: int = bounded(1, ge=1)
+    num_openings: int = bounded(20, ge=1)
     negatives: NegativeKind = NegativeKind.MIXED
     num_negatives: int = bounded(1024, ge=1)
     shared: bool = True
@@ -79,8 +85,7 @@ class ObjectiveSettings:
     gbce_t: float = bounded(0.75, ge=0, le=1)
     hard: HardNegativeSettings = field(default_factory=HardNegativeSettings)
     matryoshka: list[int] = field(default_factory=list)
-    num_interests: int = bounded(1, ge=1)
-    routing: Routing = Routing.TARGET
+    routing: Routing = Routing.BALANCED
 
     def __post_init__(self) -> None:
         if min(self.matryoshka, default=1) < 1 or sorted(set(self.matryoshka)) != list(self.matryoshka):
@@ -91,8 +96,4 @@ class ObjectiveSettings:
         if self.kind is not ObjectiveKind.FULL_SOFTMAX and in_batch and not self.shared:
             raise ConfigError(
                 f"objective.shared: false with negatives={self.negatives}; expected true: a batch is shared"
-            )
-        if self.hard.num and self.num_interests > 1 and self.routing is Routing.MAX:
-            raise ConfigError(
-                "objective.hard.num: mined for one query; expected 0 with several interests and routing=max"
             )

@@ -1,5 +1,7 @@
 """The loss of a batch's questions against the titles that training knows."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
@@ -7,7 +9,8 @@ from torch import Tensor, nn
 
 from towers.data.batches import NO_TARGET, Batch, Questions
 from towers.data.split import Split
-from towers.nets.two_tower import TwoTower
+from towers.errors import ConfigError
+from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.gathered import gathered
 from towers.objectives.objective import Sampling, objective_loss
 from towers.objectives.settings import ObjectiveKind, ObjectiveSettings
@@ -21,9 +24,10 @@ class AskedLoss(nn.Module):
     would come last wherever they are; besides, training would know of titles that came later.
     """
 
-    def __init__(self, objective: ObjectiveSettings, split: Split) -> None:
+    def __init__(self, objective: ObjectiveSettings, model: ModelSettings, split: Split) -> None:
         super().__init__()
         self.objective = objective
+        self.of_members = objectives_of_members(objective, model)
         self.register_buffer("seen_row", torch.from_numpy(np.flatnonzero(split.seen)), persistent=False)
         self.register_buffer("place", torch.from_numpy(np.cumsum(split.seen) - 1), persistent=False)
         count = split.num_watches[split.seen].astype(np.float32)
@@ -45,15 +49,22 @@ class AskedLoss(nn.Module):
         towers: TwoTower,
         batch: Batch,
         asked: Questions,
-        query: Float[Tensor, "P D"],
+        query: Float[Tensor, "P *K D"],
         vectors: Float[Tensor, "N D"],
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "P T"]]:
-        """The mean over the towers' members of their losses, in nats, and the weights of the targets.
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The mean over the towers' members of their losses, in nats, and the weight of all targets together.
 
         query: of the questions. vectors: of all titles. Each loss is the mean over the questions' targets,
-        weighed by their place and by their events' weights.
+        weighed by their place and by their events' weights. What a profile that has watched nothing is asked,
+        has its first `num_openings` events as targets, all alike: whoever is new may go on with any of them,
+        and the very first ones are too few to learn a prior from.
         """
         weight = falling_weights(asked.target_row, asked.target_weight)
+        new = (asked.place == 0).nonzero().flatten()
+        opening, of_opening = batch.openings(self.objective.num_openings)
+        of_opening = of_opening / (opening >= 0).sum(1, keepdim=True).clamp(min=1)
+        # Asked apart, so that all others keep their few targets.
+        weight = weight.index_fill(0, new, 0.0)
         target = self._places(asked.target_row)
         sampling, pool, watched = None, None, None
         if self.objective.kind is not ObjectiveKind.FULL_SOFTMAX:
@@ -72,14 +83,34 @@ class AskedLoss(nn.Module):
                 items,
                 target,
                 weight,
-                self.objective,
+                objective,
                 sampling=sampling,
                 pool_row=pool,
                 history_row=watched,
             )
-            for of_member, items in zip(towers.parts(query), towers.parts(seen), strict=True)
+            for of_member, items, objective in zip(
+                towers.parts(query), towers.parts(seen), self.of_members, strict=True
+            )
         ]
-        return torch.stack(losses).mean(), weight
+        total, of_new = weight.sum(), of_opening.sum()
+        if len(new) == 0:
+            return torch.stack(losses).mean(), total
+        priors = [
+            objective_loss(
+                of_member,
+                items,
+                self._places(opening),
+                of_opening,
+                objective,
+                sampling=sampling,
+                history_row=None if watched is None else watched.index_select(0, new),
+            )
+            for of_member, items, objective in zip(
+                towers.parts(query.index_select(0, new)), towers.parts(seen), self.of_members, strict=True
+            )
+        ]
+        both = torch.stack(losses).mean() * total + torch.stack(priors).mean() * of_new
+        return both / (total + of_new), total + of_new
 
     def _places(self, row: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
         """Rows of titles among those that training knows."""
@@ -91,3 +122,23 @@ class AskedLoss(nn.Module):
         lines = positions.place.new_full((len(batch), batch.longest + 1), NO_TARGET)
         lines[positions.window, positions.place] = torch.where(positions.seen, positions.item_row, NO_TARGET)
         return self._places(lines)
+
+
+def objectives_of_members(objective: ObjectiveSettings, model: ModelSettings) -> list[ObjectiveSettings]:
+    """What each member of the towers learns by.
+
+    A prefix of vectors that stand side by side is the first member's, cut short, or that of the first members
+    as they are: only the first learns to be cut, and it learns to be whole too. Raises ConfigError on a
+    prefix that is neither, or is longer than the vectors.
+    """
+    width = model.member_dim
+    for dim in objective.matryoshka:
+        if dim > model.dim or (dim > width and dim % width):
+            raise ConfigError(
+                f"objective.matryoshka: {dim} of vectors of {model.dim} dimensions; expected at most "
+                + (f"{width}, or whole members of {width}" if model.num_members > 1 else f"{width}")
+            )
+    whole = replace(objective, matryoshka=[])
+    shorter = [dim for dim in objective.matryoshka if dim < width]
+    first = replace(objective, matryoshka=[*shorter, width]) if shorter else whole
+    return [first, *[whole] * (model.num_members - 1)]

@@ -35,6 +35,7 @@ from towers.training.callbacks import (
 from towers.training.checkpoints import SealedCheckpoints, check_checkpoint
 from towers.training.datamodule import WindowDataModule
 from towers.training.module import SELECTION_METRIC, TwoTowerModule
+from towers.training.prefix_report import report_prefixes
 from towers.training.settings import FitSettings, LoggerKind, Strategy, TrainerSettings
 from towers.training.speed import SpeedReport
 
@@ -44,11 +45,11 @@ log = logging.getLogger(__name__)
 def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Path) -> TwoTower:
     """Trains on the split's train part and gives back the towers of the epoch with the best validation N@10.
 
-    Checkpoints, curves and the report of its speed go to `folder`. With trainer.resume it goes on from the
-    newest checkpoint there, in the middle of an epoch too, which must be of the same data and settings, and
-    ends with the weights that an unbroken run would have (to the bit on one CPU thread). On SIGTERM it saves
-    where it is and ends the process with EXIT_TERMINATED. Without validation questions there is nothing to
-    select by: the last epoch is taken.
+    Checkpoints, curves and the reports of its speed and its prefixes go to `folder`. With trainer.resume it
+    goes on from the newest checkpoint there, in the middle of an epoch too, which must be of the same data
+    and settings, and ends with the weights that an unbroken run would have (to the bit on one CPU thread). On
+    SIGTERM it saves where it is and ends the process with EXIT_TERMINATED. Without validation questions there
+    is nothing to select by: the last epoch is taken.
 
     Raises TrainingError where there is nothing to learn, a loss or a gradient is not finite, or a checkpoint
     is damaged or another run's; ConfigError on settings that this machine cannot follow; StorageError where
@@ -96,7 +97,10 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         trainer.global_step,
         "none" if best is None else f"{best.item():.4f}",
     )
-    return module.judged.cpu().eval().requires_grad_(True)
+    learned = module.judged.cpu().eval().requires_grad_(True)
+    if trainer.is_global_zero:
+        report_prefixes(learned, module.encoded, split.validation, settings.objective, folder)
+    return learned
 
 
 def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[TwoTower, FeatureEncoder]:

@@ -22,7 +22,7 @@ from towers.evaluation.exact import ExactRecommender
 from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.parts import in_parts
 from towers.nets.two_tower import TwoTower
-from towers.objectives.settings import ObjectiveSettings
+from towers.objectives.settings import ObjectiveSettings, Routing
 from towers.training.asked_loss import AskedLoss
 from towers.training.averaging import AveragedTowers
 from towers.training.compiling import compile_layers
@@ -52,7 +52,7 @@ class TwoTowerModule(pl.LightningModule):
         self.encoded = encoded
         self.items = ItemFeatureTensors(encoded)
         self.validation = split.validation
-        self.asked_loss = AskedLoss(objective, split)
+        self.asked_loss = AskedLoss(objective, towers.settings, split)
         self.objective = objective
         self.settings = trainer
         self.seed = seed
@@ -95,15 +95,17 @@ class TwoTowerModule(pl.LightningModule):
         self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
         return loss
 
-    def batch_loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "P T"], int]:
-        """Loss of a batch's questions in nats, the weights of their targets, and how many were asked."""
+    def batch_loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
+        """Loss of a batch's questions in nats, the weight of their targets, and how many were asked."""
         vectors = self.towers.item_vectors(self.items)
         asked = batch.questions(self.objective.num_targets)
         query = self._queries(batch, asked, vectors)
         loss, weight = self.asked_loss(self.towers, batch, asked, query, vectors)
         return loss, weight, len(asked.window)
 
-    def _queries(self, batch: Batch, asked: Questions, vectors: Float[Tensor, "N D"]) -> Float[Tensor, "P D"]:
+    def _queries(
+        self, batch: Batch, asked: Questions, vectors: Float[Tensor, "N D"]
+    ) -> Float[Tensor, "P *K D"]:
         """Vectors of a batch's questions, in their order."""
         if self.settings.micro_positions == 0:
             every: Tensor = self.towers(batch, vectors)
@@ -146,6 +148,9 @@ class TwoTowerModule(pl.LightningModule):
         # A copy: torch's counter cannot follow autograd.grad to a leaf that a module was given.
         of_users = run(lambda: self.towers(part, vectors.clone()), vectors) * num_asked / of_part
         scores = 2 * num_asked * self.asked_loss.num_items * self.towers.settings.dim
+        # Each interest has its own where all of them are scored; a routed target has one.
+        if self.objective.routing is Routing.MAX:
+            scores *= self.towers.settings.num_interests
         return of_items + of_users + 3 * scores, num_asked
 
     def configure_gradient_clipping(
@@ -235,12 +240,11 @@ class TwoTowerModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _share(self, weight: Tensor) -> Tensor | float:
+    def _share(self, own: Tensor) -> Tensor | float:
         """Own weight over the mean of all ranks, so that a target weighs the same wherever it is."""
         if self.trainer.world_size == 1:
             return 1.0
-        total = weight.sum()
-        own = total.clone()
+        total = own.clone()
         dist.all_reduce(total)
         return own * self.trainer.world_size / total
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from retrieval.index.build import build_index
@@ -24,7 +25,8 @@ from tests.retrieval.conftest import CONTEXT, Exported
 from towers.data.dataset import dataset_from_tables
 from towers.data.schema import read_tables
 from towers.errors import ConfigError, GateError, IntegrityError, MissingDataError, ReleaseError, SchemaError
-from towers.recommender import Degraded
+from towers.nets.two_tower import load_towers
+from towers.recommender import Degraded, Queries
 
 
 @pytest.fixture
@@ -77,6 +79,48 @@ def test_an_export_is_published_and_served(exported: Exported, tmp_path: Path, k
         assert ranking.release_id == info.release_id
     assert retriever.items["i4"].title == "Title 1 of block 1"
     assert retriever.items["i4"].genres == ("genre 1",)
+
+
+@pytest.mark.parametrize("kind", list(IndexKind))
+def test_a_release_of_several_interests_ranks_by_the_best_of_them(
+    exported_interests: Exported, tmp_path: Path, kind: IndexKind
+) -> None:
+    made = exported_interests
+    info = build_release(made.model, made.tables, tmp_path, IndexSpec(kind), GateSettings(k=10))
+    assert info.manifest.description.dimension == 16
+    recall = {gate.name: gate.value for gate in info.manifest.description.gates}["recall"]
+    assert recall is not None
+    assert recall >= 0.95
+    towers = load_towers(made.model)
+    assert towers.settings.num_interests == 3
+    dataset = dataset_from_tables(read_tables(made.tables))
+    vectors = towers.embed(towers.encoder.encode(dataset.items))
+    retriever = Retriever.open(tmp_path)
+    asked = Queries(
+        dataset.history,
+        dataset.history.time_seconds[dataset.history.offset[1:] - 1],
+        dataset.country,
+        dataset.profile_table,
+    )
+    query = towers.encode(asked, torch.from_numpy(vectors))
+    assert query.shape == (24, 3, 16)
+    liking = (query.astype(np.float64) @ vectors.T.astype(np.float64)).max(1)
+    for row, profile_id in enumerate(dataset.profiles.ids):
+        watched = dataset.history.items_of(row)
+        ranking = retriever.recommend(profile_id, k=60)
+        assert len(ranking) == 60 - len(set(watched.tolist()))
+        rows = dataset.catalogue.rows(ranking.item_id)
+        assert not set(rows.tolist()) & set(watched.tolist())
+        np.testing.assert_allclose(ranking.score, liking[row, rows], atol=1e-5)
+        assert (np.diff(ranking.score) <= 0).all()
+        short = retriever.recommend(profile_id, k=3)
+        np.testing.assert_allclose(short.score, ranking.score[:3], atol=1e-5)
+    # Equal matches of a text stand in the same order.
+    found = retriever.search("title", profile_id="p5", k=60)
+    rows = dataset.catalogue.rows(found.item_id)
+    ties = np.flatnonzero(np.diff(found.score) == 0)
+    assert len(ties) > 10
+    assert (liking[5, rows[ties]] >= liking[5, rows[ties + 1]] - 1e-5).all()
 
 
 def test_the_release_stands_alone(copied: Exported, tmp_path: Path) -> None:

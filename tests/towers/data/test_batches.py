@@ -141,6 +141,25 @@ def test_further_targets_follow_with_their_weights_up_to_the_end_of_the_history(
         assert weights.tolist() == np.where(following < end, 1.0 + following, 0.0).tolist()
 
 
+@given(lengths=LENGTHS, seed=st.integers(0, 99), num_targets=st.integers(1, 9))
+@settings(max_examples=40, deadline=None)
+def test_the_openings_are_the_first_events_of_the_histories_that_begin_in_the_batch(
+    lengths: list[int], seed: int, num_targets: int
+) -> None:
+    batch = every_window(lengths, seed, max_history=4)
+    row, weight = batch.openings(num_targets)
+    questions = batch.questions(1)
+    assert row[:, 0].tolist() == questions.target_row[questions.place == 0, 0].tolist()
+    starts = np.cumsum([0, *lengths])[:-1]
+    for found, weights, start, length in zip(row.tolist(), weight.tolist(), starts, lengths, strict=True):
+        # A window shows four events and asks for one more; further ones are not in it.
+        there = min(num_targets, length, batch.num_events.max().item())
+        known = [each for each in found if each != NO_TARGET]
+        assert known == list(range(start, start + len(known)))
+        assert 1 <= len(known) <= there
+        assert weights == [1.0 + each if each != NO_TARGET else 0.0 for each in found]
+
+
 def test_no_event_beyond_those_to_learn_from_is_shown_or_asked_for() -> None:
     history = histories([10, 6, 8])
     limited = type(windows([1]))(history, np.array([7, 0, 1]), numbered(3), 4, num_targets=5)

@@ -33,6 +33,22 @@ def test_it_ranks_by_inner_product_and_leaves_the_history_out() -> None:
         assert score[: len(best)] == pytest.approx([products[item] for item in best], rel=1e-5)
 
 
+def test_an_item_is_ranked_by_the_interest_that_likes_it_best() -> None:
+    def first_and_last(queries: Queries) -> np.ndarray:
+        history = queries.history
+        ends = [history.items_of(query)[[0, -1]] for query in range(len(history))]
+        vectors: np.ndarray = ITEMS[np.array(ends)]
+        return vectors
+
+    known = [RNG.choice(50, size=size, replace=False).tolist() for size in (2, 5, 17)]
+    rankings = ExactRecommender(first_and_last, ITEMS).rank(queries_of(known), 6)
+    for history, row, score in zip(known, rankings.item_row.tolist(), rankings.score.tolist(), strict=True):
+        liked = {i: max(float(ITEMS[i] @ ITEMS[history[end]]) for end in (0, -1)) for i in range(50)}
+        best = sorted((item for item in liked if item not in history), key=lambda item: -liked[item])[:6]
+        assert row == best
+        assert score == pytest.approx([liked[item] for item in best], rel=1e-5)
+
+
 def test_queries_are_encoded_in_batches_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 

@@ -21,12 +21,13 @@ from towers.nets.user_tower import TimeUse
 from towers.recommender import Queries
 
 SMALL = ModelSettings(dim=16, num_layers=2, num_heads=2, max_history=6)
-CLOCK = Clock(2**31 - 10 * SECONDS_PER_DAY, SECONDS_PER_DAY, 12)
+CLOCK = Clock(2**31 - 10 * SECONDS_PER_DAY, SECONDS_PER_DAY, 12, 2**31)
 ALL = (
     SMALL,
     replace(SMALL, time=TimeUse.HISTORY),
     replace(SMALL, time=TimeUse.NONE),
     replace(SMALL, dim=24, num_members=3, num_heads=1),
+    replace(SMALL, num_interests=3),
 )
 
 
@@ -51,7 +52,7 @@ def towers(dataset: Dataset) -> TwoTower:
     return made(dataset, SMALL)
 
 
-@pytest.fixture(scope="module", params=ALL, ids=["request", "history", "none", "members"])
+@pytest.fixture(scope="module", params=ALL, ids=["request", "history", "none", "members", "interests"])
 def each(request: pytest.FixtureRequest, dataset: Dataset) -> TwoTower:
     return made(dataset, request.param)
 
@@ -70,7 +71,7 @@ def test_all_vectors_have_unit_length(dataset: Dataset, each: TwoTower) -> None:
     item = item_vectors(dataset, each)
     query = each.encode(queries_of(dataset), item)
     np.testing.assert_allclose(np.linalg.norm(item.numpy(), axis=1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(query, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(query, axis=-1), 1.0, atol=1e-5)
 
 
 def test_a_position_reads_nothing_after_it(dataset: Dataset, each: TwoTower) -> None:
@@ -83,7 +84,10 @@ def test_a_position_reads_nothing_after_it(dataset: Dataset, each: TwoTower) -> 
     changed.item_row.view(-1, 6)[:, 4:] = (changed.item_row.view(-1, 6)[:, 4:] + 1) % len(item)
     changed.minutes.view(-1, 6)[:, 4:] = 1.0
     with torch.inference_mode():
-        before, after = (one.view(-1, 7, item.shape[1]) for one in (each(batch, item), each(changed, item)))
+        before, after = (
+            one.flatten(1).view(len(dataset.history), 7, -1)
+            for one in (each(batch, item), each(changed, item))
+        )
     torch.testing.assert_close(before[:, :5], after[:, :5], atol=1e-6, rtol=0)
     assert (before[:, 5:] - after[:, 5:]).abs().amax(-1).min() > 1e-3
 
@@ -147,11 +151,11 @@ def test_what_a_vector_knows_of_time_is_what_its_setting_says(dataset: Dataset, 
     num_events = dataset.history.num_events
     # Spans are read in powers of two, so that only a much longer one is another.
     stretched = later(dataset.history, (np.arange(num_events) % 6 - 5) * 10**8)
-    whole = later(dataset.history, np.full(num_events, 10**6))
+    whole = later(dataset.history, np.full(num_events, -(10**6)))
     assert moves(asked_at(dataset, 2**31 - 3 * SECONDS_PER_DAY)) == (time is TimeUse.REQUEST)
     assert moves(replace(asked, history=stretched)) == (time is not TimeUse.NONE)
     # Moved as a whole, events and question, nothing has changed but the moment.
-    moved = replace(asked, history=whole, time_seconds=asked.time_seconds + 10**6)
+    moved = replace(asked, history=whole, time_seconds=asked.time_seconds - 10**6)
     assert moves(moved) == (time is TimeUse.REQUEST)
 
 
@@ -172,6 +176,38 @@ def test_the_score_of_members_is_the_mean_of_their_cosines(dataset: Dataset) -> 
     cosines = [F.cosine_similarity(q[:, None], v[None], dim=-1) for q, v in parts]
     assert (cosines[0] - cosines[1]).abs().max() > 0.1
     torch.testing.assert_close(query @ item.T, torch.stack(cosines).mean(0), atol=1e-5, rtol=0)
+
+
+def test_interests_read_different_events(dataset: Dataset) -> None:
+    towers = made(dataset, replace(SMALL, num_interests=2, num_layers=1))
+    users = towers.pairs()[0].users
+    item = item_vectors(dataset, towers)
+    with torch.no_grad():
+        # What the interests share is silenced, and each has the taste of one title.
+        for one in (users.out[1], *users.moments()):
+            for weight in one.parameters():
+                weight.zero_()
+        assert users.taste is not None
+        users.taste.copy_(40.0 * item[:2])
+    history = replace(
+        dataset.history.first(np.array([2] + [0] * (len(dataset.history) - 1))), item_row=np.array([0, 1])
+    )
+    one, other = torch.from_numpy(towers.encode(queries_of(dataset, history), item)[0])
+    assert item[0] @ item[1] < 0.9
+    # The last event counts most, but each interest follows its own.
+    torch.testing.assert_close(one, item[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(other, item[1], atol=0.05, rtol=0)
+
+
+def test_one_interest_has_the_weights_that_towers_without_interests_had(dataset: Dataset) -> None:
+    names = made(dataset, replace(SMALL, num_interests=1)).state_dict()
+    assert not [name for name in names if "taste" in name]
+    assert names["members.0.users.out.1.weight"].shape == (16, 16)
+
+
+def test_members_and_interests_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.num_interests: 2 with num_members=2; expected 1"):
+        replace(SMALL, num_members=2, num_interests=2)
 
 
 def test_layers_see_no_padding(dataset: Dataset, towers: TwoTower) -> None:

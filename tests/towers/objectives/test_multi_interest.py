@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.towers.objectives.drawn import Positions, positions, same, scores
 from towers.objectives import chunked
-from towers.objectives.multi_interest import max_softmax, routed_to_target
+from towers.objectives.multi_interest import handicaps, max_softmax, routed_to_target
 from towers.objectives.softmax import full_softmax
 
 
@@ -59,3 +59,32 @@ def test_an_interest_that_no_target_chose_has_no_gradient() -> None:
     (grad,) = torch.autograd.grad(full_softmax(routed, item, at.target, at.weight, temperature=0.5), query)
     assert grad[0, 0].any()
     assert not grad[0, 1].any()
+
+
+@given(num=st.integers(1, 40), interests=st.integers(1, 5), seed=st.integers(0, 2**16))
+@settings(max_examples=50)
+def test_under_their_handicaps_all_interests_have_an_even_share_of_the_targets(
+    num: int, interests: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    score = torch.rand(num, interests, generator=generator, dtype=torch.float64)
+    score += torch.rand(interests, generator=generator, dtype=torch.float64)
+    share = torch.softmax((score - handicaps(score, 0.2)) / 0.2, 1).mean(0)
+    torch.testing.assert_close(share, torch.full_like(share, 1 / interests), atol=0.02, rtol=0)
+
+
+def test_a_handicap_is_what_halves_the_targets_of_two_interests() -> None:
+    # Each target prefers the first interest, by 0.1, 0.2, 0.4 and 0.5; half of them by more than 0.3.
+    score = torch.tensor([[0.5, 0.4], [0.6, 0.4], [0.4, 0.0], [0.5, 0.0]])
+    of_each = handicaps(score, 0.05)
+    assert abs(float(of_each[0] - of_each[1]) - 0.3) < 0.02
+    query = torch.eye(2).expand(4, 2, 2)
+    target = torch.arange(4)[:, None]
+    assert routed_to_target(query, score, target)[:, 0, 0].tolist() == [1, 1, 1, 1]
+    assert routed_to_target(query, score, target, temperature=0.05)[:, 0, 0].tolist() == [0, 0, 1, 1]
+
+
+def test_where_no_target_is_asked_for_none_is_routed() -> None:
+    query, item = torch.ones(2, 3, 4), torch.ones(5, 4)
+    target = torch.full((2, 1), -1)
+    assert routed_to_target(query, item, target, temperature=0.1).shape == (2, 1, 4)

@@ -206,14 +206,35 @@ def by_interest(at: Positions) -> Tensor:
 def test_several_interests_learn_from_their_own_targets(kind: ObjectiveKind) -> None:
     at = at_hand(interests=3)
     # So many uniform draws that every item is among them: the sampled softmax is the full one.
-    settings = replace(SAMPLED, kind=kind, negatives=NegativeKind.UNIFORM, num_negatives=4000)
+    settings = replace(
+        SAMPLED, kind=kind, negatives=NegativeKind.UNIFORM, num_negatives=4000, routing=Routing.TARGET
+    )
     found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
     same(found, by_interest(at), at)
 
 
+def test_an_interest_that_is_best_for_everything_leaves_the_others_their_share() -> None:
+    at = at_hand(interests=2, targets=1)
+    # The second interest points away from all that the first does: it is the best for no target.
+    query = torch.stack([at.query[:, 0], at.query[:, 0] - 8.0 * at.item[at.target[:, 0]]], 1)
+
+    def gradient(routing: Routing) -> Tensor:
+        settings = ObjectiveSettings(temperature=TAU, routing=routing)
+        loss = objective_loss(query, at.item, at.target, at.weight, settings)
+        (grad,) = torch.autograd.grad(loss, query, retain_graph=True)
+        return grad.abs().sum(2) > 0
+
+    asked = at.weight[:, 0] > 0
+    assert gradient(Routing.TARGET)[asked].sum(0).tolist() == [int(asked.sum()), 0]
+    balanced = gradient(Routing.BALANCED)[asked]
+    assert (balanced.sum(1) == 1).all()
+    assert balanced[:, 1].any()
+    assert balanced[:, 0].any()
+
+
 def test_several_interests_may_share_every_item() -> None:
     at = at_hand(interests=3)
-    settings = ObjectiveSettings(temperature=TAU, num_interests=3, routing=Routing.MAX)
+    settings = ObjectiveSettings(temperature=TAU, routing=Routing.MAX)
     found = objective_loss(at.query, at.item, at.target, at.weight, settings)
     same(found, max_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at)
 
@@ -233,6 +254,12 @@ def test_what_is_asked_for_and_not_given_is_named() -> None:
         objective_loss(at.query, at.item, at.target, at.weight, SAMPLED)
     with pytest.raises(ConfigError, match=r"objective\.mask_history"):
         objective_loss(at.query, at.item, at.target, at.weight, replace(SAMPLED, mask_history=True))
+    several = at_hand(interests=2)
+    mined = replace(SAMPLED, hard=HardNegativeSettings(num=4), routing=Routing.MAX)
+    with pytest.raises(ConfigError, match=r"objective\.hard\.num: mined for one query"):
+        objective_loss(
+            several.query, several.item, several.target, several.weight, mined, sampling=sampling()
+        )
 
 
 @pytest.mark.parametrize(
@@ -241,10 +268,6 @@ def test_what_is_asked_for_and_not_given_is_named() -> None:
         ({"matryoshka": [64, 32]}, r"objective\.matryoshka: found \[64, 32\]; expected rising"),
         ({"matryoshka": [0, 32]}, r"objective\.matryoshka"),
         ({"kind": ObjectiveKind.BCE, "shared": False}, r"objective\.shared: false with negatives=mixed"),
-        (
-            {"hard": HardNegativeSettings(num=4), "num_interests": 2, "routing": Routing.MAX},
-            r"objective\.hard\.num",
-        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes: dict[str, object], message: str) -> None:

@@ -1,5 +1,6 @@
 """A module with its batches, outside of a trainer."""
 
+import torch
 from torch import Tensor
 
 from towers.data.batches import Batch
@@ -16,7 +17,8 @@ from towers.training.settings import FitSettings
 def module_and_batches(
     world: tuple[Dataset, Split], settings: FitSettings
 ) -> tuple[TwoTowerModule, list[Batch]]:
-    """An untrained module, and the batches of its first epoch."""
+    """An untrained module, the same for the same seed, and the batches of its first epoch."""
+    torch.manual_seed(settings.seed)
     dataset, parts = world
     encoder = fit_features(*training_rows(dataset, parts), settings.features)
     windows = TrainingWindows(
