@@ -23,9 +23,9 @@ def routed_to_target(
 
     temperature: where given, b is the handicap under which all interests have an even share of these targets,
     as `handicaps` has it. Otherwise it is 0, and the interest that is best at first may learn from everything
-    while the others learn nothing. Where several processes train, each evens out its own. The choice itself
-    has no gradient. Where the row is negative it is any. As one position for each target it goes into any
-    loss.
+    while the others learn nothing. Where several processes train, each evens out its own.
+    The choice itself has no gradient. Where the row is negative it is any. As one position for each target it
+    goes into any loss.
     Source: ComiRec, Cen et al., KDD 2020, arXiv:2005.09347, equation 7, with b = 0.
     """
     with torch.no_grad():

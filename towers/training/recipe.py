@@ -208,8 +208,8 @@ def _model(s: Statistics, preset: Preset) -> list[Choice]:
         Choice(
             "moment_days",
             _moment_days(s),
-            f"{_EVENTS_PER_MOMENT:,} events and {_PROFILES_PER_MOMENT} profiles for each moment, a day at the "
-            "least; none of fewer than two",
+            f"{_EVENTS_PER_MOMENT:,} events and {_PROFILES_PER_MOMENT} profiles for each moment, "
+            "a day at least; none of fewer than two",
         ),
     ]
     order = [
