@@ -174,12 +174,12 @@ def _towers(world: World, folder: Path) -> Recommender:
     return ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
 
 
-def _served(kind: IndexKind) -> Callable[[World, Path], Recommender]:
+def _served(kind: IndexKind, num_interests: int = 1) -> Callable[[World, Path], Recommender]:
     def make(world: World, folder: Path) -> Recommender:
         write_tables(world.tables, folder / "tables")
         parts = split(world.dataset, SplitSettings())
         export(
-            _new_towers(world),
+            _new_towers(world, num_interests),
             world.dataset,
             parts,
             folder / "model",
@@ -205,10 +205,11 @@ def _released(fit: Callable[[Dataset], Recommender]) -> Callable[[World, Path], 
     return make
 
 
-def _new_towers(world: World) -> TwoTower:
+def _new_towers(world: World, num_interests: int = 1) -> TwoTower:
     torch.manual_seed(0)
     encoder = fit_features(world.dataset.items, world.dataset.profile_table, FeatureSettings())
-    return TwoTower(ModelSettings(dim=16, num_layers=1), encoder).eval()
+    settings = ModelSettings(dim=16, num_layers=1, num_interests=num_interests)
+    return TwoTower(settings, encoder).eval()
 
 
 FACTORIES: tuple[Factory, ...] = (
@@ -239,6 +240,8 @@ FACTORIES: tuple[Factory, ...] = (
     Factory("towers", _towers),
     Factory("served_flat", _served(IndexKind.FLAT)),
     Factory("served_hnsw", _served(IndexKind.HNSW)),
+    Factory("served_interests_flat", _served(IndexKind.FLAT, 3)),
+    Factory("served_interests_hnsw", _served(IndexKind.HNSW, 3)),
     Factory("served_factors", _released(lambda d: fit_ials(d.history, NUM_ITEMS))),
     Factory("served_lists", _released(lambda d: fit_item_knn(d.history, NUM_ITEMS))),
 )

@@ -267,7 +267,7 @@ def test_a_warm_start_that_learns_nothing_is_the_old_model_on_the_new_catalogue(
     # What stood there was of other settings, and what was learned by then is gone: all is made anew.
     eager = replace(towers, trainer=replace(towers.trainer, learning_rate=0.02))
     learned = cell(Variant.WARM, replace(settings, warm_epochs=4), eager)
-    assert learned > idle
+    assert abs(learned - idle) > 1e-3
     shutil.rmtree(min((tmp_path / "study" / "models").iterdir()))  # the origin's
     assert cell(Variant.WARM, replace(settings, warm_epochs=4), eager) == learned
 
