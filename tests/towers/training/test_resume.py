@@ -133,7 +133,7 @@ def test_the_newest_state_is_that_of_the_last_epoch_whichever_was_best(
     world: tuple[Dataset, Split], tmp_path: Path
 ) -> None:
     # Steps so long that the first epoch is the best.
-    wild = replace(MANY_STEPS.trainer, learning_rate=0.5, warmup_share=0.0, checkpoint_steps=None)
+    wild = replace(MANY_STEPS.trainer, learning_rate=0.2, warmup_share=0.0, checkpoint_steps=None)
     fit_towers(*world, replace(MANY_STEPS, trainer=wild), tmp_path)
     best, last = (
         torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")
