@@ -13,38 +13,41 @@ from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
-import torch
-
 from benchmarks.claims import BenchmarkError
 from benchmarks.measurement import Measurement
 from benchmarks.stages import ROOT
 from towers.data.dataset import read_dataset
-from towers.data.signals.settings import SignalSettings
-from towers.data.split import SplitSettings, split
+from towers.data.signals.settings import signals_of
+from towers.data.split import split, split_of
 from towers.errors import MissingDataError
 from towers.evaluation.evaluate import Metric, evaluate
-from towers.evaluation.exact import ExactRecommender
+from towers.exported import read_context
+from towers.ladder.rungs import exact
 from towers.nets.two_tower import load_towers
 
 SEEDS = range(5)
 FOLDER = "amazon-beauty"
+ATTRIBUTES = {"with attributes": "item2attributes.json.gz", "ids only": None}
 RECALL, NDCG = Metric.RECALL.at(10), Metric.NDCG.at(10)
 
 
 def measure() -> Measurement:
     """Means over five seeds, each with attributes and by ids alone; a core for each of the two."""
     folder = _folder()
-    found: dict[str, list[dict[str, float]]] = {"with attributes": [], "ids only": []}
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in ATTRIBUTES}
     for seed in SEEDS:
         with TemporaryDirectory() as name:
             runs = {
-                "with attributes": _started(Path(name, "attributes"), folder, seed, with_attributes=True),
-                "ids only": _started(Path(name, "only"), folder, seed, with_attributes=False),
+                kind: _started(Path(name, kind), folder, seed, files) for kind, files in ATTRIBUTES.items()
             }
-            for kind, run in runs.items():
-                if code := run.wait():
-                    raise BenchmarkError(f"scripts/train.py ended with exit code {code}; expected 0")
-                found[kind].append(judged(Path(name, kind.split()[-1])))
+            try:
+                for kind, run in runs.items():
+                    if code := run.wait():
+                        raise BenchmarkError(f"scripts/train.py ended with exit code {code}; expected 0")
+                    found[kind].append(judged(Path(name, kind)))
+            finally:
+                for run in runs.values():
+                    run.kill()
             print(
                 f"seed {seed}: {json.dumps({kind: each[-1] for kind, each in found.items()})}",
                 file=sys.stderr,
@@ -70,29 +73,26 @@ def measure() -> Measurement:
 
 
 def judged(artifacts: Path) -> dict[str, float]:
-    """R@10 and N@10 of an export on the test questions, by exact inner products."""
-    dataset = read_dataset(artifacts / "tables", SignalSettings())
-    towers = load_towers(artifacts / "model")
-    vectors = towers.embed(towers.encoder.encode(dataset.items))
-    item = torch.from_numpy(vectors)
-    judged = evaluate(
-        ExactRecommender(lambda queries: towers.encode(queries, item), vectors),
-        split(dataset, SplitSettings()).test,
-        num_items=len(vectors),
+    """R@10 and N@10 of an export on the test questions of its own split, by exact inner products."""
+    context = read_context(artifacts / "model")
+    dataset = read_dataset(artifacts / "tables", signals_of(context))
+    evaluation = evaluate(
+        exact(load_towers(artifacts / "model"), dataset),
+        split(dataset, split_of(context)).test,
+        num_items=len(dataset.catalogue),
         ks=(10,),
         name="test",
         show_progress=False,
     )
-    return {metric: round(float(judged.per_query(metric).mean()), 5) for metric in (RECALL, NDCG)}
+    return {metric: round(float(evaluation.per_query(metric).mean()), 5) for metric in (RECALL, NDCG)}
 
 
-def _started(artifacts: Path, folder: Path, seed: int, *, with_attributes: bool) -> "subprocess.Popen[bytes]":
+def _started(artifacts: Path, folder: Path, seed: int, attributes: str | None) -> "subprocess.Popen[bytes]":
     """scripts/train.py by the recipe's preset `best`, on one core."""
-    overrides = ["data=sequences", f"data.path={folder / 'sequences.txt.gz'}"]
-    if with_attributes:
-        overrides.append(f"data.attributes={folder / 'item2attributes.json.gz'}")
-    command = [sys.executable, "scripts/train.py", *overrides, "recipe=best", f"seed={seed}"]
-    command.append(f"artifacts={artifacts}")
+    overrides = ["data=sequences", f"data.path={folder / 'sequences.txt.gz'}", "recipe=best", f"seed={seed}"]
+    if attributes is not None:
+        overrides.append(f"data.attributes={folder / attributes}")
+    command = [sys.executable, "scripts/train.py", *overrides, f"artifacts={artifacts}"]
     print("$ python", *command[1:], file=sys.stderr, flush=True)
     return subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr, env=os.environ | {"OMP_NUM_THREADS": "1"})
 

@@ -45,7 +45,7 @@ def main(path: str, dim: int, max_history: int, batch_profiles: int, num_warm: i
     encoder = fit_features(items, profiles, features)
     module = _module(encoder, items, _all_train(history, num_items), dim, max_history)
     # Only the trainer gives Lightning's own optimiser its schedule; this is the same one without.
-    optimizer = torch.optim.AdamW(module.towers.parameters(), lr=1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(module.towers.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
     known = encoder.encode_profiles(profiles, np.full(len(history), ""))
     windows = TrainingWindows(history, history.lengths, known, max_history)
     batches = _batches(windows, round(batch_profiles * num_events / len(history)))
@@ -72,7 +72,7 @@ def _module(
         TwoTower(model, encoder),
         encoder.encode(items),
         split,
-        ObjectiveSettings(num_targets=1),
+        ObjectiveSettings(num_targets=1, num_openings=1),
         TrainerSettings(),
         seed=0,
         lineage="",

@@ -53,9 +53,9 @@ def replace_file(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     aside.write_text(text, encoding="utf-8")
-    _sync(aside)
+    sync(aside)
     aside.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -97,18 +97,18 @@ def _swap(folder: Path, new: Path, old: Path) -> None:
         if replaces:
             old.rename(folder)
         raise
-    _sync(folder.parent)  # the new name must be on disk before the older content goes
+    sync(folder.parent)  # the new name must be on disk before the older content goes
     if replaces:
         shutil.rmtree(old)
 
 
 def _sync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flushes a file's content, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

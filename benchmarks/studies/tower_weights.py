@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
 from towers.data.dataset import Dataset, dataset_from_tables
@@ -19,8 +18,8 @@ from towers.data.signals.settings import SignalSettings
 from towers.data.sources.simulated import SimulatedSettings, World, simulate
 from towers.data.split import Split, SplitSettings, split
 from towers.evaluation.bootstrap import paired_bootstrap
-from towers.evaluation.exact import ExactRecommender
 from towers.evaluation.metrics import find_hits, ndcg
+from towers.ladder.rungs import exact
 from towers.nets.two_tower import TwoTower
 from towers.recommender import Queries
 from towers.training.fit import fit_towers
@@ -81,11 +80,9 @@ def _quality(world: World, dataset: Dataset, parts: Split, seed: int) -> Quality
 
 
 def _rank(towers: TwoTower, dataset: Dataset, parts: Split) -> np.ndarray:
-    vectors = towers.embed(towers.encoder.encode(dataset.items))
-    item = torch.from_numpy(vectors)
-    exact = ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
     test = parts.test
-    ranked: np.ndarray = exact.rank(Queries(test.history, test.time_seconds, test.country), K).item_row
+    asked = Queries(test.history, test.time_seconds, test.country)
+    ranked: np.ndarray = exact(towers, dataset).rank(asked, K).item_row
     return ranked
 
 

@@ -15,7 +15,6 @@ the rename, says which one that is. The next publish removes all of it.
 import fcntl
 import hashlib
 import logging
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from retrieval.release.manifest import (
     parse_manifest,
 )
 from towers.errors import DISK_FULL, IntegrityError, ReleaseError, TowersError
+from towers.folders import sync
 
 log = logging.getLogger(__name__)
 
@@ -149,18 +149,18 @@ def _publish(
     (aside / MANIFEST_FILE).write_bytes(content)
     (aside / HASH_FILE).write_text(f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_FILE}\n")
     for path in aside.iterdir():
-        _sync(path)
-    _sync(aside)
+        sync(path)
+    sync(aside)
 
     pointer = root / _ASIDE_CURRENT
     pointer.write_text(f"{release_id}\n")
-    _sync(pointer)
-    _sync(root)
+    sync(pointer)
+    sync(root)
     folder = root / release_id
     aside.rename(folder)
-    _sync(root)  # the release must be on disk before the pointer to it is
+    sync(root)  # the release must be on disk before the pointer to it is
     pointer.replace(root / CURRENT_FILE)
-    _sync(root)
+    sync(root)
     return ReleaseInfo(folder, manifest)
 
 
@@ -245,15 +245,6 @@ def _require_plain(path: Path) -> None:
     if path.is_symlink() or not path.is_file():
         found = "is not a plain file" if path.is_symlink() or path.exists() else "is missing"
         raise IntegrityError(f"{path}: {found}; expected every file of a release in its folder")
-
-
-def _sync(path: Path) -> None:
-    """Flushes a file's content, or a folder's names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _made_by() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from towers.errors import DownloadError
+from towers.folders import sync
 
 
 def unpack(stream: BinaryIO, inner: str, folder: Path, max_bytes: int) -> None:
@@ -29,9 +30,9 @@ def unpack(stream: BinaryIO, inner: str, folder: Path, max_bytes: int) -> None:
         if not (aside / inner).is_dir():
             raise DownloadError(f"{folder.name}: the archive has no folder {inner}/; expected one")
         for parent in {path.parent for path in written}:
-            _sync(parent)
+            sync(parent)
         (aside / inner).rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(f"{folder.name}: {error}; expected a whole, readable zip archive") from error
     finally:
@@ -95,11 +96,3 @@ def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) ->
         target.flush()
         os.fsync(target.fileno())
     return path
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

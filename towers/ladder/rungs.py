@@ -4,8 +4,6 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-import torch
-
 from towers.data.dataset import Dataset
 from towers.data.split import Split, SplitKind
 from towers.evaluation.exact import ExactRecommender
@@ -187,9 +185,7 @@ def fit_rung(
 
 def exact(towers: TwoTower, dataset: Dataset) -> ExactRecommender:
     """The towers as a Recommender by exact inner product."""
-    vectors = towers.embed(towers.encoder.encode(dataset.items))
-    item = torch.from_numpy(vectors)
-    return ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
+    return towers.exact(towers.encoder.encode(dataset.items))
 
 
 def _members(

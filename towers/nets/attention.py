@@ -12,35 +12,34 @@ from torch import Tensor, nn
 class Layout:
     """Where S packed positions stand among B windows padded to T.
 
-    slot: int64 (S,), window · T + place. back: int64 (T, T), how many places back the column lies, 0 ahead.
-    ahead: bool (T, T), whether it lies ahead. age_row: int64 (B, T, T), the bucket of the time between what
-    is read and who reads; None where time is not read.
+    slot: int64 (S,), window · T + place. ahead: bool (T, T), whether the column lies ahead of the reader.
+    age_row: int64 (B, T, T), the bucket of the time between what is read and who reads; None where time is
+    not read.
     """
 
     slot: Int64[Tensor, " S"]
     num_windows: int
-    back: Int64[Tensor, "T T"]
     ahead: Bool[Tensor, "T T"]
     age_row: Int64[Tensor, "B T T"] | None
 
     def padded(self, packed: Float[Tensor, "S D"]) -> Float[Tensor, "B T D"]:
         """The windows, a line each, zeros where there is no position."""
-        lines = packed.new_zeros(self.num_windows * len(self.back), packed.shape[1])
-        return lines.index_copy(0, self.slot, packed).view(self.num_windows, len(self.back), -1)
+        lines = packed.new_zeros(self.num_windows * len(self.ahead), packed.shape[1])
+        return lines.index_copy(0, self.slot, packed).view(self.num_windows, len(self.ahead), -1)
 
     def packed(self, padded: Float[Tensor, "B T D"]) -> Float[Tensor, "S D"]:
         """The positions there are."""
         return padded.flatten(0, 1).index_select(0, self.slot)
 
     def by_distance(self, value: Float[Tensor, "... L"]) -> Float[Tensor, "... T T"]:
-        """For each reader and place, the value of their distance; that of 0 ahead, for the caller to mask.
+        """For each reader and place, the value of their distance; 0 ahead.
 
-        A product with a 0-1 matrix: the gradient of an indexing adds one value after the other, which on a
-        GPU takes longer than the rest of the layer.
+        Windows into the values in reverse: the gradient of an indexing adds one value after the other, which
+        on a GPU takes longer than the rest of the layer.
         """
-        length = len(self.back)
-        chosen = F.one_hot(self.back.flatten(), length).to(value.dtype)
-        return (value[..., :length] @ chosen.T).view(*value.shape[:-1], length, length)
+        length = len(self.ahead)
+        rising = F.pad(value[..., :length].flip(-1), (0, length - 1))
+        return rising.unfold(-1, length, 1).flip(-2)
 
 
 class Block(nn.Module):

@@ -17,6 +17,7 @@ from towers.data.batches import Batch, query_batch
 from towers.data.encoded import EncodedItems
 from towers.data.feature_encoder import FeatureEncoder
 from towers.errors import ConfigError, MissingDataError, ReleaseError
+from towers.evaluation.exact import ExactRecommender
 from towers.exported import MODEL_FILE, WEIGHTS_FILE, read_object
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
 from towers.nets.moments import Clock
@@ -161,6 +162,12 @@ class TwoTower(nn.Module):
         device = next(self.parameters()).device
         vectors: np.ndarray = self.item_vectors(ItemFeatureTensors(encoded).to(device)).float().cpu().numpy()
         return vectors
+
+    def exact(self, encoded: EncodedItems) -> ExactRecommender:
+        """The towers as a Recommender of a catalogue by exact inner product."""
+        vectors = self.embed(encoded)
+        item = torch.from_numpy(vectors).to(next(self.parameters()).device)
+        return ExactRecommender(lambda queries: self.encode(queries, item), vectors)
 
     @torch.inference_mode()
     def encode(self, queries: Queries, item: Float[Tensor, "N D"]) -> Float32[np.ndarray, "Q *K D"]:

@@ -132,8 +132,7 @@ class UserTower(nn.Module):
         only to learn the rest, which a short log is too thin to teach from nothing.
         Source: the fusion of similarity and order in Fossil, He and McAuley 2016, arXiv:1609.09152.
         """
-        weight = layout.by_distance(self.recency).masked_fill(layout.ahead, 0.0).to(seen.dtype)
-        return weight @ seen
+        return layout.by_distance(self.recency).to(seen.dtype) @ seen
 
     def _kept(self, seen: Tensor) -> Tensor:
         """Which positions show their event: all, but for a share in training."""
@@ -150,18 +149,20 @@ class UserTower(nn.Module):
     def _layout(self, batch: Batch, positions: Positions) -> Layout:
         length = batch.longest + 1
         place = torch.arange(length, device=positions.place.device)
-        back = place[:, None] - place
         slot = positions.window * length + positions.place
-        layout = Layout(slot, len(batch), back.clamp(min=0), back < 0, None)
-        if self.time is TimeUse.NONE:
-            return layout
+        age = None if self.time is TimeUse.NONE else self._age_row(len(batch), length, slot, positions)
+        return Layout(slot, len(batch), place > place[:, None], age)
+
+    def _age_row(
+        self, num_windows: int, length: int, slot: Int64[Tensor, " S"], positions: Positions
+    ) -> Int64[Tensor, "B T T"]:
+        """Bucket of the time between each event and the question, or without it the event, that reads it."""
         asked = positions.asked_seconds if self.time is TimeUse.REQUEST else positions.seconds
         reader, read, seen = (
-            column.new_zeros(len(batch) * length).index_copy(0, slot, column).view(-1, length)
+            column.new_zeros(num_windows * length).index_copy(0, slot, column).view(-1, length)
             for column in (asked, positions.seconds, positions.seen)
         )
-        age = _bucket(reader[:, :, None] - read[:, None], seen[:, None].expand(-1, length, -1))
-        return Layout(slot, len(batch), back.clamp(min=0), back < 0, age)
+        return _bucket(reader[:, :, None] - read[:, None], seen[:, None].expand(-1, length, -1))
 
 
 def _minutes(positions: Positions) -> Float[Tensor, "S 2"]:

@@ -55,62 +55,49 @@ class AskedLoss(nn.Module):
         """The mean over the towers' members of their losses, in nats, and the weight of all targets together.
 
         query: of the questions. vectors: of all titles. Each loss is the mean over the questions' targets,
-        weighed by their place and by their events' weights. What a profile that has watched nothing is asked,
+        weighed by their place and by their events' weights. What a profile that has watched nothing is asked
         has its first `num_openings` events as targets, all alike: whoever is new may go on with any of them,
-        and the very first ones are too few to learn a prior from.
+        and the very first ones are too few to learn a prior from. Where nothing has a weight the loss is 0.
         """
-        weight = falling_weights(asked.target_row, asked.target_weight)
-        new = (asked.place == 0).nonzero().flatten()
-        opening, of_opening = batch.openings(self.objective.num_openings)
-        of_opening = of_opening / (opening >= 0).sum(1, keepdim=True).clamp(min=1)
-        # Asked apart, so that all others keep their few targets.
-        weight = weight.index_fill(0, new, 0.0)
-        target = self._places(asked.target_row)
-        sampling, pool, watched = None, None, None
-        if self.objective.kind is not ObjectiveKind.FULL_SOFTMAX:
-            sampling = Sampling(self.generator, self.get_buffer("count"))
-            pool = gathered(target[:, 0][target[:, 0] >= 0])
-            watched = self._watched(batch)[asked.window]
         seen = vectors.index_select(0, self.get_buffer("seen_row"))
         if query.is_cuda and torch.is_autocast_enabled(query.device.type):
             # What autocast would do to the scores' product, done to what it is made of: the kernel of the
             # full softmax multiplies these as they are.
             half = torch.get_autocast_dtype(query.device.type)
             query, seen = query.to(half), seen.to(half)
-        losses = [
-            objective_loss(
-                of_member,
-                items,
-                target,
-                weight,
-                objective,
-                sampling=sampling,
-                pool_row=pool,
-                history_row=watched,
-            )
-            for of_member, items, objective in zip(
-                towers.parts(query), towers.parts(seen), self.of_members, strict=True
-            )
-        ]
-        total, of_new = weight.sum(), of_opening.sum()
-        if len(new) == 0:
-            return torch.stack(losses).mean(), total
-        priors = [
-            objective_loss(
-                of_member,
-                items,
-                self._places(opening),
-                of_opening,
-                objective,
-                sampling=sampling,
-                history_row=None if watched is None else watched.index_select(0, new),
-            )
-            for of_member, items, objective in zip(
-                towers.parts(query.index_select(0, new)), towers.parts(seen), self.of_members, strict=True
-            )
-        ]
-        both = torch.stack(losses).mean() * total + torch.stack(priors).mean() * of_new
-        return both / (total + of_new), total + of_new
+        sampling, pool, watched = None, None, None
+        if self.objective.kind is not ObjectiveKind.FULL_SOFTMAX:
+            sampling = Sampling(self.generator, self.get_buffer("count"))
+            pool = gathered(self._places(asked.target_row[:, 0][asked.target_row[:, 0] >= 0]))
+            watched = self._watched(batch)[asked.window]
+        # A whole history's opening is asked apart, so that all other questions keep their few targets.
+        known, new = ((asked.place > 0).nonzero().flatten(), (asked.place == 0).nonzero().flatten())
+        next_row, next_weight = asked.target_row[known], asked.target_weight[known]
+        opening, weight = batch.openings(self.objective.num_openings)
+        count = (opening >= 0).sum(1, keepdim=True).clamp(min=1)
+        total, whole = vectors.new_zeros(()), vectors.new_zeros(())
+        for at, row, share in (
+            (known, next_row, falling_weights(next_row, next_weight)),
+            (new, opening, weight / count),
+        ):
+            losses = [
+                objective_loss(
+                    of_member,
+                    items,
+                    self._places(row),
+                    share,
+                    objective,
+                    sampling=sampling,
+                    pool_row=pool,
+                    history_row=None if watched is None else watched[at],
+                )
+                for of_member, items, objective in zip(
+                    towers.parts(query.index_select(0, at)), towers.parts(seen), self.of_members, strict=True
+                )
+            ]
+            of_all = share.sum()
+            total, whole = total + torch.stack(losses).mean() * of_all, whole + of_all
+        return total / whole.clamp(min=torch.finfo(whole.dtype).tiny), whole
 
     def _places(self, row: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
         """Rows of titles among those that training knows."""

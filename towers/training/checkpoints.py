@@ -10,6 +10,7 @@ import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from towers.errors import DISK_FULL, StorageError, TrainingError
+from towers.folders import sync
 
 _COMMENT_SIZE = struct.Struct("<H")
 _PREFIX = b"sha256:"
@@ -41,7 +42,7 @@ class SealedCheckpoints(CheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         except (OSError, RuntimeError) as error:
             aside.unlink(missing_ok=True)
             if _is_disk_full(error):
@@ -121,12 +122,3 @@ def _is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__context__
     return False
-
-
-def _sync(folder: Path) -> None:
-    """Flushes a folder's names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

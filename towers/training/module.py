@@ -18,7 +18,6 @@ from towers.data.encoded import EncodedItems
 from towers.data.split import Split
 from towers.errors import TrainingError
 from towers.evaluation.evaluate import evaluate
-from towers.evaluation.exact import ExactRecommender
 from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.parts import in_parts
 from towers.nets.two_tower import TwoTower
@@ -187,12 +186,13 @@ class TwoTowerModule(pl.LightningModule):
         """Ranks the whole catalogue for every validation question; the same on every rank."""
         if len(self.validation) == 0:
             return
-        towers = self.judged
-        vectors = towers.embed(self.encoded)
-        item = torch.from_numpy(vectors).to(self.device)
-        exact = ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
         judged = evaluate(
-            exact, self.validation, num_items=len(vectors), ks=(10,), name="validation", show_progress=False
+            self.judged.exact(self.encoded),
+            self.validation,
+            num_items=len(self.encoded),
+            ks=(10,),
+            name="validation",
+            show_progress=False,
         )
         self.train()
         # Every rank has the same value; their mean is that value.
@@ -246,7 +246,7 @@ class TwoTowerModule(pl.LightningModule):
             return 1.0
         total = own.clone()
         dist.all_reduce(total)
-        return own * self.trainer.world_size / total
+        return own * self.trainer.world_size / total.clamp(min=torch.finfo(total.dtype).tiny)
 
     def _not_finite(self, norm: Tensor) -> TrainingError:
         """The error that names the batch, and where in its step the first such number came about."""

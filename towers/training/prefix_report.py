@@ -5,11 +5,8 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from towers.data.encoded import EncodedItems
 from towers.data.split import HeldOut
-from towers.evaluation.exact import ExactRecommender
 from towers.evaluation.prefixes import prefix_quality
 from towers.folders import replace_file
 from towers.nets.two_tower import TwoTower
@@ -30,11 +27,8 @@ def report_prefixes(
     """
     if not objective.matryoshka or len(validation) == 0:
         return
-    vectors = towers.embed(encoded)
-    item = torch.from_numpy(vectors)
-    exact = ExactRecommender(lambda queries: towers.encode(queries, item), vectors)
     dims = sorted({*objective.matryoshka, towers.settings.dim})
-    rows = prefix_quality(exact, validation, dims)
+    rows = prefix_quality(towers.exact(encoded), validation, dims)
     replace_file(folder / PREFIX_FILE, json.dumps([asdict(row) for row in rows], indent=2))
     for row in rows:
         log.info(

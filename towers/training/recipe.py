@@ -167,7 +167,8 @@ def recipe(
     """
     given = given or GivenSettings()
     s = statistics
-    rules = _model(s, preset) if given.warm_start is None else _model_of(Path(given.warm_start))
+    interests: int = given.model.values.get("num_interests", 1)
+    rules = _model(s, preset, interests) if given.warm_start is None else _model_of(Path(given.warm_start))
     model, of_model = _settled("model", ModelSettings(), rules, given.model)
     wanted: ObjectiveKind | None = given.objective.values.get("kind")
     objective, of_objective = _settled(
@@ -201,7 +202,9 @@ def _moment_days(s: Statistics) -> float:
     return 0.0 if num_moments < 2 else round(max(_FEWEST_DAYS, s.span_days / num_moments), 2)
 
 
-def _model(s: Statistics, preset: Preset) -> list[Choice]:
+def _model(s: Statistics, preset: Preset, num_interests: int) -> list[Choice]:
+    """num_interests: what a user gave; several are of one pair of towers."""
+    num_members = _NUM_MEMBERS[preset] if num_interests == 1 else 1
     members = "pairs of towers share the width, and their errors cancel: best has three, fast one"
     moments = [
         Choice("time", TimeUse.REQUEST, "the events' times are real: when it is asked says what is wanted"),
@@ -217,7 +220,7 @@ def _model(s: Statistics, preset: Preset) -> list[Choice]:
     ]
     return [
         Choice("dim", _DIM[preset], f"the width of {preset}: fast has 64, best has 192"),
-        Choice("num_members", _NUM_MEMBERS[preset], members),
+        Choice("num_members", num_members, members if num_interests == 1 else "interests are of one pair"),
         Choice("num_layers", 1, _EVERY_LOG),
         Choice("num_heads", 2, _EVERY_LOG),
         Choice("max_history", 50, _EVERY_LOG),

@@ -201,6 +201,12 @@ def test_the_rules_by_hand() -> None:
     assert (large.objective.negatives, large.objective.num_negatives) == (NegativeKind.MIXED, 4_096)
 
 
+def test_several_interests_are_of_one_pair_of_towers() -> None:
+    several = GivenSettings(model=Partly(ModelSettings, {"num_interests": 2}))
+    model = recipe(SMALL, Preset.BEST, several).fit.model
+    assert (model.num_interests, model.num_members) == (2, 1)
+
+
 def test_a_gpu_scores_more_titles() -> None:
     for num_items, on_cpu, on_gpu in (
         (200_000, ObjectiveKind.FULL_SOFTMAX, ObjectiveKind.FULL_SOFTMAX),
