@@ -22,6 +22,7 @@ from towers.data.loader import EpochPlan, WindowLoader
 from towers.data.split import HeldOut, Split
 from towers.data.windows import Blocks, TrainingWindows
 from towers.nets.two_tower import ModelSettings, TwoTower
+from towers.nets.user_tower import TimeUse
 from towers.objectives.settings import ObjectiveSettings
 from towers.training.module import TwoTowerModule
 from towers.training.settings import TrainerSettings
@@ -67,12 +68,23 @@ def main(path: str, dim: int, max_history: int, batch_profiles: int, num_warm: i
 def _module(
     encoder: FeatureEncoder, items: pa.Table, split: Split, dim: int, max_history: int
 ) -> TwoTowerModule:
-    model = ModelSettings(dim=dim, num_layers=1, num_heads=1, max_history=max_history, dropout=0.2)
+    # The shape that all three have: without what only ours reads, times, and what only ours drops, ids.
+    model = ModelSettings(
+        dim=dim,
+        num_layers=1,
+        num_heads=1,
+        max_history=max_history,
+        time=TimeUse.NONE,
+        dropout=0.2,
+        embedding_dropout=0.0,
+        id_dropout=0.0,
+    )
     module = TwoTowerModule(
         TwoTower(model, encoder),
         encoder.encode(items),
         split,
-        ObjectiveSettings(num_targets=1, num_openings=1),
+        # No opening is asked: the peers ask none.
+        ObjectiveSettings(num_targets=1, num_openings=0),
         TrainerSettings(),
         seed=0,
         lineage="",

@@ -152,10 +152,14 @@ class Batch:
             asked_seconds=torch.where(after < none, seconds[after], self.asked_seconds[window]),
         )
 
-    def questions(self, num_targets: int) -> Questions:
-        """What the windows ask: what comes after each event shown, and what came first of a whole history."""
+    def questions(self, num_targets: int, *, openings: bool = True) -> Questions:
+        """What the windows ask: what comes after each event shown, and what came first of a whole history.
+
+        openings: whether the latter is asked.
+        """
         window, place = self._places()
-        position = (self.from_first[window] | (place > 0)).nonzero().flatten()
+        asks = (place > 0) | self.from_first[window] if openings else place > 0
+        position = asks.nonzero().flatten()
         window, place = window[position], place[position]
         ahead = torch.arange(num_targets, device=place.device)
         there = ahead < (self.num_events[window] - place)[:, None]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class EncodedItems:
     values add up to 1, so that their sum is their mean; of a text, their squares do.
     numeric: float32 (N, 2F), the F standardised values (0 where unknown), then F flags, 1 where known.
     vectors: float32 (N, E + 1) per feature, the standardised vectors (0 where unknown), then the flag.
+    described: bool (N,), whether anything is known of an item beside its id.
     """
 
     categorical: dict[str, Int64[np.ndarray, " N"]]
     bags: dict[str, Bags]
     numeric: Float32[np.ndarray, "N F2"]
     vectors: dict[str, Float32[np.ndarray, "N _"]]
+    described: Bool[np.ndarray, " N"]
 
     def __len__(self) -> int:
         return len(self.numeric)

@@ -16,7 +16,7 @@ from towers.data.columns import source_column
 from towers.data.dataset import Dataset
 from towers.data.encoded import EncodedItems, EncodedProfiles
 from towers.data.encoders import TableEncoder, fit_table
-from towers.data.features import BAGS, SENSITIVE_COLUMNS, FeatureKind, FeatureSettings
+from towers.data.features import BAGS, ID_COLUMN, SENSITIVE_COLUMNS, FeatureKind, FeatureSettings
 from towers.data.split import Split
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,19 @@ class FeatureEncoder:
     def encode(self, items: pa.Table) -> EncodedItems:
         """Numbers for the items of a table with the items schema; needs no id to be known."""
         fitted = self.items
-        return EncodedItems(
-            {one.name: fitted.categorical(one, items) for one in fitted.of_kind(FeatureKind.CATEGORICAL)},
-            {one.name: fitted.bags(one, items) for one in fitted.of_kind(*BAGS)},
-            fitted.numeric(items),
-            {one.name: fitted.vectors(one, items) for one in fitted.of_kind(FeatureKind.VECTOR)},
-        )
+        categorical = {
+            one.name: fitted.categorical(one, items) for one in fitted.of_kind(FeatureKind.CATEGORICAL)
+        }
+        bags = {one.name: fitted.bags(one, items) for one in fitted.of_kind(*BAGS)}
+        vectors = {one.name: fitted.vectors(one, items) for one in fitted.of_kind(FeatureKind.VECTOR)}
+        numeric = fitted.numeric(items)
+        ids = {one.name for one in fitted.features if one.column == ID_COLUMN}
+        known = [flag > 0 for flag in np.split(numeric, 2, axis=1)[1].T]
+        known += [row > 0 for name, row in categorical.items() if name not in ids]
+        known += [np.diff(bag.offset) > 0 for name, bag in bags.items() if name not in ids]
+        known += [values[:, -1] > 0 for values in vectors.values()]
+        described = np.logical_or.reduce([np.zeros(items.num_rows, bool), *known])
+        return EncodedItems(categorical, bags, numeric, vectors, described)
 
     def encode_profiles(self, profiles: pa.Table | None, country: np.ndarray) -> EncodedProfiles:
         """Numbers for P profiles.

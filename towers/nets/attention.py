@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from towers.nets.dropout import Dropout
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -66,7 +68,7 @@ class Block(nn.Module):
         self.feed = nn.Linear(dim, 4 * dim, bias=False)
         self.fed = nn.Linear(2 * dim, dim, bias=False)
         self.feed_gate = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, hidden: Float[Tensor, "S D"], layout: Layout) -> Float[Tensor, "S D"]:
         """The next hidden states; a position reads none after it, and none of another window."""

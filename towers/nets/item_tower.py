@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from towers.data.encoded import EncodedItems
 from towers.data.encoders import TableEncoder
 from towers.data.features import BAGS, ID_COLUMN, TABLES, Feature, FeatureKind
+from towers.nets.dropout import Dropout
 from towers.nets.feature_tables import FeatureTable, VectorFeature
 from towers.nets.title_bags import TitleBags
 
@@ -34,6 +35,7 @@ class ItemFeatureTensors(nn.Module):
             self.register_buffer(f"categorical_{name}", torch.from_numpy(row), persistent=False)
         self.bags = nn.ModuleDict({name: TitleBags.of(bags) for name, bags in encoded.bags.items()})
         self.register_buffer("numeric", torch.from_numpy(encoded.numeric), persistent=False)
+        self.register_buffer("described", torch.from_numpy(encoded.described), persistent=False)
         for name, values in encoded.vectors.items():
             self.register_buffer(f"vectors_{name}", torch.from_numpy(values), persistent=False)
 
@@ -64,8 +66,9 @@ class ItemTower(nn.Module):
     """Item features → float vectors of unit length, (N, D).
 
     The sum of the embeddings of every feature, refined by one residual layer. In training a share
-    `id_dropout` of the items lose their id, as a cold item has none, so that metadata learns to place them;
-    and a share `feature_dropout` lose one other feature, drawn anew for each, so that none carries all.
+    `id_dropout` of the items with metadata lose their id, as a cold item has none, so that metadata learns to
+    place them; and a share `feature_dropout` lose one other feature, drawn anew for each, so that none
+    carries all.
     `embedding_dropout` is the share of the id's own numbers that a step leaves out: what a short log says of
     one title is little, and is soon known by heart.
     """
@@ -97,9 +100,13 @@ class ItemTower(nn.Module):
         self.maps = nn.ModuleList(
             VectorFeature(encoder.vector_scales[feature.name].width, dim) for feature in self.vectors
         )
-        self.dropout, self.id_entries = nn.Dropout(dropout), nn.Dropout(embedding_dropout)
-        self.refine = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
+        self.dropout, self.id_entries = Dropout(dropout), Dropout(embedding_dropout)
+        # What an id says is any vector already: alone it has nothing to be combined with.
+        alone = {feature.column for feature in encoder.features} <= {ID_COLUMN}
+        self.refine = (
+            None
+            if alone
+            else nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
         )
 
     def forward(self, items: ItemFeatureTensors) -> Float[Tensor, "N D"]:
@@ -131,6 +138,8 @@ class ItemTower(nn.Module):
         catalogue is too large for that, `torch.cat(in_parts(tower.refined, total.split(n), device))` gives
         the same vectors and the same gradients, and each embedding table is still read once.
         """
+        if self.refine is None:
+            return F.normalize(total, dim=-1)
         blocks = torch.split(total, max(1, len(total)) if total.is_cuda else _BLOCK)
         return torch.cat([F.normalize(block + self.refine(block), dim=-1) for block in blocks])
 
@@ -141,7 +150,10 @@ class ItemTower(nn.Module):
         device = items.get_buffer("numeric").device
         lost = {}
         if self.id_dropout:
-            gone = torch.rand(items.num_items, device=device) < self.id_dropout
+            # Of a title without metadata nothing would be left, and whoever watched it would be a stranger.
+            gone = items.get_buffer("described") & (
+                torch.rand(items.num_items, device=device) < self.id_dropout
+            )
             lost = {feature.name: gone for feature in self.ids}
         others = [one for one in (*self.numbers, *self.features, *self.vectors) if one not in self.ids]
         if self.feature_dropout and others:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from towers.data.batches import Batch, Positions
 from towers.data.encoders import TableEncoder
 from towers.nets.attention import Block, Layout
+from towers.nets.dropout import Dropout
 from towers.nets.feature_tables import ProfileFeatures
 from towers.nets.moments import Clock, Moments
 
@@ -67,7 +68,7 @@ class UserTower(nn.Module):
         # What a moment changes before the layers, and what it adds to what they give.
         self.moment_in = Moments(clock, dim) if clock else None
         self.moment_out = Moments(clock, dim) if clock else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         num_ages = 0 if time is TimeUse.NONE else _NUM_SPANS
         self.blocks = nn.ModuleList(
             Block(dim, num_heads, dropout, max_history + 1, num_ages) for _ in range(num_layers)

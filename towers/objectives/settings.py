@@ -55,7 +55,7 @@ class ObjectiveSettings:
     temperature: divides the cosine before the loss; smaller separates the best items more sharply.
     num_targets: the next so many events are targets, the t-th with a weight of 1 / t. One asks for the next
     alone, which ranks it best on every log tried; more of them ask for what comes soon. num_openings: of
-    whoever has watched nothing, the first so many events are targets, all alike.
+    whoever has watched nothing, the first so many events are targets, all alike; 0 asks nothing of them.
 
     Of losses that sample: negatives, num_negatives: where from, and how many are drawn beside the batch's
     own.
@@ -74,7 +74,7 @@ class ObjectiveSettings:
     kind: ObjectiveKind = ObjectiveKind.FULL_SOFTMAX
     temperature: float = bounded(0.05, ge=1e-3)
     num_targets: int = bounded(1, ge=1)
-    num_openings: int = bounded(20, ge=1)
+    num_openings: int = bounded(20, ge=0)
     negatives: NegativeKind = NegativeKind.MIXED
     num_negatives: int = bounded(1024, ge=1)
     shared: bool = True

@@ -59,7 +59,9 @@ class AskedLoss(nn.Module):
         has its first `num_openings` events as targets, all alike: whoever is new may go on with any of them,
         and the very first ones are too few to learn a prior from. Where nothing has a weight the loss is 0.
         """
-        seen = vectors.index_select(0, self.get_buffer("seen_row"))
+        row = self.get_buffer("seen_row")
+        # All of them are as they are: to select would copy them, and their gradients.
+        seen = vectors if len(row) == len(vectors) else vectors.index_select(0, row)
         if query.is_cuda and torch.is_autocast_enabled(query.device.type):
             # What autocast would do to the scores' product, done to what it is made of: the kernel of the
             # full softmax multiplies these as they are.
@@ -73,13 +75,13 @@ class AskedLoss(nn.Module):
         # A whole history's opening is asked apart, so that all other questions keep their few targets.
         known, new = ((asked.place > 0).nonzero().flatten(), (asked.place == 0).nonzero().flatten())
         next_row, next_weight = asked.target_row[known], asked.target_weight[known]
-        opening, weight = batch.openings(self.objective.num_openings)
-        count = (opening >= 0).sum(1, keepdim=True).clamp(min=1)
+        questions = [(known, next_row, falling_weights(next_row, next_weight))]
+        if self.objective.num_openings:
+            opening, weight = batch.openings(self.objective.num_openings)
+            count = (opening >= 0).sum(1, keepdim=True).clamp(min=1)
+            questions.append((new, opening, weight / count))
         total, whole = vectors.new_zeros(()), vectors.new_zeros(())
-        for at, row, share in (
-            (known, next_row, falling_weights(next_row, next_weight)),
-            (new, opening, weight / count),
-        ):
+        for at, row, share in questions:
             losses = [
                 objective_loss(
                     of_member,

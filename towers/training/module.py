@@ -97,10 +97,14 @@ class TwoTowerModule(pl.LightningModule):
     def batch_loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
         """Loss of a batch's questions in nats, the weight of their targets, and how many were asked."""
         vectors = self.towers.item_vectors(self.items)
-        asked = batch.questions(self.objective.num_targets)
+        asked = self._questions(batch)
         query = self._queries(batch, asked, vectors)
         loss, weight = self.asked_loss(self.towers, batch, asked, query, vectors)
         return loss, weight, len(asked.window)
+
+    def _questions(self, batch: Batch) -> Questions:
+        """What is asked of a batch."""
+        return batch.questions(self.objective.num_targets, openings=self.objective.num_openings > 0)
 
     def _queries(
         self, batch: Batch, asked: Questions, vectors: Float[Tensor, "N D"]
@@ -115,7 +119,7 @@ class TwoTowerModule(pl.LightningModule):
 
         def encode(part: tuple[Batch, Tensor]) -> Tensor:
             windows, events = part
-            own = windows.questions(1)
+            own = self._questions(windows)
             positions: Tensor = self.towers(windows, events)
             return positions.index_select(0, own.position)
 
@@ -140,7 +144,7 @@ class TwoTowerModule(pl.LightningModule):
 
         micro = self.settings.micro_positions
         part = batch.parts(micro)[0] if micro else batch
-        num_asked, of_part = (len(one.questions(1).window) for one in (batch, part))
+        num_asked, of_part = (len(self._questions(one).window) for one in (batch, part))
         with torch.no_grad():
             vectors = self.towers.item_vectors(self.items).requires_grad_()
         of_items = run(lambda: self.towers.item_vectors(self.items))

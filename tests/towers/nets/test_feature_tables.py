@@ -58,6 +58,7 @@ def test_a_title_is_the_sum_of_its_features_refined_and_of_unit_length() -> None
     assert genres.shape == (4, 3)  # row 0, then Drama, Noir, War
     assert same is None
     assert up is not None
+    assert items.refine is not None
     mood = encoder.rows(MOOD, pa.array(["tense", "calm"], pa.large_string())).tolist()
     rating = cast("nn.Linear", items.numeric)
     with torch.no_grad():
@@ -131,6 +132,7 @@ def test_a_profile_is_the_sum_of_its_features() -> None:
     layer = ProfileFeatures(encoder, 4)
     (country, up), (kids, _) = weights(layer.tables, 0), weights(layer.tables, 1)
     assert up is not None
+    assert items.refine is not None
     assert layer.numeric is not None
     row = torch.tensor([[1, 2], [0, 1]], dtype=torch.int32)
     numeric = torch.tensor([[0.5, 1.0], [0.0, 0.0]])

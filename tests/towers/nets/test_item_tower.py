@@ -137,6 +137,16 @@ def test_a_cold_title_has_the_vector_that_it_would_have_had_in_training_without_
     assert (dropped - tower(tensors(encoder, known))).abs().amax(1).min() > 1e-3
 
 
+def test_a_title_without_metadata_keeps_its_id_in_training() -> None:
+    encoder = fit_table(ALL, catalogue())
+    bare = table(ITEMS, {"item_id": catalogue()["item_id"], "title": [""] * 40})
+    described = pa.concat_tables([bare.slice(0, 20), catalogue().slice(20)])
+    tower = tower_of(encoder, id_dropout=1.0)
+    lost = (tower.train()(tensors(encoder, described)) - tower.eval()(tensors(encoder, described))).abs()
+    assert lost[:20].max() < 1e-6
+    assert lost[20:].amax(1).min() > 1e-3
+
+
 def test_in_training_a_share_of_titles_lose_one_feature_and_the_id_is_none_of_them() -> None:
     encoder = fit_table(ALL, catalogue())
     items = catalogue()
@@ -168,6 +178,14 @@ def test_in_training_a_share_of_titles_lose_one_feature_and_the_id_is_none_of_th
         torch.testing.assert_close(tower(tower_items), whole)
 
 
+def test_ids_alone_are_the_vectors_and_are_not_refined() -> None:
+    encoder = fit_table((ID,), catalogue())
+    tower = tower_of(encoder).eval()
+    vectors = tower(tensors(encoder, catalogue()))
+    table_of_ids = cast("FeatureTable", tower.tables[0]).row.weight
+    torch.testing.assert_close(vectors, F.normalize(table_of_ids[1:], dim=-1))
+
+
 def test_features_that_no_title_has_cost_no_look_up_and_change_nothing_but_row_zero() -> None:
     items = catalogue().drop_columns(["language", "cast"])
     empty = table(ITEMS, {name: items[name] for name in ("item_id", "title", "rating", "embedding")})
@@ -176,6 +194,7 @@ def test_features_that_no_title_has_cost_no_look_up_and_change_nothing_but_row_z
     vectors = tower(tensors(encoder, empty))
     ids, language, names, _ = (cast("FeatureTable", one).row.weight for one in tower.tables)
     total = ids[1:] + language[0]
+    assert tower.refine is not None
     torch.testing.assert_close(vectors, F.normalize(total + tower.refine(total), dim=-1))
     assert all(gradient is not None for gradient in gradients(tower, vectors))
     assert len(names) == 1
