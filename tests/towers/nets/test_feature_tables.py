@@ -132,7 +132,6 @@ def test_a_profile_is_the_sum_of_its_features() -> None:
     layer = ProfileFeatures(encoder, 4)
     (country, up), (kids, _) = weights(layer.tables, 0), weights(layer.tables, 1)
     assert up is not None
-    assert items.refine is not None
     assert layer.numeric is not None
     row = torch.tensor([[1, 2], [0, 1]], dtype=torch.int32)
     numeric = torch.tensor([[0.5, 1.0], [0.0, 0.0]])
