@@ -5,7 +5,6 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from towers.data.features import BAGS, ID_COLUMN, TABLES, Feature, FeatureKind
 from towers.nets.dropout import Dropout
 from towers.nets.feature_tables import FeatureTable, VectorFeature
 from towers.nets.title_bags import TitleBags
+from towers.nets.unit import unit
 
 _BLOCK = 2048
 """Titles that a CPU refines at once, so that what lies between two layers stays in its cache."""
@@ -139,9 +139,9 @@ class ItemTower(nn.Module):
         the same vectors and the same gradients, and each embedding table is still read once.
         """
         if self.refine is None:
-            return F.normalize(total, dim=-1)
+            return unit(total)
         blocks = torch.split(total, max(1, len(total)) if total.is_cuda else _BLOCK)
-        return torch.cat([F.normalize(block + self.refine(block), dim=-1) for block in blocks])
+        return torch.cat([unit(block + self.refine(block)) for block in blocks])
 
     def _lost(self, items: ItemFeatureTensors) -> dict[str, Bool[Tensor, " N"]]:
         """Which titles lose which feature in this step; features that none loses are left out."""

@@ -54,7 +54,7 @@ class ModelSettings:
     dropout: float = bounded(0.2, ge=0.0, lt=1.0)
     item_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
     event_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
-    embedding_dropout: float = bounded(0.3, ge=0.0, lt=1.0)
+    embedding_dropout: float = bounded(0.15, ge=0.0, lt=1.0)
     id_dropout: float = bounded(0.05, ge=0.0, le=1.0)
     feature_dropout: float = bounded(0.0, ge=0.0, le=1.0)
 

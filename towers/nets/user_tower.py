@@ -13,6 +13,7 @@ from towers.nets.attention import Block, Layout
 from towers.nets.dropout import Dropout
 from towers.nets.feature_tables import ProfileFeatures
 from towers.nets.moments import Clock, Moments
+from towers.nets.unit import unit
 
 # Spans in buckets of powers of two of a second: row 0 is "no event before", the last is 2^30 s, 34 years.
 _NUM_SPANS = 32
@@ -76,9 +77,7 @@ class UserTower(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_interests * dim))
         self.recency = nn.Parameter(0.7 ** torch.arange(max_history + 1))
         # Four sharpens: an event is mostly one interest's, and its direction has a gradient still.
-        self.taste = (
-            nn.Parameter(4.0 * F.normalize(torch.randn(num_interests, dim), dim=-1)) if several else None
-        )
+        self.taste = nn.Parameter(4.0 * unit(torch.randn(num_interests, dim))) if several else None
 
     def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S *K D"]:
         """Unit vectors of every position of a batch, (S, K, D) where K > 1 interests are asked for.
@@ -100,10 +99,10 @@ class UserTower(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, layout)
         recent = layout.packed(self._recent(layout.padded(self._by_taste(seen)), layout))
-        query = F.normalize(self._of_interests(self.out(hidden)), dim=-1) + self._of_interests(recent)
+        query = unit(self._of_interests(self.out(hidden))) + self._of_interests(recent)
         if self.moment_out is not None:
             query = query + self._of_interests(self.moment_out(positions.asked_seconds))
-        return F.normalize(query, dim=-1)
+        return unit(query)
 
     def _of_interests(self, vector: Float[Tensor, "S W"]) -> Float[Tensor, "S *K D"]:
         """A vector for each interest; what all share is one, to be broadcast."""

@@ -227,7 +227,7 @@ def _model(s: Statistics, preset: Preset, num_interests: int) -> list[Choice]:
         *(moments if s.timed else order),
         Choice("dropout", 0.2, _EVERY_LOG),
         Choice("item_dropout", 0.0, _EVERY_LOG),
-        Choice("embedding_dropout", 0.3, _EVERY_LOG),
+        Choice("embedding_dropout", 0.15, _EVERY_LOG),
     ]
 
 
