@@ -28,7 +28,7 @@ class _Unit(torch.autograd.Function):
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
         scale = length.clamp_(min=_SHORTEST).reciprocal_()
-        found = vectors * scale
+        found: Tensor = vectors * scale
         ctx.save_for_backward(found, scale)
         return found
 
