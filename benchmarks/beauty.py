@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
 from benchmarks.claims import BenchmarkError
-from benchmarks.measurement import Measurement
+from benchmarks.environment import BENCH
+from benchmarks.measurement import Measurement, commit
 from benchmarks.stages import ROOT
 from towers.data.dataset import read_dataset
 from towers.data.signals.settings import signals_of
@@ -22,6 +24,7 @@ from towers.data.split import split, split_of
 from towers.errors import MissingDataError
 from towers.evaluation.evaluate import Metric, evaluate
 from towers.exported import read_context
+from towers.folders import replace_file
 from towers.ladder.rungs import exact
 from towers.nets.two_tower import load_towers
 
@@ -32,27 +35,23 @@ RECALL, NDCG = Metric.RECALL.at(10), Metric.NDCG.at(10)
 
 
 def measure() -> Measurement:
-    """Means over five seeds, each with attributes and by ids alone; a core for each of the two."""
-    folder = _folder()
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in ATTRIBUTES}
-    for seed in SEEDS:
-        with TemporaryDirectory() as name:
-            runs = {
-                kind: _started(Path(name, kind), folder, seed, files) for kind, files in ATTRIBUTES.items()
-            }
-            try:
-                for kind, run in runs.items():
-                    if code := run.wait():
-                        raise BenchmarkError(f"scripts/train.py ended with exit code {code}; expected 0")
-                    found[kind].append(judged(Path(name, kind)))
-            finally:
-                for run in runs.values():
-                    run.kill()
-            print(
-                f"seed {seed}: {json.dumps({kind: each[-1] for kind, each in found.items()})}",
-                file=sys.stderr,
-            )
-    whole, ids = found.values()
+    """Means over five seeds, each with attributes and by ids alone, two trainings at a time on a core each.
+
+    It takes hours. What is finished is kept beside the peers, under the commit that it is of: broken off, it
+    goes on from there. Changes that are not committed are measured whole.
+    """
+    folder, kept, running = _folder(), kept_results(commit()), list[subprocess.Popen[bytes]]()
+    asked = [(kind, seed) for seed in SEEDS for kind in ATTRIBUTES]
+    with ThreadPoolExecutor(2) as pool:
+        each = [pool.submit(result, folder, kind, seed, kept, running) for kind, seed in asked]
+        try:
+            found = {one: made.result() for one, made in zip(asked, each, strict=True)}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for run in running:
+                run.kill()
+            raise
+    whole, ids = ([found[kind, seed] for seed in SEEDS] for kind in ATTRIBUTES)
     return Measurement(
         figures={
             "r10": _mean(whole, RECALL),
@@ -64,12 +63,41 @@ def measure() -> Measurement:
         seeds=SEEDS,
         details={
             "standard deviation": {
-                kind: {metric: round(stdev(one[metric] for one in each), 5) for metric in (RECALL, NDCG)}
-                for kind, each in found.items()
+                kind: {metric: round(stdev(one[metric] for one in runs), 5) for metric in (RECALL, NDCG)}
+                for kind, runs in zip(ATTRIBUTES, (whole, ids), strict=True)
             },
-            "seeds": found,
+            "seeds": dict(zip(ATTRIBUTES, (whole, ids), strict=True)),
         },
     )
+
+
+def result(
+    folder: Path, kind: str, seed: int, kept: Path | None, running: "list[subprocess.Popen[bytes]]"
+) -> dict[str, float]:
+    """R@10 and N@10 of one training, as kept or made now."""
+    path = kept / f"{kind} {seed}.json" if kept else None
+    if path and path.is_file():
+        found: dict[str, float] = json.loads(path.read_text())
+    else:
+        with TemporaryDirectory() as name:
+            run = _started(Path(name), folder, seed, ATTRIBUTES[kind])
+            running.append(run)
+            if code := run.wait():
+                raise BenchmarkError(f"scripts/train.py ended with exit code {code}; expected 0")
+            found = judged(Path(name))
+        if path:
+            replace_file(path, json.dumps(found))
+    print(f"{kind}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
+    return found
+
+
+def kept_results(of: str | None, bench: Path = BENCH) -> Path | None:
+    """Where results of a commit are kept; None of what has no commit."""
+    if of is None or of.endswith("-dirty"):
+        return None
+    folder = bench / "beauty-results" / of
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def judged(artifacts: Path) -> dict[str, float]:

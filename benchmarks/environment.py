@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.claims import BenchmarkError
 
 BENCH = Path(__file__).resolve().parent.parent / ".bench"
-"""Where peers live; `make clean` removes it."""
+"""Where peers live, and what a benchmark of hours has finished; `make clean` removes it."""
 
 _PINNED = re.compile(r"[\w.-]+(\[[\w,.-]+\])?==[\w.+!-]+( ;.*)?|[\w.-]+ @ \S+")
 

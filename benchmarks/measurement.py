@@ -67,7 +67,7 @@ def record(claim: Claim, measured: Measurement) -> Record:
     context: dict[str, object] = {
         "machine": _machine(),
         "versions": _versions(),
-        "commit": _commit(),
+        "commit": commit(),
         "data": measured.data,
         "seeds": list(measured.seeds),
         "command": f"make bench CLAIM={claim.name}",
@@ -124,7 +124,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit measured, marked where the tree has changes besides; None outside a repository."""
     answer = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
