@@ -85,7 +85,8 @@ def result(
             if code := run.wait():
                 raise BenchmarkError(f"scripts/train.py ended with exit code {code}; expected 0")
             found = judged(Path(name))
-        if path:
+        # A tree that was changed meanwhile has trained something else.
+        if path and commit() == path.parent.name:
             replace_file(path, json.dumps(found))
     print(f"{kind}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
     return found

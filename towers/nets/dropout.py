@@ -12,8 +12,8 @@ class Dropout(nn.Module):
     """Zeros a share of the entries in training, and scales the others so that the mean stays.
 
     On a CPU each entry draws one random byte, where torch draws a double: on a table of a million entries
-    that is most of what dropout costs. The share is the nearest one of 256 that are; what is kept is scaled
-    by exactly that, so the mean is right. A GPU draws as torch does.
+    that is most of what dropout costs. The share is the nearest one of 256 that are, none below 1/512;
+    what is kept is scaled by exactly that, so the mean is right. A GPU draws as torch does.
     Source: Srivastava et al. 2014, JMLR 15.
     """
 
