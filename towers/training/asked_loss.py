@@ -57,7 +57,8 @@ class AskedLoss(nn.Module):
         query: of the questions. vectors: of all titles. Each loss is the mean over the questions' targets,
         weighed by their place and by their events' weights. What a profile that has watched nothing is asked
         has its first `num_openings` events as targets, all alike: whoever is new may go on with any of them,
-        and the very first ones are too few to learn a prior from; with 0 it is not asked. Where nothing has a weight the loss is 0.
+        and the very first ones are too few to learn a prior from; with 0 it is not asked.
+        Where nothing has a weight the loss is 0.
         """
         row = self.get_buffer("seen_row")
         # All of them are as they are: to select would copy them, and their gradients.
