@@ -69,8 +69,9 @@ class ItemTower(nn.Module):
     `id_dropout` of the items with metadata lose their id, as a cold item has none, so that metadata learns to
     place them; and a share `feature_dropout` lose one other feature, drawn anew for each, so that none
     carries all.
-    `embedding_dropout` is the share of the id's own numbers that a step leaves out: what a short log says of
-    one title is little, and is soon known by heart.
+    `embedding_dropout` is the share of the id's own numbers that a step leaves out, of such items too: what a
+    short log says of one title is little, and is soon known by heart. An id that is all there is of an item
+    stays whole: there its numbers are all that tells it from others.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class ItemTower(nn.Module):
                 total += _without(table.sums(items.bags_of(feature.name)), lost.get(feature.name))
             else:
                 vectors = _categorical(table, items, feature, lost.get(feature.name))
-                total += self.id_entries(vectors) if feature in self.ids else vectors
+                total += self._thinned(vectors, items) if feature in self.ids else vectors
         for feature, layer in zip(self.vectors, self.maps, strict=True):
             total += _without(layer(items.vectors(feature.name)), lost.get(feature.name))
         dropped: Tensor = self.dropout(total)
@@ -142,6 +143,12 @@ class ItemTower(nn.Module):
             return unit(total)
         blocks = torch.split(total, max(1, len(total)) if total.is_cuda else _BLOCK)
         return torch.cat([unit(block + self.refine(block)) for block in blocks])
+
+    def _thinned(self, vectors: Float[Tensor, "n D"], items: ItemFeatureTensors) -> Float[Tensor, "n D"]:
+        """The ids' vectors with a share of the entries of described titles left out."""
+        if not self.training or not self.id_entries.share:
+            return vectors
+        return torch.where(items.get_buffer("described")[:, None], self.id_entries(vectors), vectors)
 
     def _lost(self, items: ItemFeatureTensors) -> dict[str, Bool[Tensor, " N"]]:
         """Which titles lose which feature in this step; features that none loses are left out."""

@@ -38,9 +38,10 @@ class ModelSettings:
     max_history: the last so many events are read.
     time: what a query's vector may know of time. moment_days: with request time, days between the moments
     that have a vector of their own, what everybody asks for then; 0 has none.
-    dropout, item_dropout: shares of activations dropped in user and item tower; embedding_dropout: of what an
-    item's id says. event_dropout: share of the events that a training step does not show. id_dropout: share
-    of items that lose their id in a training step; feature_dropout: that lose one other feature.
+    dropout, item_dropout: shares of activations dropped in user and item tower; embedding_dropout: of what
+    the id of an item with metadata says. event_dropout: share of the events that a training step does not
+    show. id_dropout: share of items that lose their id in a training step; feature_dropout: that lose one
+    other feature.
     """
 
     dim: int = bounded(64, ge=4)

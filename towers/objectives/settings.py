@@ -72,7 +72,7 @@ class ObjectiveSettings:
     """
 
     kind: ObjectiveKind = ObjectiveKind.FULL_SOFTMAX
-    temperature: float = bounded(0.05, ge=1e-3)
+    temperature: float = bounded(0.07, ge=1e-3)
     num_targets: int = bounded(1, ge=1)
     num_openings: int = bounded(20, ge=0)
     negatives: NegativeKind = NegativeKind.MIXED

@@ -39,11 +39,11 @@ class Preset(StrEnum):
     FAST = "fast"
     """Most of the quality in a part of the time: to try things, and for a first release."""
     BEST = "best"
-    """The quality that is reported: three members of that width, and twice the epochs."""
+    """The quality that is reported: two members of twice that width, and half as many epochs more."""
 
 
-_DIM = {Preset.FAST: 64, Preset.BEST: 192}
-_NUM_MEMBERS = {Preset.FAST: 1, Preset.BEST: 3}
+_DIM = {Preset.FAST: 64, Preset.BEST: 256}
+_NUM_MEMBERS = {Preset.FAST: 1, Preset.BEST: 2}
 _EVENTS_PER_MOMENT, _PROFILES_PER_MOMENT = 3_300, 600
 _FEWEST_DAYS = 1.0
 
@@ -53,7 +53,7 @@ _NUM_NEGATIVES = 4_096
 _FEWEST_POSITIONS, _MOST_POSITIONS = 1_024, 65_536
 _MOST_STEPS = 2_000
 
-_MOST_EPOCHS = {Preset.FAST: 10, Preset.BEST: 20}
+_MOST_EPOCHS = {Preset.FAST: 10, Preset.BEST: 15}
 _FEWEST_EPOCHS = 2
 _EVENTS_OF_MOST_EPOCHS = 100_000
 _LEARNING_RATE, _HIGHEST_LEARNING_RATE = 3e-3, 1e-2
@@ -205,7 +205,7 @@ def _moment_days(s: Statistics) -> float:
 def _model(s: Statistics, preset: Preset, num_interests: int) -> list[Choice]:
     """num_interests: what a user gave; several are of one pair of towers."""
     num_members = _NUM_MEMBERS[preset] if num_interests == 1 else 1
-    members = "pairs of towers share the width, and their errors cancel: best has three, fast one"
+    members = "pairs of towers share the width, and their errors cancel: best has two, fast one"
     moments = [
         Choice("time", TimeUse.REQUEST, "the events' times are real: when it is asked says what is wanted"),
         Choice(
@@ -219,7 +219,7 @@ def _model(s: Statistics, preset: Preset, num_interests: int) -> list[Choice]:
         Choice("time", TimeUse.NONE, "the events' times are their numbers: only their order says anything")
     ]
     return [
-        Choice("dim", _DIM[preset], f"the width of {preset}: fast has 64, best has 192"),
+        Choice("dim", _DIM[preset], f"the width of {preset}: fast has 64, best has 256"),
         Choice("num_members", num_members, members if num_interests == 1 else "interests are of one pair"),
         Choice("num_layers", 1, _EVERY_LOG),
         Choice("num_heads", 2, _EVERY_LOG),
@@ -256,7 +256,7 @@ def _objective(s: Statistics, gpu: bool, given: ObjectiveKind | None) -> list[Ch
     ]
     return [
         Choice("kind", kind, why),
-        Choice("temperature", 0.05, _EVERY_LOG),
+        Choice("temperature", 0.07, _EVERY_LOG),
         Choice("num_targets", 1, _EVERY_LOG),
         *(sampled if (given or kind) is not ObjectiveKind.FULL_SOFTMAX else ()),
     ]
