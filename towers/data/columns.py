@@ -68,6 +68,13 @@ def numbers(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
     return np.where(np.isfinite(found), found, np.nan)
 
 
+def moments(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
+    """The times of a column in seconds since 1970, NaN where there is none."""
+    seconds = source_column(table, column).cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
+    found: np.ndarray = seconds.cast(pa.float64()).to_numpy(zero_copy_only=False) / 1000.0
+    return found
+
+
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Float64, Int64
 
-from towers.data.columns import listed_texts, numbers, placed_texts, texts
+from towers.data.columns import listed_texts, moments, numbers, placed_texts, texts
 from towers.data.encoded import Bags
 from towers.data.features import LISTS, TABLES, Feature, FeatureKind, RowRule
 from towers.data.hashing import collision_rate, hash_buckets
@@ -32,6 +32,7 @@ _FITTED = {
     "scales": (FeatureKind.NUMERIC,),
     "rarities": (FeatureKind.TEXT,),
     "vector_scales": (FeatureKind.VECTOR,),
+    "num_dated": (FeatureKind.MOMENT,),
 }
 """What is fitted, and for features of which kinds."""
 
@@ -47,6 +48,7 @@ class TableEncoder:
     scales: per number, mean and standard deviation over the training rows that have it.
     rarities: per text, how many training rows have what.
     vector_scales: per vector, mean and standard deviation of each entry.
+    num_dated: per moment, how many training rows have one.
     """
 
     features: tuple[Feature, ...]
@@ -54,6 +56,7 @@ class TableEncoder:
     scales: dict[str, tuple[float, float]]
     rarities: dict[str, Rarity]
     vector_scales: dict[str, VectorScale]
+    num_dated: dict[str, int]
 
     def of_kind(self, *kinds: FeatureKind) -> tuple[Feature, ...]:
         """The features of these kinds, in their order."""
@@ -95,6 +98,10 @@ class TableEncoder:
         """The standardised vectors of a table, zeros where unknown; last their flag, 1 where known."""
         return self.vector_scales[feature.name].standardised(table, feature.column)
 
+    def moments(self, feature: Feature, table: pa.Table) -> Float64[np.ndarray, " N"]:
+        """The moments of a table in seconds since 1970, NaN where unknown."""
+        return moments(table, feature.column)
+
     def numeric(self, table: pa.Table) -> Float32[np.ndarray, "N F2"]:
         """The F standardised numbers of a table, 0 where unknown, then their flags, 1 where known."""
         values = np.zeros((table.num_rows, len(self.scales)))
@@ -121,6 +128,7 @@ class TableEncoder:
             "scales": {name: list(scale) for name, scale in self.scales.items()},
             "rarities": {name: rarity.to_json() for name, rarity in self.rarities.items()},
             "vector_scales": {name: asdict(scale) for name, scale in self.vector_scales.items()},
+            "num_dated": self.num_dated,
         }
 
     @staticmethod
@@ -147,17 +155,20 @@ class TableEncoder:
                 name: VectorScale.from_json(scale, f"{key}: vector_scales of {name}")
                 for name, scale in read["vector_scales"].items()
             },
+            {name: int(num) for name, num in read["num_dated"].items()},
         )
 
 
 def fit_table(features: tuple[Feature, ...], table: pa.Table) -> TableEncoder:
     """Encoders fitted on the rows of a table, which are those that training may see."""
-    encoder = TableEncoder(features, {}, {}, {}, {})
+    encoder = TableEncoder(features, {}, {}, {}, {}, {})
     for feature in features:
         if feature.kind is FeatureKind.NUMERIC:
             encoder.scales[feature.name] = _scale(numbers(table, feature.column))
         elif feature.kind is FeatureKind.VECTOR:
             encoder.vector_scales[feature.name] = VectorScale.fitted(table, feature.column)
+        elif feature.kind is FeatureKind.MOMENT:
+            encoder.num_dated[feature.name] = int(np.isfinite(moments(table, feature.column)).sum())
         else:
             encoder.vocabularies[feature.name] = Vocabulary(_frequent_values(feature, table))
         if feature.kind is FeatureKind.TEXT:

@@ -50,14 +50,16 @@ class FeatureEncoder:
         }
         bags = {one.name: fitted.bags(one, items) for one in fitted.of_kind(*BAGS)}
         vectors = {one.name: fitted.vectors(one, items) for one in fitted.of_kind(FeatureKind.VECTOR)}
+        moments = {one.name: fitted.moments(one, items) for one in fitted.of_kind(FeatureKind.MOMENT)}
         numeric = fitted.numeric(items)
         ids = {one.name for one in fitted.features if one.column == ID_COLUMN}
         known = [flag > 0 for flag in np.split(numeric, 2, axis=1)[1].T]
         known += [row > 0 for name, row in categorical.items() if name not in ids]
         known += [np.diff(bag.offset) > 0 for name, bag in bags.items() if name not in ids]
         known += [values[:, -1] > 0 for values in vectors.values()]
+        known += [np.isfinite(seconds) for seconds in moments.values()]
         described = np.logical_or.reduce([np.zeros(items.num_rows, bool), *known])
-        return EncodedItems(categorical, bags, numeric, vectors, described)
+        return EncodedItems(categorical, bags, numeric, vectors, moments, described)
 
     def encode_profiles(self, profiles: pa.Table | None, country: np.ndarray) -> EncodedProfiles:
         """Numbers for P profiles.

@@ -36,6 +36,9 @@ class FeatureKind(StrEnum):
     VECTOR = "vector"
     """A vector of fixed length that another model made and nothing changes: each entry standardised, and a
     flag that says whether it is known."""
+    MOMENT = "moment"
+    """When something befell a title, such as its release: what counts is how long before the question that
+    was. One at most, of titles."""
 
 
 LISTS = (FeatureKind.MULTI, FeatureKind.ORDERED)
@@ -81,6 +84,7 @@ class Feature:
 
 def _default_items() -> list[Feature]:
     one, many, number = FeatureKind.CATEGORICAL, FeatureKind.MULTI, FeatureKind.NUMERIC
+    moment = FeatureKind.MOMENT
     return [
         Feature("item_id", one, ID_COLUMN),
         Feature("genres", many, "genres"),
@@ -93,6 +97,7 @@ def _default_items() -> list[Feature]:
         Feature("maturity", one, "maturity", min_count=2),
         Feature("release_year", one, "release_year", min_count=5),
         Feature("release_year_number", number, "release_year"),
+        Feature("released", moment, "released"),
         Feature("rating", number, "rating"),
         Feature("duration_minutes", number, "duration_minutes"),
     ]
@@ -118,6 +123,9 @@ class FeatureSettings:
         if not self.items:
             raise ConfigError("features.items: empty; expected one feature of titles at least")
         check_features(self.items, ITEMS, "features.items")
+        moments = [feature.name for feature in self.items if feature.kind is FeatureKind.MOMENT]
+        if len(moments) > 1:
+            raise ConfigError(f"features.items: {moments} are moments; expected one at most")
         check_features(self.profiles, PROFILES, "features.profiles")
         for place, feature in enumerate(self.profiles):
             if feature.kind not in _OF_PROFILES:
@@ -173,12 +181,14 @@ def _gives(kind: FeatureKind, held: pa.DataType) -> bool:
             return bool(pa.types.is_list(held) and pa.types.is_floating(held.value_type))
         case FeatureKind.NUMERIC:
             return bool(text or whole or pa.types.is_floating(held))
+        case FeatureKind.MOMENT:
+            return bool(pa.types.is_timestamp(held))
 
 
 def _check_rule(feature: Feature, where: str) -> None:
     kind, rule = feature.kind, feature.rule
     if kind not in TABLES and (rule, feature.min_count, feature.dimension) != (RowRule.VOCABULARY, 1, 0):
-        what = "number" if kind is FeatureKind.NUMERIC else "vector"
+        what = "number" if kind is FeatureKind.NUMERIC else kind.value
         raise ConfigError(f"{where}: a {what} has no rows; expected neither rule, min_count nor dimension")
     if feature.first and kind not in BAGS:
         raise ConfigError(

@@ -29,6 +29,7 @@ ITEMS = pa.schema(
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("title", pa.string(), nullable=False),
         pa.field("release_year", pa.int16()),
+        pa.field("released", TIME),  # when it first came out or came to the service, where known to the day
         pa.field("genres", _STRINGS),
         pa.field("sub_genres", _STRINGS),
         pa.field("cast", _STRINGS),  # billing order
@@ -93,7 +94,7 @@ QUERIES = pa.schema(
 """One row per search."""
 
 _KEYS = {"items": "item_id", "profiles": "profile_id"}
-_LATER = ("embedding",)
+_LATER = ("embedding", "released")
 
 NUM_EVENTS_FILE = "num_events.npy"
 """Beside tables that were ingested: int64 (P,), the events of each profile, whose rows stand together."""
@@ -110,8 +111,15 @@ class Tables:
 
 
 SCHEMAS = {"items": ITEMS, "events": EVENTS, "profiles": PROFILES, "queries": QUERIES}
+FIRST_YEAR, LAST_YEAR = 1870, 2100
+"""Titles came out between the starts of these years; an event's times are bounded by the rules of ingest."""
+
 RANGES: dict[str, dict[str, tuple[float, float | None]]] = {
-    "items": {"release_year": (1870.0, 2100.0), "rating": (0.0, 10.0), "duration_minutes": (0.0, None)},
+    "items": {
+        "release_year": (float(FIRST_YEAR), float(LAST_YEAR)),
+        "rating": (0.0, 10.0),
+        "duration_minutes": (0.0, None),
+    },
     "events": {
         "minutes_watched": (0.0, None),
         "stars": (0.0, 10.0),

@@ -8,8 +8,9 @@ from enum import StrEnum
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
+from towers.data.columns import moments
 from towers.data.histories import Histories
 from towers.errors import ConfigError, QueryError
 from towers.ladder.catalogue import most_watched, rank_catalogue
@@ -140,23 +141,25 @@ class Candidates:
 class ItemFacts:
     """What the items table says of N items.
 
-    release_year: float32 (N,), NaN where not known. genres, people: the Labels of each; people are cast and
-    directors.
+    released: float64 (N,), when each came out, in years such as 1999.5; of a title of which only the year is
+    known, the middle of it; NaN where not even that is. genres, people: the Labels of each; people are cast
+    and directors.
     """
 
-    release_year: Float32[np.ndarray, " N"]
+    released: Float64[np.ndarray, " N"]
     genres: Labels
     people: Labels
 
     def __len__(self) -> int:
-        return len(self.release_year)
+        return len(self.released)
 
 
 def item_facts(items: pa.Table) -> ItemFacts:
     """The ItemFacts of an items table, in its order."""
-    year = pc.fill_null(items["release_year"].cast(pa.float32()), float("nan"))
+    year = pc.fill_null(items["release_year"].cast(pa.float64()), float("nan")).to_numpy()
+    day = 1970.0 + moments(items, "released") / _YEAR_SECONDS
     return ItemFacts(
-        release_year=year.to_numpy().astype(np.float32),
+        released=np.where(np.isfinite(day), day, year + 0.5),
         genres=labels_of(items, ["genres"]),
         people=labels_of(items, ["cast", "directors"]),
     )
@@ -212,7 +215,7 @@ class CandidateSource:
             np.log1p(self.num_watches[item_row]),
             np.log1p(self.by_country.count(queries.country, query, item_row)),
             np.log1p(seconds / _DAY_SECONDS),
-            year - self.facts.release_year[item_row] - 0.5,
+            year - self.facts.released[item_row],
             self.facts.genres.overlap(history, query, item_row),
             self.facts.genres.overlap(history.last(_NUM_RECENT), query, item_row),
             self.facts.people.overlap(history, query, item_row),

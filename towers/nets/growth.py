@@ -17,30 +17,39 @@ from towers.data.feature_encoder import FeatureEncoder, training_rows
 from towers.data.features import ID_COLUMN, LISTS, TABLES, Feature, FeatureKind
 from towers.data.split import Split
 from towers.errors import ConfigError
+from towers.nets.ages import Ticks
 from towers.nets.feature_tables import FeatureTable
 from towers.nets.moments import Clock
 from towers.nets.title_bags import TitleBags
 from towers.nets.two_tower import TwoTower
 
-_FIXED = ("scales", "rarities", "vector_scales")
+_FIXED = ("scales", "rarities", "vector_scales", "num_dated")
 """What is fitted once: weights that were learned with it would not fit another."""
 
 
 def grown_towers(towers: TwoTower, dataset: Dataset, parts: Split) -> TwoTower:
     """The towers that also know the titles, profiles and values that a later log trains on."""
     encoder = towers.encoder.grown(*training_rows(dataset, parts))
-    clock = None if towers.clock is None else towers.clock.grown(parts.learned_seconds[1])
-    return carry_over(towers, encoder, dataset.items, clock)
+    last = parts.learned_seconds[1]
+    clock = None if towers.clock is None else towers.clock.grown(last)
+    # Nothing is learned of a tick: they are laid out anew, and the towers say the same between others.
+    ages = towers.ages and Ticks.over(towers.ages.start_seconds, last, towers.ages.num)
+    return carry_over(towers, encoder, dataset.items, clock, ages)
 
 
 @torch.no_grad()
 def carry_over(
-    towers: TwoTower, encoder: FeatureEncoder, items: pa.Table, clock: Clock | None = None
+    towers: TwoTower,
+    encoder: FeatureEncoder,
+    items: pa.Table,
+    clock: Clock | None = None,
+    ages: Ticks | None = None,
 ) -> TwoTower:
     """Towers over a grown encoder with everything that `towers` learned.
 
     encoder: `towers.encoder.grown(…)`. items: the catalogue, in which a new value of a list finds its start.
     clock: `towers.clock.grown(…)`, or None for the clock as it is; a new moment starts as the last one.
+    ages: the ticks that reach on, or None for those as they are.
     Every row of an embedding table keeps its weights. A new row starts as a copy of the one that its value
     was read from before: its hash bucket, or else row 0, that of all without their own. A value of a list
     that is not hashed was left out before. It starts at the mean, over the titles that have it, of what they
@@ -50,7 +59,8 @@ def carry_over(
     """
     _check_grown(towers.encoder.items, encoder.items)
     _check_grown(towers.encoder.profiles, encoder.profiles)
-    grown = TwoTower(towers.settings, encoder, clock or towers.clock).train(towers.training)
+    grown = TwoTower(towers.settings, encoder, clock or towers.clock, ages or towers.ages)
+    grown.train(towers.training)
     started = grown.state_dict()  # the weights themselves, not copies
     for name, learned in towers.state_dict().items():
         started[name][: len(learned)] = learned

@@ -5,12 +5,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor, nn
 
 from towers.data.encoded import EncodedItems
 from towers.data.encoders import TableEncoder
 from towers.data.features import BAGS, ID_COLUMN, TABLES, Feature, FeatureKind
+from towers.nets.ages import Ticks, TitleAges
 from towers.nets.dropout import Dropout
 from towers.nets.feature_tables import FeatureTable, VectorFeature
 from towers.nets.title_bags import TitleBags
@@ -38,6 +39,8 @@ class ItemFeatureTensors(nn.Module):
         self.register_buffer("described", torch.from_numpy(encoded.described), persistent=False)
         for name, values in encoded.vectors.items():
             self.register_buffer(f"vectors_{name}", torch.from_numpy(values), persistent=False)
+        for name, seconds in encoded.moments.items():
+            self.register_buffer(f"moments_{name}", torch.from_numpy(seconds), persistent=False)
 
     def categorical(self, name: str) -> Int64[Tensor, " N"]:
         """Embedding rows of a categorical feature."""
@@ -50,6 +53,10 @@ class ItemFeatureTensors(nn.Module):
     def vectors(self, name: str) -> Float[Tensor, "N E1"]:
         """Standardised vectors and their flag."""
         return self.get_buffer(f"vectors_{name}")
+
+    def moments(self, name: str) -> Float64[Tensor, " N"]:
+        """Seconds since 1970, NaN where unknown."""
+        return self.get_buffer(f"moments_{name}")
 
     def part(self, start: int, stop: int) -> "ItemFeatureTensors":
         """The titles from `start` to `stop`, as views; nothing is copied and no device is waited for."""
@@ -65,10 +72,11 @@ class ItemFeatureTensors(nn.Module):
 class ItemTower(nn.Module):
     """Item features → float vectors of unit length, (N, D).
 
-    The sum of the embeddings of every feature, refined by one residual layer. In training a share
-    `id_dropout` of the items with metadata lose their id, as a cold item has none, so that metadata learns to
-    place them; and a share `feature_dropout` lose one other feature, drawn anew for each, so that none
-    carries all.
+    The sum of the embeddings of every feature, refined by one residual layer; and beside it, where titles
+    have a moment and `ages` says at which ticks, how much their age speaks for them at each.
+    In training a share `id_dropout` of the items with metadata lose their id, as a cold item has none, so
+    that metadata learns to place them; and a share `feature_dropout` lose one other feature, drawn anew for
+    each, so that none carries all.
     `embedding_dropout` is the share of the id's own numbers that a step leaves out, of such items too: what a
     short log says of one title is little, and is soon known by heart. An id that is all there is of an item
     stays whole: there its numbers are all that tells it from others.
@@ -83,9 +91,10 @@ class ItemTower(nn.Module):
         id_dropout: float,
         feature_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
+        ages: Ticks | None = None,
     ) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = dim = dim - (ages.num if ages else 0)
         self.id_dropout, self.feature_dropout = id_dropout, feature_dropout
         self.features = encoder.of_kind(*TABLES)
         self.ids = tuple(feature for feature in self.features if feature.column == ID_COLUMN)
@@ -101,6 +110,8 @@ class ItemTower(nn.Module):
         self.maps = nn.ModuleList(
             VectorFeature(encoder.vector_scales[feature.name].width, dim) for feature in self.vectors
         )
+        self.dated = encoder.of_kind(FeatureKind.MOMENT)
+        self.ages = TitleAges(ages, dim) if ages else None
         self.dropout, self.id_entries = Dropout(dropout), Dropout(embedding_dropout)
         # What an id says is any vector already: alone it has nothing to be combined with.
         alone = {feature.column for feature in encoder.features} <= {ID_COLUMN}
@@ -114,8 +125,11 @@ class ItemTower(nn.Module):
         """Unit vectors of all items."""
         return self.refined(self.summed(items))
 
-    def summed(self, items: ItemFeatureTensors) -> Float[Tensor, "N D"]:
-        """The sum of the embeddings of each item's features; nothing between is kept for the gradient."""
+    def summed(self, items: ItemFeatureTensors) -> Float[Tensor, "N W"]:
+        """The sum of the embeddings of each item's features; nothing between is kept for the gradient.
+
+        Where there are ages, the last column has the title's moment, in days.
+        """
         lost = self._lost(items)
         total = items.get_buffer("numeric").new_zeros(items.num_items, self.dim)
         if self.numeric is not None:
@@ -130,10 +144,13 @@ class ItemTower(nn.Module):
         for feature, layer in zip(self.vectors, self.maps, strict=True):
             total += _without(layer(items.vectors(feature.name)), lost.get(feature.name))
         dropped: Tensor = self.dropout(total)
-        return dropped
+        if self.ages is None:
+            return dropped
+        days = self.ages.days(items.moments(self.dated[0].name))
+        return torch.cat([dropped, days[:, None]], dim=1)
 
-    def refined(self, total: Float[Tensor, "n D"]) -> Float[Tensor, "n D"]:
-        """Unit vectors of summed features, each by itself: parts of them can be refined one after another.
+    def refined(self, total: Float[Tensor, "n W"]) -> Float[Tensor, "n D"]:
+        """Unit vectors of what `summed` gives, each by itself: parts can be refined one after another.
 
         It holds seven times as much for the gradient as it gives, the sum before it nothing: where the whole
         catalogue is too large for that, `torch.cat(in_parts(tower.refined, total.split(n), device))` gives
@@ -142,7 +159,14 @@ class ItemTower(nn.Module):
         if self.refine is None:
             return unit(total)
         blocks = torch.split(total, max(1, len(total)) if total.is_cuda else _BLOCK)
-        return torch.cat([unit(block + self.refine(block)) for block in blocks])
+        return torch.cat([self._refined(self.refine, block) for block in blocks])
+
+    def _refined(self, refine: nn.Module, block: Float[Tensor, "n W"]) -> Float[Tensor, "n D"]:
+        if self.ages is None:
+            return unit(block + refine(block))
+        total, days = block[:, :-1], block[:, -1]
+        # What age says is measured against a vector of length one, however long the features' has grown.
+        return unit(torch.cat([unit(total + refine(total)), self.ages(days, total)], dim=1))
 
     def _thinned(self, vectors: Float[Tensor, "n D"], items: ItemFeatureTensors) -> Float[Tensor, "n D"]:
         """The ids' vectors with a share of the entries of described titles left out."""

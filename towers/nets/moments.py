@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from towers.errors import ConfigError
+
 SECONDS_PER_DAY = 86_400
 
 
@@ -20,6 +22,12 @@ class Clock:
     step_seconds: int
     num_knots: int
     end_seconds: int
+
+    def __post_init__(self) -> None:
+        if self.step_seconds < 1 or self.num_knots < 1:
+            raise ConfigError(
+                f"clock: {self.num_knots} knots {self.step_seconds} seconds apart; expected 1 or more of each"
+            )
 
     @classmethod
     def over(cls, first_seconds: int, last_seconds: int, step_days: float) -> "Clock":

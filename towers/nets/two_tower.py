@@ -19,13 +19,14 @@ from towers.data.feature_encoder import FeatureEncoder
 from towers.errors import ConfigError, MissingDataError, ReleaseError
 from towers.evaluation.exact import ExactRecommender
 from towers.exported import MODEL_FILE, WEIGHTS_FILE, read_object
+from towers.nets.ages import Ticks
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
 from towers.nets.moments import Clock
 from towers.nets.user_tower import TimeUse, UserTower
 from towers.recommender import Queries
 from towers.settings import bounded, settings_from_plain
 
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 _MAX_POSITIONS = 1 << 15
 
 
@@ -37,7 +38,8 @@ class ModelSettings:
     num_interests: vectors of a query, of which the best for a title is its score; of one pair of towers.
     max_history: the last so many events are read.
     time: what a query's vector may know of time. moment_days: with request time, days between the moments
-    that have a vector of their own, what everybody asks for then; 0 has none.
+    that have a vector of their own, what everybody asks for then; 0 has none. age_share: with request time
+    and titles whose moment is known, the share of a vector that says how old the title is, a tick in each.
     dropout, item_dropout: shares of activations dropped in user and item tower; embedding_dropout: of what
     the id of an item with metadata says. event_dropout: share of the events that a training step does not
     show. id_dropout: share of items that lose their id in a training step; feature_dropout: that lose one
@@ -52,6 +54,7 @@ class ModelSettings:
     max_history: int = bounded(50, ge=2)
     time: TimeUse = TimeUse.REQUEST
     moment_days: float = bounded(7.0, ge=0.0)
+    age_share: float = bounded(0.25, ge=0.0, le=0.5)
     dropout: float = bounded(0.2, ge=0.0, lt=1.0)
     item_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
     event_dropout: float = bounded(0.0, ge=0.0, lt=1.0)
@@ -77,11 +80,20 @@ class ModelSettings:
             return None
         return Clock.over(first_seconds, last_seconds, self.moment_days)
 
+    def ages(self, first_seconds: int, last_seconds: int) -> Ticks | None:
+        """The ticks at which a title's age is told, of such a log; None without any."""
+        num_ticks = int(self.member_dim * self.age_share)
+        if self.time is not TimeUse.REQUEST or num_ticks < 2:
+            return None
+        return Ticks.over(first_seconds, last_seconds, num_ticks)
+
 
 class Member(nn.Module):
     """One pair of towers; the inner product of their vectors, a cosine, is its score."""
 
-    def __init__(self, settings: ModelSettings, encoder: FeatureEncoder, clock: Clock | None) -> None:
+    def __init__(
+        self, settings: ModelSettings, encoder: FeatureEncoder, clock: Clock | None, ages: Ticks | None
+    ) -> None:
         super().__init__()
         self.items = ItemTower(
             encoder.items,
@@ -90,6 +102,7 @@ class Member(nn.Module):
             id_dropout=settings.id_dropout,
             feature_dropout=settings.feature_dropout,
             embedding_dropout=settings.embedding_dropout,
+            ages=ages,
         )
         self.users = UserTower(
             encoder.profiles,
@@ -100,6 +113,7 @@ class Member(nn.Module):
             max_history=settings.max_history,
             time=settings.time,
             clock=clock,
+            ages=ages,
             dropout=settings.dropout,
             event_dropout=settings.event_dropout,
         )
@@ -114,10 +128,17 @@ class TwoTower(nn.Module):
     loss. They agree on what the log shows; where it shows little, their errors are their own and cancel.
     Source: deep ensembles, Lakshminarayanan et al. 2017, arXiv:1612.01474.
 
-    clock: the moments that have a vector, as `ModelSettings.clock` gives them.
+    clock: the moments that have a vector, as `ModelSettings.clock` gives them. ages: the ticks of the titles'
+    age, as `ModelSettings.ages` gives them; there are none where no title that was learned from has one.
     """
 
-    def __init__(self, settings: ModelSettings, encoder: FeatureEncoder, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        encoder: FeatureEncoder,
+        clock: Clock | None = None,
+        ages: Ticks | None = None,
+    ) -> None:
         super().__init__()
         if settings.dim % (2 * settings.num_heads * settings.num_members):
             raise ConfigError(
@@ -128,7 +149,22 @@ class TwoTower(nn.Module):
         self.settings = settings
         self.encoder = encoder
         self.clock = clock
-        self.members = nn.ModuleList(Member(settings, encoder, clock) for _ in range(settings.num_members))
+        self.ages = ages if any(encoder.items.num_dated.values()) else None
+        if self.ages and self.ages.num >= settings.member_dim:
+            raise ConfigError(
+                f"model.age_share: {self.ages.num} ticks in vectors of {settings.member_dim}; expected fewer"
+            )
+        self.members = nn.ModuleList(
+            Member(settings, encoder, clock, self.ages) for _ in range(settings.num_members)
+        )
+
+    @classmethod
+    def of_span(
+        cls, settings: ModelSettings, encoder: FeatureEncoder, first_seconds: int, last_seconds: int
+    ) -> "TwoTower":
+        """New towers for a log that is learned from between two moments."""
+        span = first_seconds, last_seconds
+        return cls(settings, encoder, settings.clock(*span), settings.ages(*span))
 
     def item_vectors(self, items: ItemFeatureTensors) -> Float[Tensor, "N D"]:
         """Unit vectors of a catalogue."""
@@ -201,6 +237,7 @@ def save_towers(model: TwoTower, folder: Path) -> None:
         "settings": asdict(model.settings),
         "encoder": model.encoder.to_json(),
         "clock": asdict(model.clock) if model.clock else None,
+        "ages": asdict(model.ages) if model.ages else None,
     }
     (folder / MODEL_FILE).write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -239,10 +276,13 @@ def _described_towers(path: Path) -> TwoTower:
     try:
         settings = settings_from_plain(ModelSettings, description["settings"], "settings")
         encoder = FeatureEncoder.from_json(description["encoder"])
-        clock = description["clock"]
-        if clock is not None:
-            clock = settings_from_plain(Clock, clock, "clock")
-        return TwoTower(settings, encoder, clock)
+        clock, ages = description["clock"], description["ages"]
+        return TwoTower(
+            settings,
+            encoder,
+            None if clock is None else settings_from_plain(Clock, clock, "clock"),
+            None if ages is None else settings_from_plain(Ticks, ages, "ages"),
+        )
     except KeyError as error:
         raise ReleaseError(f"{path}: has no {error}; expected settings and encoder as exported") from error
     except (AttributeError, TypeError, ValueError) as error:  # ConfigError and SchemaError are ValueErrors

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from towers.data.batches import Batch, Positions
 from towers.data.encoders import TableEncoder
+from towers.nets.ages import Ticks
 from towers.nets.attention import Block, Layout
 from towers.nets.dropout import Dropout
 from towers.nets.feature_tables import ProfileFeatures
@@ -37,8 +38,10 @@ class UserTower(nn.Module):
     Position 0 of a window is a start token with the profile's features, by default its country: its vector is
     the learned prior of a profile that has watched nothing. Position l has seen the first l events: their
     item vectors, minutes watched and, as far as `time` says, when they were. Every position is trained; the
-    last one serves. Layers run over the positions there are. Attention alone pads, to the longest window of a
-    batch, in which windows are of like length.
+    last one serves. Where titles have an age, `ages` are its ticks, and the last entries of a vector say when
+    it is asked and how much what is new is wanted.
+    Layers run over the positions there are. Attention alone pads, to the longest window of a batch, in which
+    windows are of like length.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class UserTower(nn.Module):
         max_history: int,
         time: TimeUse,
         clock: Clock | None,
+        ages: Ticks | None,
         dropout: float,
         event_dropout: float,
     ) -> None:
@@ -67,17 +71,24 @@ class UserTower(nn.Module):
         self.profile = ProfileFeatures(profiles, dim)
         self.start = nn.Parameter(torch.zeros(dim))
         # What a moment changes before the layers, and what it adds to what they give.
+        self.width = width = dim - (ages.num if ages else 0)
         self.moment_in = Moments(clock, dim) if clock else None
-        self.moment_out = Moments(clock, dim) if clock else None
+        self.moment_out = Moments(clock, width) if clock else None
+        # How much each question wants what is new, beside what it wants.
+        self.ages = ages
+        self.newness = nn.Linear(dim, num_interests) if ages else None
+        if self.newness is not None:
+            nn.init.zeros_(self.newness.weight)
+            nn.init.ones_(self.newness.bias)
         self.dropout = Dropout(dropout)
         num_ages = 0 if time is TimeUse.NONE else _NUM_SPANS
         self.blocks = nn.ModuleList(
             Block(dim, num_heads, dropout, max_history + 1, num_ages) for _ in range(num_layers)
         )
-        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_interests * dim))
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, num_interests * width))
         self.recency = nn.Parameter(0.7 ** torch.arange(max_history + 1))
         # Four sharpens: an event is mostly one interest's, and its direction has a gradient still.
-        self.taste = nn.Parameter(4.0 * unit(torch.randn(num_interests, dim))) if several else None
+        self.taste = nn.Parameter(4.0 * unit(torch.randn(num_interests, width))) if several else None
 
     def forward(self, batch: Batch, item: Float[Tensor, "N D"]) -> Float[Tensor, "S *K D"]:
         """Unit vectors of every position of a batch, (S, K, D) where K > 1 interests are asked for.
@@ -98,15 +109,20 @@ class UserTower(nn.Module):
         hidden = self.dropout(hidden)
         for block in self.blocks:
             hidden = block(hidden, layout)
-        recent = layout.packed(self._recent(layout.padded(self._by_taste(seen)), layout))
+        recent = layout.packed(self._recent(layout.padded(self._by_taste(seen[:, : self.width])), layout))
         query = unit(self._of_interests(self.out(hidden))) + self._of_interests(recent)
         if self.moment_out is not None:
             query = query + self._of_interests(self.moment_out(positions.asked_seconds))
+        if self.ages is not None and self.newness is not None:
+            asked = self.ages.shares(positions.asked_seconds)
+            wanted: Tensor = self.newness(hidden)
+            age = wanted * asked if self.num_interests == 1 else wanted[:, :, None] * asked[:, None]
+            query = torch.cat([query, age], dim=-1)
         return unit(query)
 
     def _of_interests(self, vector: Float[Tensor, "S W"]) -> Float[Tensor, "S *K D"]:
         """A vector for each interest; what all share is one, to be broadcast."""
-        return vector if self.num_interests == 1 else vector.view(len(vector), -1, len(self.start))
+        return vector if self.num_interests == 1 else vector.view(len(vector), -1, self.width)
 
     def moments(self) -> list[Moments]:
         """What was learned of moments; none where none is asked for."""

@@ -107,8 +107,7 @@ def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[
     """What training begins with: random weights, or an export's, grown by what is new."""
     if settings.warm_start is None:
         encoder = fit_features(*training_rows(dataset, split), settings.features)
-        clock = settings.model.clock(*split.learned_seconds)
-        return TwoTower(settings.model, encoder, clock), encoder
+        return TwoTower.of_span(settings.model, encoder, *split.learned_seconds), encoder
     start = load_towers(Path(settings.warm_start))
     for name, found, wanted in (
         ("model", start.settings, settings.model),

@@ -214,6 +214,7 @@ def _model(s: Statistics, preset: Preset, num_interests: int) -> list[Choice]:
             f"{_EVENTS_PER_MOMENT:,} events and {_PROFILES_PER_MOMENT} profiles for each moment, "
             "a day at least; none of fewer than two",
         ),
+        Choice("age_share", 0.25, "where titles have a day of release: what is new is asked for as such"),
     ]
     order = [
         Choice("time", TimeUse.NONE, "the events' times are their numbers: only their order says anything")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.towers.data.test_hashing import one_bucket
 from towers.data.encoders import TableEncoder, fit_table
 from towers.data.features import Feature, FeatureKind, FeatureSettings, RowRule
-from towers.data.schema import ITEMS, table
+from towers.data.schema import ITEMS, TIME, table
 from towers.errors import ConfigError, SchemaError
 
 relaxed = settings(deadline=None, max_examples=100)
@@ -109,6 +109,17 @@ def test_numbers_are_standardised_by_training_rows_and_unknown_ones_are_flagged(
     assert encoder.numeric(items).tolist() == [[-1, 0, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1]]
     assert encoder.numeric(items.slice(3)).shape == (0, 4)
     assert fit_table((LANGUAGE,), items).numeric(items).shape == (3, 0)
+
+
+def test_moments_are_seconds_and_how_many_training_rows_have_one_is_counted() -> None:
+    released = Feature("released", FeatureKind.MOMENT, "released")
+    items = catalogue(3, released=pa.array([None, 1_500, -86_400_000], TIME))
+    encoder = fit_table((released, LANGUAGE), items)
+    assert encoder.num_dated == {"released": 2}
+    np.testing.assert_array_equal(encoder.moments(released, items), [np.nan, 1.5, -86_400.0])
+    assert encoder.grown(items.slice(0, 1)).num_dated == {"released": 2}
+    assert TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())), "x") == encoder
+    assert fit_table((released,), items.slice(0, 1)).num_dated == {"released": 0}
 
 
 def test_a_number_that_no_training_row_has_stays_as_it_is() -> None:

@@ -8,6 +8,7 @@ from towers.errors import ConfigError
 PLAN = Feature("plan", FeatureKind.CATEGORICAL, "attributes.plan")
 TITLE = Feature("words", FeatureKind.TEXT, "title", RowRule.HASHING, buckets=64)
 STILL = Feature("still", FeatureKind.VECTOR, "embedding")
+RELEASED = Feature("released", FeatureKind.MOMENT, "released")
 
 
 def test_by_default_the_country_alone_is_known_of_a_profile() -> None:
@@ -29,9 +30,17 @@ def test_a_column_of_each_type_can_be_a_feature() -> None:
             replace(TITLE, min_count=2, first=50, dimension=16),
             Feature("billing", FeatureKind.ORDERED, "cast", min_count=2, first=5),
             STILL,
+            RELEASED,
         ],
         profiles=[PLAN, Feature("since", number, "attributes.since"), Feature("kids", one, "kids")],
     )
+
+
+def test_titles_have_one_moment_at_most_and_profiles_none() -> None:
+    with pytest.raises(ConfigError, match=r"^features\.items: \['released', 'again'\] are moments; expected"):
+        FeatureSettings(items=[RELEASED, PLAN, replace(RELEASED, name="again")])
+    with pytest.raises(ConfigError, match=r"^features\.profiles\[0\]\.column: 'released'; expected one of"):
+        FeatureSettings(profiles=[RELEASED])
 
 
 @pytest.mark.parametrize("column", ["profile_id", "household_id"])
@@ -71,6 +80,9 @@ def test_who_a_profile_is_can_never_be_a_feature(column: str) -> None:
         (replace(STILL, kind=FeatureKind.MULTI), r"\.kind: multi of embedding"),
         (replace(STILL, dimension=4), r": a vector has no rows"),
         (replace(STILL, first=4), r"\.first: 4; expected 0"),
+        (replace(RELEASED, column="release_year"), r"\.kind: moment of release_year, which holds int16"),
+        (replace(RELEASED, kind=FeatureKind.NUMERIC), r"\.kind: numeric of released, which holds timestamp"),
+        (replace(RELEASED, min_count=2), r": a moment has no rows"),
         (replace(PLAN, buckets=9), r"\.buckets: 9 by vocabulary; expected 0"),
         (replace(PLAN, rule=RowRule.HASHING), r"\.buckets: 0 by hashing; expected 1 or more"),
         (replace(PLAN, rule=RowRule.FREQUENCY_CUT), r"\.buckets: 0 by frequency_cut; expected 1 or more"),

@@ -1,5 +1,6 @@
 import gzip
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,13 @@ def test_runtime_and_overview_are_taken_where_the_table_has_them(tmp_path: Path)
     assert column(tables, "duration_minutes") == {"1": None, "47": 127.0, "500": None, "171495": None}
     assert column(tables, "synopsis")["47"] == "Two detectives, one killer.\nSeven sins."
     assert column(tables, "synopsis")["1"] is None
+
+
+def test_the_day_of_release_is_taken_where_the_table_has_it(tmp_path: Path) -> None:
+    table = "id,cast,director,vote_average,release_date\n807,,,8.1,1995-09-22\n862,,,7.5,\n"
+    released = column(read(tmp_path, table), "released")
+    assert released.pop("47") == datetime(1995, 9, 22, tzinfo=UTC)
+    assert released == {"1": None, "500": None, "171495": None}
 
 
 def test_people_fill_only_what_tmdb_leaves_empty(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from towers.data.encoders import TableEncoder
 from towers.data.feature_encoder import fit_features
 from towers.data.features import Feature, FeatureKind, FeatureSettings, RowRule
 from towers.data.histories import Histories
-from towers.data.schema import ITEMS, PROFILES, table
+from towers.data.schema import ITEMS, PROFILES, TIME, table
 from towers.errors import ConfigError
+from towers.nets.ages import Ticks
 from towers.nets.feature_tables import FeatureTable
 from towers.nets.growth import carry_over
 from towers.nets.item_tower import ItemTower
@@ -194,6 +195,27 @@ def test_nothing_new_gives_the_same_towers(towers: TwoTower) -> None:
     assert same.encoder == towers.encoder
     for name, learned in towers.state_dict().items():
         torch.testing.assert_close(same.state_dict()[name], learned, rtol=0, atol=0)
+
+
+def test_ticks_reach_on_with_the_log_and_what_was_learned_of_ages_is_kept() -> None:
+    released = Feature("released", FeatureKind.MOMENT, "released")
+    settings = replace(SETTINGS, items=[*SETTINGS.items, released])
+    days = [None, 3, 40, 90, 50, 120, 200]
+    place = AFTER.schema.get_field_index("released")
+    items = AFTER.set_column(place, "released", pa.array([d and d * 86_400_000 for d in days], TIME))
+    model = ModelSettings(dim=16, num_heads=2, moment_days=0.0)
+    old = TwoTower.of_span(model, fit_features(items.slice(0, 4), PEOPLE, settings), 0, 80 * 86_400).eval()
+    for weight in old.parameters():
+        nn.init.normal_(weight, std=0.3)
+    ages = Ticks(0, 200 * 86_400, 4)
+    new = carry_over(old, old.encoder.grown(items, MORE), items, None, ages)
+    assert (old.ages, new.ages) == (Ticks(0, 100 * 86_400 + 1, 4), ages)
+    torch.testing.assert_close(items_of(new).ages.kappa, items_of(old).ages.kappa, rtol=0, atol=0)  # type: ignore[union-attr]
+    # On the first tick, which both have, a title is as old as it was; the second is twice as far.
+    at = items_of(old).ages, items_of(new).ages
+    at_day, total = torch.tensor([40.0]), torch.zeros(1, 12)
+    old_ticks, new_ticks = (one(at_day, total)[0] for one in at if one is not None)
+    torch.testing.assert_close(old_ticks[[0, 2]], new_ticks[[0, 1]], atol=1e-4, rtol=0)
 
 
 def test_what_is_carried_over_is_a_copy_that_learns_alone(towers: TwoTower) -> None:

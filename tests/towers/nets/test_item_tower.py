@@ -13,9 +13,11 @@ from torch import Tensor
 from towers.data.encoders import TableEncoder, fit_table
 from towers.data.feature_encoder import FeatureEncoder
 from towers.data.features import Feature, FeatureKind, RowRule
-from towers.data.schema import ITEMS, PROFILES, table
+from towers.data.schema import ITEMS, PROFILES, TIME, table
+from towers.nets.ages import Ticks
 from towers.nets.feature_tables import FeatureTable
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
+from towers.nets.moments import SECONDS_PER_DAY
 from towers.nets.parts import in_parts
 from towers.nets.title_bags import TitleBags
 
@@ -27,7 +29,10 @@ BILLING = Feature("billing", FeatureKind.ORDERED, "cast", dimension=4)
 TITLE = Feature("words", FeatureKind.TEXT, "title", RowRule.HASHING, buckets=512)
 RATING = Feature("rating", FeatureKind.NUMERIC, "rating")
 STILL = Feature("still", FeatureKind.VECTOR, "embedding")
+RELEASED = Feature("released", FeatureKind.MOMENT, "released")
 ALL = (ID, LANGUAGE, CAST, BILLING, TITLE, RATING, STILL)
+TODAY = 1_700_000_000
+AGES = Ticks(TODAY, TODAY + 30 * SECONDS_PER_DAY, 3)
 
 
 def catalogue(num_items: int = 40) -> pa.Table:
@@ -42,6 +47,9 @@ def catalogue(num_items: int = 40) -> pa.Table:
             "cast": [[f"p{n}" for n in rng.integers(0, 9, rng.integers(0, 4))] for _ in range(num_items)],
             "rating": [some[row % 4] for row in range(num_items)],
             "embedding": [None if row % 5 == 0 else [row / 9, row % 7, 1.0] for row in range(num_items)],
+            "released": pa.array(
+                [None if row % 3 == 0 else 1000 * (TODAY + row * 86_400) for row in range(num_items)], TIME
+            ),
         },
     )
 
@@ -50,9 +58,9 @@ def tensors(encoder: TableEncoder, items: pa.Table) -> ItemFeatureTensors:
     return ItemFeatureTensors(FeatureEncoder(encoder, NOBODY).encode(items))
 
 
-def tower_of(encoder: TableEncoder, dim: int = 8, **shares: float) -> ItemTower:
+def tower_of(encoder: TableEncoder, dim: int = 8, *, ages: Ticks | None = None, **shares: float) -> ItemTower:
     torch.manual_seed(0)
-    tower = ItemTower(encoder, dim, dropout=0.0, **{"id_dropout": 0.0} | shares)
+    tower = ItemTower(encoder, dim, dropout=0.0, ages=ages, **{"id_dropout": 0.0} | shares)
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # row 0 and the norms too, so that nothing is left out
     return tower
@@ -80,10 +88,13 @@ def test_the_gradient_of_weighted_sums_is_that_of_the_sum_written_out(num_rows: 
         torch.testing.assert_close(torch.autograd.grad(bags.sums(held), held, seed)[0], dense.T @ seed)
 
 
+@pytest.mark.parametrize("ages", [None, AGES], ids=["no ages", "ages"])
 @pytest.mark.parametrize("size", [1, 7, 40, 64])
-def test_a_catalogue_in_parts_has_the_vectors_and_gradients_of_one_pass(size: int) -> None:
-    encoder = fit_table(ALL, catalogue())
-    tower, items = tower_of(encoder).eval(), tensors(encoder, catalogue())
+def test_a_catalogue_in_parts_has_the_vectors_and_gradients_of_one_pass(
+    size: int, ages: Ticks | None
+) -> None:
+    encoder = fit_table((*ALL, RELEASED), catalogue())
+    tower, items = tower_of(encoder, ages=ages).eval(), tensors(encoder, catalogue())
     whole = tower(items)
     parts = [items.part(start, start + size) for start in range(0, items.num_items, size)]
     assert sum(part.num_items for part in parts) == 40
@@ -135,6 +146,36 @@ def test_a_cold_title_has_the_vector_that_it_would_have_had_in_training_without_
     dropped = tower.train()(tensors(encoder, known))
     torch.testing.assert_close(dropped, tower.eval()(tensors(encoder, cold)))
     assert (dropped - tower(tensors(encoder, known))).abs().amax(1).min() > 1e-3
+
+
+def test_the_last_entries_of_a_vector_are_those_of_its_age_and_the_others_those_of_its_features() -> None:
+    encoder = fit_table((*ALL, RELEASED), catalogue())
+    tower = tower_of(encoder, ages=AGES).eval()
+    items, undated = (
+        tensors(encoder, one)
+        for one in (
+            catalogue(),
+            catalogue().drop_columns(["released"]).append_column("released", pa.nulls(40, TIME)),
+        )
+    )
+    with torch.no_grad():
+        vectors, bare = tower(items), tower(undated)
+    dated = torch.tensor([row % 3 != 0 for row in range(40)])
+    torch.testing.assert_close(vectors[~dated], bare[~dated])
+    assert (bare[:, 5:] == 0).all()
+    assert (vectors[dated, 5:] != 0).all()
+    torch.testing.assert_close(F.normalize(vectors[:, :5], dim=1), bare[:, :5])
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(40))
+
+
+def test_the_numbers_of_an_id_that_is_all_there_is_of_a_title_stay_whole() -> None:
+    encoder = fit_table(ALL, catalogue())
+    bare = table(ITEMS, {"item_id": catalogue()["item_id"], "title": [""] * 40})
+    described = pa.concat_tables([bare.slice(0, 20), catalogue().slice(20)])
+    tower = tower_of(encoder, embedding_dropout=0.5)
+    thinned = (tower.train()(tensors(encoder, described)) - tower.eval()(tensors(encoder, described))).abs()
+    assert thinned[:20].max() < 1e-6
+    assert thinned[20:].amax(1).min() > 1e-3
 
 
 def test_a_title_without_metadata_keeps_its_id_in_training() -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.feature_encoder import fit_features
 from towers.data.features import FeatureSettings
 from towers.data.histories import Histories
-from towers.data.schema import ITEMS, table
+from towers.data.schema import ITEMS, TIME, table
 from towers.errors import ConfigError, MissingDataError, ReleaseError
 from towers.nets.moments import SECONDS_PER_DAY, Clock
 from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers, save_towers
@@ -33,16 +34,23 @@ ALL = (
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return dataset_from_tables(block_world(3, 8, 4, 6, seed=0))
+    """Titles of three blocks; two of three have a day of release, weeks before the end of the clock."""
+    tables = block_world(3, 8, 4, 6, seed=0)
+    day = [None if row % 3 == 0 else row for row in range(tables.items.num_rows)]
+    released = [None if days is None else 1000 * (CLOCK.end_seconds - days * 86_400) for days in day]
+    place = tables.items.schema.get_field_index("released")
+    items = tables.items.set_column(place, "released", pa.array(released, TIME))
+    return dataset_from_tables(replace(tables, items=items))
 
 
 def made(dataset: Dataset, settings: ModelSettings) -> TwoTower:
     """Towers whose weights are all random, those that training starts at 0 too."""
     torch.manual_seed(0)
     encoder = fit_features(dataset.items, dataset.profile_table, FeatureSettings())
-    towers = TwoTower(settings, encoder, CLOCK if settings.time is TimeUse.REQUEST else None).eval()
+    ages = settings.ages(CLOCK.start_seconds, CLOCK.end_seconds)
+    towers = TwoTower(settings, encoder, CLOCK if settings.time is TimeUse.REQUEST else None, ages).eval()
     for name, weights in towers.named_parameters():
-        if "knot" in name or "age_bias" in name:
+        if any(part in name for part in ("knot", "age_bias", "kappa", "newness", "size")):
             torch.nn.init.normal_(weights, std=0.5)
     return towers
 
@@ -179,7 +187,7 @@ def test_the_score_of_members_is_the_mean_of_their_cosines(dataset: Dataset) -> 
 
 
 def test_interests_read_different_events(dataset: Dataset) -> None:
-    towers = made(dataset, replace(SMALL, num_interests=2, num_layers=1))
+    towers = made(dataset, replace(SMALL, num_interests=2, num_layers=1, age_share=0.0))
     users = towers.pairs()[0].users
     item = item_vectors(dataset, towers)
     with torch.no_grad():
@@ -200,7 +208,7 @@ def test_interests_read_different_events(dataset: Dataset) -> None:
 
 
 def test_one_interest_has_the_weights_that_towers_without_interests_had(dataset: Dataset) -> None:
-    names = made(dataset, replace(SMALL, num_interests=1)).state_dict()
+    names = made(dataset, replace(SMALL, num_interests=1, age_share=0.0)).state_dict()
     assert not [name for name in names if "taste" in name]
     assert names["members.0.users.out.1.weight"].shape == (16, 16)
 
@@ -285,7 +293,7 @@ def test_a_missing_a_newer_and_a_mismatched_export_are_refused(towers: TwoTower,
     save_towers(towers, tmp_path)
     description = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(description | {"format_version": 99}))
-    with pytest.raises(ReleaseError, match=r"format_version is 99; expected 3, which scripts/train"):
+    with pytest.raises(ReleaseError, match=r"format_version is 99; expected 4, which scripts/train"):
         load_towers(tmp_path)
     description["settings"]["num_layers"] = 1
     (tmp_path / "model.json").write_text(json.dumps(description))
@@ -343,6 +351,10 @@ GONE = object()
         (("settings", "dropout"), 2.0, r"settings\.dropout: 2\.0 is out of range"),
         (("clock",), GONE, "has no 'clock'"),
         (("clock", "num_knots"), 2.5, r"clock\.num_knots: 2\.5"),
+        (("clock", "num_knots"), 0, "0 knots"),
+        (("ages",), GONE, "has no 'ages'"),
+        (("ages", "end_seconds"), 0, "ages: 4 ticks from"),
+        (("ages", "num"), 16, r"model\.age_share: 16 ticks"),
         (("encoder",), GONE, "has no 'encoder'"),
         (("encoder",), None, "NoneType"),
         (("encoder", "profiles"), GONE, "has no 'profiles'"),

@@ -29,7 +29,7 @@ def module_and_batches(
         settings.objective.num_targets,
     )
     module = TwoTowerModule(
-        TwoTower(settings.model, encoder, settings.model.clock(*parts.learned_seconds)),
+        TwoTower.of_span(settings.model, encoder, *parts.learned_seconds),
         encoder.encode(dataset.items),
         parts,
         settings.objective,

@@ -30,7 +30,7 @@ def world() -> tuple[Dataset, Split]:
 
 def towers_of(world: tuple[Dataset, Split]) -> TwoTower:
     encoder = fit_features(*training_rows(*world), MANY_STEPS.features)
-    return TwoTower(MANY_STEPS.model, encoder, MANY_STEPS.model.clock(*world[1].learned_seconds))
+    return TwoTower.of_span(MANY_STEPS.model, encoder, *world[1].learned_seconds)
 
 
 def test_the_average_is_that_of_the_formula_and_leaves_the_trained_weights_alone(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from towers.data.ingest.report import Rule
 from towers.data.raw import FAULT, ROW, TEXT, RawTable, TimeUnit
-from towers.data.schema import ATTRIBUTES, LICENCES, RANGES, SCHEMAS, TIME, VECTOR
+from towers.data.schema import ATTRIBUTES, FIRST_YEAR, LAST_YEAR, LICENCES, RANGES, SCHEMAS, TIME, VECTOR
 from towers.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def _reading(
     match field.type:
         case kind if kind == TIME:
             unit = _clock(raw, name, found)
+            if table == "items":
+                return _release(name, column, text, found, unit, raw)
             return _moment(name, column, text, found, unit, clock_ms)
         case kind if kind in (LICENCES, ATTRIBUTES):
             if not isinstance(found, pl.List):
@@ -203,7 +206,7 @@ def _clock(raw: RawTable, name: str, found: FrameType) -> TimeUnit | None:
     """The unit of a column of times; None where they are dates, or texts that are no numbers."""
     if found.is_temporal():
         return None
-    head = raw.frame.select(name).head(_HEAD_ROWS).collect().to_series()
+    head = _head(raw, name)
     number = head.cast(pl.Float64, strict=False).drop_nulls().drop_nans()
     if 2 * len(number) < len(head.drop_nulls()):
         return None
@@ -215,6 +218,10 @@ def _clock(raw: RawTable, name: str, found: FrameType) -> TimeUnit | None:
         if size * factor <= _LARGEST_SECONDS * 1000.0:
             return unit
     return TimeUnit.NANOSECONDS
+
+
+def _head(raw: RawTable, name: str) -> pl.Series:
+    return raw.frame.select(name).head(_HEAD_ROWS).collect().to_series()
 
 
 def _moment(
@@ -247,6 +254,21 @@ def _moment(
         whole = _in_ms(column, unit, pl.Int64())
         quick = _as_time(pl.when(whole.is_between(*clock_ms, closed="left")).then(whole))
     return Reading(name, _as_time(pl.when(inside).then(ms)), faults, repaired, quick)
+
+
+def _release(
+    name: str, column: pl.Expr, text: pl.Expr | None, found: FrameType, unit: TimeUnit | None, raw: RawTable
+) -> Reading:
+    """A moment of a title, which no clock of events bounds: one out of range is not repaired to another.
+
+    Raises SchemaError on numbers whose unit is not said: 2013 and 20130614 would be minutes of 1970.
+    """
+    if unit is not None and raw.time_unit is TimeUnit.AUTO and len(_head(raw, name).drop_nulls()):
+        raise SchemaError(f"{raw.path}: {name} has numbers; expected ISO dates, or a time_unit for them")
+    low, high = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (FIRST_YEAR, LAST_YEAR))
+    read = _moment(name, column, text, found, unit, (low, high))
+    faults = {Rule.TYPE: read.faults[Rule.TYPE], Rule.RANGE: read.faults[Rule.CLOCK]}
+    return replace(read, faults=faults, repaired={})
 
 
 def _as_time(ms: pl.Expr) -> pl.Expr:

@@ -25,6 +25,7 @@ _TMDB = Layout(
         Column("vote_average", Kind.NUMBER, low=0, high=10, nullable=True),
         Column("runtime", Kind.NUMBER, low=0, optional=True),
         Column("overview", optional=True),
+        Column("release_date", nullable=True, optional=True),
     )
 )
 _PEOPLE = Layout((_MOVIE_ID, Column("relation"), Column("name")))
@@ -41,10 +42,11 @@ def read_links(path: Path, key: str = "movieId") -> pl.DataFrame:
 
 
 def read_tmdb(file_or_folder: Path) -> tuple[pl.DataFrame, int]:
-    """One row per TMDB movie: tmdbId, cast, directors, rating (0 to 10), duration_minutes, synopsis.
+    """One row per TMDB movie: tmdbId, cast, directors, rating, duration_minutes, synopsis, released.
 
-    And how many of its texts were decoded once more. Names keep their billing order. A mean vote or a runtime
-    of 0 says that TMDB has none (votes start at 0.5), and is null. Of a repeated id, the first row counts.
+    And how many of its texts were decoded once more. Names keep their billing order; ratings are 0 to 10. A
+    mean vote or a runtime of 0 says that TMDB has none (votes start at 0.5), and is null. Of a repeated id,
+    the first row counts.
     """
     path = _table_file(file_or_folder, TMDB_FILE, "data.tmdb")
     rows = _first_of_each(read_rows(path, _TMDB), "id", path)
@@ -58,6 +60,7 @@ def read_tmdb(file_or_folder: Path) -> tuple[pl.DataFrame, int]:
             "rating": _null_for_zero(rows["vote_average"]),
             "duration_minutes": _null_for_zero(rows["runtime"]),
             "synopsis": texts["overview"],
+            "released": rows["release_date"],
         }
     )
     return frame, sum(num for _, num in decoded.values())

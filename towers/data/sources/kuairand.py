@@ -86,6 +86,7 @@ def _items(path: Path) -> RawTable:
         item_id="video_id",
         title="video_id",
         release_year=pl.col("upload_dt").str.slice(0, 4),
+        released="upload_dt",
         genres="tag",
         duration_minutes="video_duration",
     )

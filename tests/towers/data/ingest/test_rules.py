@@ -86,6 +86,34 @@ def test_repair_makes_an_optional_value_null_and_keeps_the_event(
     assert rejected(tmp_path, "events") == []
 
 
+def test_a_day_of_release_has_bounds_of_its_own_and_costs_no_title(tmp_path: Path) -> None:
+    days = ["1895-12-28", "2013-06-14T20:00:00+02:00", "", "1869-12-31", "2100-01-01", "soon"]
+    films: list[Row] = [
+        {"item_id": f"t{row + 1}", "title": "A", "released": day} for row, day in enumerate(days)
+    ]
+    report = ingested(service([EVENT], items=films), tmp_path)
+    found = read_tables(tmp_path).items["released"].to_pylist()
+    assert [day and day.isoformat() for day in found] == [
+        "1895-12-28T00:00:00+00:00",
+        "2013-06-14T18:00:00+00:00",
+        None,
+        None,
+        None,
+        None,
+    ]
+    assert counts(report) == {
+        ("items", "range", "released", "repaired", 2),
+        ("items", "type", "released", "repaired", 1),
+    }
+
+
+@pytest.mark.parametrize("number", ["2013", "20130614", "1371168000"])
+def test_numbers_are_no_day_of_release_where_their_unit_is_not_said(tmp_path: Path, number: str) -> None:
+    films: list[Row] = [{"item_id": "t1", "title": "A", "released": number}]
+    with pytest.raises(SchemaError, match=r"items\.csv: released has numbers; expected ISO dates"):
+        ingested(service([EVENT], items=films), tmp_path)
+
+
 def test_repair_cannot_invent_a_time(tmp_path: Path) -> None:
     report = ingested(
         service([EVENT, {**EVENT, "start": "noon"}]), tmp_path, replace(LENIENT, type=Policy.REPAIR)
