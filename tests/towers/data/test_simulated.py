@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -113,7 +114,11 @@ def test_what_the_service_does_not_know_is_null(world: World) -> None:
 
 def test_every_other_column_is_filled_and_readable(world: World) -> None:
     items, profiles = world.tables.items, world.tables.profiles
-    assert all(items[name].null_count == 0 for name in items.column_names[:-3] if name != "embedding")
+    assert all(
+        items[name].null_count == 0
+        for name in items.column_names[:-3]
+        if name not in ("embedding", "released")
+    )
     assert all(len(row) >= 1 for name in ("genres", "sub_genres", "cast") for row in items[name].to_pylist())
     assert len(set(items["title"].to_pylist())) == 500
     for name in ("country", "region", "language", "age_band", "kids", "household_id"):
@@ -305,6 +310,16 @@ def test_no_title_is_watched_before_it_arrives(world: World, log: Log) -> None:
     assert (log.start_ms >= world.arrival_ms()[log.item]).all()
     late = (world.catalogue.arrival_week > 0) & (world.catalogue.arrival_week < NUM_WEEKS - 10)
     assert np.count_nonzero(np.bincount(log.item, minlength=500)[late]) > 0.9 * np.count_nonzero(late)
+
+
+def test_what_arrives_during_the_log_or_after_it_has_its_day_and_what_was_there_has_none(
+    world: World,
+) -> None:
+    first = datetime(2023, 1, 2, tzinfo=UTC)
+    expected = [
+        None if week == 0 else first + timedelta(weeks=int(week)) for week in world.catalogue.arrival_week
+    ]
+    assert world.tables.items["released"].to_pylist() == expected
 
 
 def test_titles_that_arrive_are_watched_most_while_they_are_new(world: World, log: Log) -> None:

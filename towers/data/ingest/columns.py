@@ -264,7 +264,7 @@ def _release(
     Raises SchemaError on numbers whose unit is not said: 2013 and 20130614 would be minutes of 1970.
     """
     if unit is not None and raw.time_unit is TimeUnit.AUTO and len(_head(raw, name).drop_nulls()):
-        raise SchemaError(f"{raw.path}: {name} has numbers; expected ISO dates, or a time_unit for them")
+        raise SchemaError(f"{raw.path}: {name} has numbers; expected ISO dates such as 2013-06-14")
     low, high = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (FIRST_YEAR, LAST_YEAR))
     read = _moment(name, column, text, found, unit, (low, high))
     faults = {Rule.TYPE: read.faults[Rule.TYPE], Rule.RANGE: read.faults[Rule.CLOCK]}

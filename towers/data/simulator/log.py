@@ -9,6 +9,7 @@ from jaxtyping import Int, Int64
 
 from towers.data.schema import EVENTS, ITEMS, PROFILES, QUERIES, TIME, table
 from towers.data.simulator.audience import REGIONS, REGIONS_PER_COUNTRY, Audience
+from towers.data.simulator.calendar import LOG_START_MS, WEEK_MS
 from towers.data.simulator.catalogue import LANGUAGE_OF, LANGUAGES, Catalogue
 from towers.data.simulator.licences import Licences
 from towers.data.simulator.searches import Phrases, Searches
@@ -77,6 +78,7 @@ def item_table(catalogue: Catalogue, licences: Licences, item_ids: Ids) -> pa.Ta
             "item_id": item_ids.column(),
             "title": list(catalogue.titles),
             "release_year": catalogue.year.astype(np.int16),
+            "released": _arrivals(catalogue.arrival_week),
             "genres": [
                 list(dict.fromkeys(genres[GENRE_OF[row]] for row in rows if row >= 0))
                 for rows in both_sub_genres
@@ -93,6 +95,11 @@ def item_table(catalogue: Catalogue, licences: Licences, item_ids: Ids) -> pa.Ta
             "licences": licences.column(),
         },
     )
+
+
+def _arrivals(week: Int64[np.ndarray, " N"]) -> pa.Array:
+    """The Monday on which each title came to the service; null of what was there when the log begins."""
+    return pa.array(LOG_START_MS + week * WEEK_MS, TIME, mask=week == 0)
 
 
 def profile_table(audience: Audience, profile_ids: Ids) -> pa.Table:
