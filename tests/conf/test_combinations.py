@@ -55,16 +55,24 @@ def test_every_group_in_conf_is_offered_by_an_entry() -> None:
     assert folders == {group for entry in ENTRIES for group in groups_of(entry)}
 
 
+def covering(entry: str) -> list[tuple[str, ...]]:
+    """Overrides of every group but the stage at once, in which every option stands once at least."""
+    groups = [options_of(group) for group in groups_of(entry) if group != "stage"]
+    most = max(map(len, groups), default=0)
+    return [tuple(options[turn % len(options)] for options in groups) for turn in range(most)]
+
+
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_every_option_composes(entry: str) -> None:
+    options = {option for group in groups_of(entry) if group != "stage" for option in options_of(group)}
+    assert {option for chosen in covering(entry) for option in chosen} == options
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        compose(entry, ())
-        for option in (option for group in groups_of(entry) for option in options_of(group)):
-            compose(entry, (option,))
+        for chosen in ((), *covering(entry)):
+            compose(entry, chosen)
 
 
 def test_only_a_stage_chooses_for_other_groups() -> None:
-    # So two options that are no stage cannot meet: each fills a key of its own.
+    # So two options that are no stage cannot meet, and many are tried at once: each fills a key of its own.
     chooses = {path.parent.name for path in CONF.glob("*/*.yaml") if "override " in path.read_text()}
     assert chooses == {"stage"}
 
@@ -73,10 +81,8 @@ def test_only_a_stage_chooses_for_other_groups() -> None:
 @pytest.mark.parametrize("entry", [entry for entry in entries_that_differ() if "stage" in groups_of(entry)])
 def test_every_stage_composes_with_every_other_option(entry: str) -> None:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        for group in groups_of(entry):
-            if group != "stage":
-                for pair in product(options_of("stage"), options_of(group)):
-                    compose(entry, pair)
+        for stage, chosen in product(options_of("stage"), covering(entry)):
+            compose(entry, (stage, *chosen))
 
 
 def test_an_option_on_the_command_line_wins_over_that_of_the_stage() -> None:

@@ -206,7 +206,7 @@ def _clock(raw: RawTable, name: str, found: FrameType) -> TimeUnit | None:
     """The unit of a column of times; None where they are dates, or texts that are no numbers."""
     if found.is_temporal():
         return None
-    head = _head(raw, name)
+    head = raw.frame.select(name).head(_HEAD_ROWS).collect().to_series()
     number = head.cast(pl.Float64, strict=False).drop_nulls().drop_nans()
     if 2 * len(number) < len(head.drop_nulls()):
         return None
@@ -218,10 +218,6 @@ def _clock(raw: RawTable, name: str, found: FrameType) -> TimeUnit | None:
         if size * factor <= _LARGEST_SECONDS * 1000.0:
             return unit
     return TimeUnit.NANOSECONDS
-
-
-def _head(raw: RawTable, name: str) -> pl.Series:
-    return raw.frame.select(name).head(_HEAD_ROWS).collect().to_series()
 
 
 def _moment(
@@ -261,10 +257,9 @@ def _release(
 ) -> Reading:
     """A moment of a title, which no clock of events bounds: one out of range is not repaired to another.
 
-    Raises SchemaError on numbers whose unit is not said: 2013 and 20130614 would be minutes of 1970.
+    Numbers whose unit the source does not say are no moments: 2013 and 20130614 would be minutes of 1970.
     """
-    if unit is not None and raw.time_unit is TimeUnit.AUTO and len(_head(raw, name).drop_nulls()):
-        raise SchemaError(f"{raw.path}: {name} has numbers; expected ISO dates such as 2013-06-14")
+    unit = None if raw.time_unit is TimeUnit.AUTO else unit
     low, high = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (FIRST_YEAR, LAST_YEAR))
     read = _moment(name, column, text, found, unit, (low, high))
     faults = {Rule.TYPE: read.faults[Rule.TYPE], Rule.RANGE: read.faults[Rule.CLOCK]}

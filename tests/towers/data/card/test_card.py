@@ -281,7 +281,8 @@ def test_figures_are_plain_values_for_json(tmp_path: Path) -> None:
     folder = folder_of(tiny_tables(), tmp_path / "t")
     read = json.loads(json.dumps(measure_card(folder, min_profiles=1).to_json()))
     assert read["behaviour"]["num_cold"] == 1
-    assert read["tables"][0]["columns"][3]["top"][0] == {"name": "Crime", "num_rows": 2}
+    (genres,) = (column for column in read["tables"][0]["columns"] if column["name"] == "genres")
+    assert genres["top"][0] == {"name": "Crime", "num_rows": 2}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from towers.data.ingest import check, ingest
 from towers.data.schema import SCHEMAS, read_tables, validate
 
 relaxed = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -110,8 +110,9 @@ def test_a_day_of_release_has_bounds_of_its_own_and_costs_no_title(tmp_path: Pat
 @pytest.mark.parametrize("number", ["2013", "20130614", "1371168000"])
 def test_numbers_are_no_day_of_release_where_their_unit_is_not_said(tmp_path: Path, number: str) -> None:
     films: list[Row] = [{"item_id": "t1", "title": "A", "released": number}]
-    with pytest.raises(SchemaError, match=r"items\.csv: released has numbers; expected ISO dates"):
-        ingested(service([EVENT], items=films), tmp_path)
+    report = ingested(service([EVENT], items=films), tmp_path)
+    assert read_tables(tmp_path).items["released"].to_pylist() == [None]
+    assert counts(report) == {("items", "type", "released", "repaired", 1)}
 
 
 def test_repair_cannot_invent_a_time(tmp_path: Path) -> None:
