@@ -8,6 +8,8 @@ from jaxtyping import Float64, Int64
 from towers.data.features import ATTRIBUTE
 from towers.errors import SchemaError
 
+MS_PER_DAY = 86_400_000.0
+
 
 def source_column(table: pa.Table, column: str) -> pa.Array:
     """A column by name, or the values of `attributes.<name>`, null where a row has no such attribute.
@@ -68,10 +70,10 @@ def numbers(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def moments(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
-    """The times of a column in seconds since 1970, NaN where there is none."""
-    seconds = source_column(table, column).cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
-    found: np.ndarray = seconds.cast(pa.float64()).to_numpy(zero_copy_only=False) / 1000.0
+def days(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
+    """The times of a column in days since 1970, NaN where there is none."""
+    milliseconds = source_column(table, column).cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
+    found: np.ndarray = milliseconds.cast(pa.float64()).to_numpy(zero_copy_only=False) / MS_PER_DAY
     return found
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class EncodedItems:
     values add up to 1, so that their sum is their mean; of a text, their squares do.
     numeric: float32 (N, 2F), the F standardised values (0 where unknown), then F flags, 1 where known.
     vectors: float32 (N, E + 1) per feature, the standardised vectors (0 where unknown), then the flag.
-    moments: float64 (N,) per feature, seconds since 1970, NaN where unknown.
+    moments: float32 (N,) per feature, days since 1970, right to three minutes; NaN where unknown.
     described: bool (N,), whether anything is known of an item beside its id.
     """
 
@@ -35,7 +35,7 @@ class EncodedItems:
     bags: dict[str, Bags]
     numeric: Float32[np.ndarray, "N F2"]
     vectors: dict[str, Float32[np.ndarray, "N _"]]
-    moments: dict[str, Float64[np.ndarray, " N"]]
+    moments: dict[str, Float32[np.ndarray, " N"]]
     described: Bool[np.ndarray, " N"]
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Float64, Int64
 
-from towers.data.columns import listed_texts, moments, numbers, placed_texts, texts
+from towers.data.columns import days, listed_texts, numbers, placed_texts, texts
 from towers.data.encoded import Bags
 from towers.data.features import LISTS, TABLES, Feature, FeatureKind, RowRule
 from towers.data.hashing import collision_rate, hash_buckets
@@ -98,9 +98,9 @@ class TableEncoder:
         """The standardised vectors of a table, zeros where unknown; last their flag, 1 where known."""
         return self.vector_scales[feature.name].standardised(table, feature.column)
 
-    def moments(self, feature: Feature, table: pa.Table) -> Float64[np.ndarray, " N"]:
-        """The moments of a table in seconds since 1970, NaN where unknown."""
-        return moments(table, feature.column)
+    def moments(self, feature: Feature, table: pa.Table) -> Float32[np.ndarray, " N"]:
+        """The moments of a table in days since 1970, NaN where unknown."""
+        return days(table, feature.column).astype(np.float32)
 
     def numeric(self, table: pa.Table) -> Float32[np.ndarray, "N F2"]:
         """The F standardised numbers of a table, 0 where unknown, then their flags, 1 where known."""
@@ -168,7 +168,7 @@ def fit_table(features: tuple[Feature, ...], table: pa.Table) -> TableEncoder:
         elif feature.kind is FeatureKind.VECTOR:
             encoder.vector_scales[feature.name] = VectorScale.fitted(table, feature.column)
         elif feature.kind is FeatureKind.MOMENT:
-            encoder.num_dated[feature.name] = int(np.isfinite(moments(table, feature.column)).sum())
+            encoder.num_dated[feature.name] = int(np.isfinite(days(table, feature.column)).sum())
         else:
             encoder.vocabularies[feature.name] = Vocabulary(_frequent_values(feature, table))
         if feature.kind is FeatureKind.TEXT:

@@ -57,7 +57,7 @@ class FeatureEncoder:
         known += [row > 0 for name, row in categorical.items() if name not in ids]
         known += [np.diff(bag.offset) > 0 for name, bag in bags.items() if name not in ids]
         known += [values[:, -1] > 0 for values in vectors.values()]
-        known += [np.isfinite(seconds) for seconds in moments.values()]
+        known += [np.isfinite(day) for day in moments.values()]
         described = np.logical_or.reduce([np.zeros(items.num_rows, bool), *known])
         return EncodedItems(categorical, bags, numeric, vectors, moments, described)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Float64, Int64
 
-from towers.data.columns import moments
+from towers.data.columns import days
 from towers.data.histories import Histories
 from towers.errors import ConfigError, QueryError
 from towers.ladder.catalogue import most_watched, rank_catalogue
@@ -157,7 +157,7 @@ class ItemFacts:
 def item_facts(items: pa.Table) -> ItemFacts:
     """The ItemFacts of an items table, in its order."""
     year = pc.fill_null(items["release_year"].cast(pa.float64()), float("nan")).to_numpy()
-    day = 1970.0 + moments(items, "released") / _YEAR_SECONDS
+    day = 1970.0 + days(items, "released") * _DAY_SECONDS / _YEAR_SECONDS
     return ItemFacts(
         released=np.where(np.isfinite(day), day, year + 0.5),
         genres=labels_of(items, ["genres"]),

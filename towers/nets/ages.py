@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -54,18 +54,19 @@ class Ticks:
         served = int(SERVED_SHARE * (last_seconds - first_seconds))
         return cls(first_seconds, last_seconds + served + 1, num)
 
-    def seconds(self, device: torch.device | None = None) -> Float64[Tensor, " T"]:
-        """Each tick, in seconds after the first, rising."""
-        span = self.end_seconds - self.start_seconds
-        return torch.linspace(0.0, span, self.num, dtype=torch.float64, device=device)
+    def days(self, device: torch.device | None = None) -> Float[Tensor, " T"]:
+        """Each tick in days since 1970, rising."""
+        start, end = self.start_seconds / SECONDS_PER_DAY, self.end_seconds / SECONDS_PER_DAY
+        return torch.linspace(start, end, self.num, device=device)
 
     def shares(self, seconds: Int64[Tensor, " n"]) -> Float[Tensor, "n T"]:
         """How near each moment is to each tick: 1 on it, falling to 0 at the next. The ends last."""
-        since = seconds.clamp(min=self.start_seconds, max=self.end_seconds) - self.start_seconds
-        # As float64: float32 counts the seconds of twenty years in steps of a minute.
-        place = since.double() * (self.num - 1) / (self.end_seconds - self.start_seconds)
-        tick = torch.arange(self.num, device=seconds.device)
-        return (1.0 - (place[:, None] - tick).abs()).clamp(min=0.0).float()
+        span = self.end_seconds - self.start_seconds
+        # As whole numbers: float32 counts the seconds of twenty years in steps of a minute.
+        since = (seconds.clamp(self.start_seconds, self.end_seconds) - self.start_seconds) * (self.num - 1)
+        share = (since % span).float() / span
+        after = torch.arange(self.num, device=seconds.device) - (since // span)[:, None]
+        return (1.0 - (share[:, None] - after).abs()).clamp(min=0.0)
 
 
 class TitleAges(nn.Module):
@@ -84,19 +85,14 @@ class TitleAges(nn.Module):
         nn.init.zeros_(self.size.bias)
 
     def forward(self, days: Float[Tensor, " n"], total: Float[Tensor, "n D"]) -> Float[Tensor, "n T"]:
-        """Zeros where the moment is NaN. days: after the first tick; total: the sum of a title's features."""
+        """Zeros where the moment is NaN. days: since 1970; total: the sum of a title's features."""
         kappa: Tensor = _Between.apply(self.kappa, self._place(days))  # type: ignore[no-untyped-call]
         return kappa * (torch.exp(self.size(total)) * days.isfinite()[:, None])
-
-    def days(self, seconds: Float64[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Moments in seconds since 1970 as days after the first tick, to the minute in a log of decades."""
-        return ((seconds - self.ticks.start_seconds) / SECONDS_PER_DAY).float()
 
     @torch.no_grad()
     def _place(self, days: Float[Tensor, " n"]) -> Float[Tensor, "n T"]:
         """Where the age at each tick lies among the values of κ."""
-        tick = self.days(self.ticks.start_seconds + self.ticks.seconds(days.device))
-        age = tick - days.nan_to_num()[:, None]
+        age = self.ticks.days(days.device) - days.nan_to_num()[:, None]
         logarithm = age.sign() * torch.log2(1.0 + age.abs())
         return logarithm.clamp(_LOWEST, _HIGHEST) - _LOWEST
 

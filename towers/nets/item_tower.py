@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from towers.data.encoded import EncodedItems
@@ -39,8 +39,8 @@ class ItemFeatureTensors(nn.Module):
         self.register_buffer("described", torch.from_numpy(encoded.described), persistent=False)
         for name, values in encoded.vectors.items():
             self.register_buffer(f"vectors_{name}", torch.from_numpy(values), persistent=False)
-        for name, seconds in encoded.moments.items():
-            self.register_buffer(f"moments_{name}", torch.from_numpy(seconds), persistent=False)
+        for name, days in encoded.moments.items():
+            self.register_buffer(f"moments_{name}", torch.from_numpy(days), persistent=False)
 
     def categorical(self, name: str) -> Int64[Tensor, " N"]:
         """Embedding rows of a categorical feature."""
@@ -54,8 +54,8 @@ class ItemFeatureTensors(nn.Module):
         """Standardised vectors and their flag."""
         return self.get_buffer(f"vectors_{name}")
 
-    def moments(self, name: str) -> Float64[Tensor, " N"]:
-        """Seconds since 1970, NaN where unknown."""
+    def moments(self, name: str) -> Float[Tensor, " N"]:
+        """Days since 1970, NaN where unknown."""
         return self.get_buffer(f"moments_{name}")
 
     def part(self, start: int, stop: int) -> "ItemFeatureTensors":
@@ -146,8 +146,7 @@ class ItemTower(nn.Module):
         dropped: Tensor = self.dropout(total)
         if self.ages is None:
             return dropped
-        days = self.ages.days(items.moments(self.dated[0].name))
-        return torch.cat([dropped, days[:, None]], dim=1)
+        return torch.cat([dropped, items.moments(self.dated[0].name)[:, None]], dim=1)
 
     def refined(self, total: Float[Tensor, "n W"]) -> Float[Tensor, "n D"]:
         """Unit vectors of what `summed` gives, each by itself: parts can be refined one after another.

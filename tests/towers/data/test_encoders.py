@@ -111,12 +111,12 @@ def test_numbers_are_standardised_by_training_rows_and_unknown_ones_are_flagged(
     assert fit_table((LANGUAGE,), items).numeric(items).shape == (3, 0)
 
 
-def test_moments_are_seconds_and_how_many_training_rows_have_one_is_counted() -> None:
+def test_moments_are_days_and_how_many_training_rows_have_one_is_counted() -> None:
     released = Feature("released", FeatureKind.MOMENT, "released")
-    items = catalogue(3, released=pa.array([None, 1_500, -86_400_000], TIME))
+    items = catalogue(3, released=pa.array([None, 43_200_000, -86_400_000], TIME))
     encoder = fit_table((released, LANGUAGE), items)
     assert encoder.num_dated == {"released": 2}
-    np.testing.assert_array_equal(encoder.moments(released, items), [np.nan, 1.5, -86_400.0])
+    np.testing.assert_array_equal(encoder.moments(released, items), [np.nan, 0.5, -1.0])
     assert encoder.grown(items.slice(0, 1)).num_dated == {"released": 2}
     assert TableEncoder.from_json(json.loads(json.dumps(encoder.to_json())), "x") == encoder
     assert fit_table((released,), items.slice(0, 1)).num_dated == {"released": 0}
