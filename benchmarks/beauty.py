@@ -15,8 +15,8 @@ from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 
 from benchmarks.claims import BenchmarkError
-from benchmarks.environment import BENCH
-from benchmarks.measurement import Measurement, commit
+from benchmarks.measurement import Measurement
+from benchmarks.results import Kept
 from benchmarks.stages import ROOT
 from towers.data.dataset import read_dataset
 from towers.data.signals.settings import signals_of
@@ -24,7 +24,6 @@ from towers.data.split import split, split_of
 from towers.errors import MissingDataError
 from towers.evaluation.evaluate import Metric, evaluate
 from towers.exported import read_context
-from towers.folders import replace_file
 from towers.ladder.rungs import exact
 from towers.nets.two_tower import load_towers
 
@@ -37,10 +36,9 @@ RECALL, NDCG = Metric.RECALL.at(10), Metric.NDCG.at(10)
 def measure() -> Measurement:
     """Means over five seeds, each with attributes and by ids alone, two trainings at a time on a core each.
 
-    It takes hours. What is finished is kept beside the peers, under the commit that it is of: broken off, it
-    goes on from there. Changes that are not committed are measured whole.
+    It takes hours; a training that is done is kept, as `Kept` says.
     """
-    folder, kept, running = _folder(), kept_results(commit()), list[subprocess.Popen[bytes]]()
+    folder, kept, running = _folder(), Kept("beauty"), list[subprocess.Popen[bytes]]()
     asked = [(kind, seed) for seed in SEEDS for kind in ATTRIBUTES]
     with ThreadPoolExecutor(2) as pool:
         each = [pool.submit(result, folder, kind, seed, kept, running) for kind, seed in asked]
@@ -72,33 +70,21 @@ def measure() -> Measurement:
 
 
 def result(
-    folder: Path, kind: str, seed: int, kept: Path | None, running: "list[subprocess.Popen[bytes]]"
+    folder: Path, kind: str, seed: int, kept: Kept, running: "list[subprocess.Popen[bytes]]"
 ) -> dict[str, float]:
     """R@10 and N@10 of one training, as kept or made now."""
-    path = kept / f"{kind} {seed}.json" if kept else None
-    if path and path.is_file():
-        found: dict[str, float] = json.loads(path.read_text())
-    else:
-        with TemporaryDirectory() as name:
-            run = _started(Path(name), folder, seed, ATTRIBUTES[kind])
+    name, begun_at = f"{kind} {seed}", kept.commit()
+    found = kept.get(name)
+    if found is None:
+        with TemporaryDirectory() as artifacts:
+            run = _started(Path(artifacts), folder, seed, ATTRIBUTES[kind])
             running.append(run)
             if code := run.wait():
                 raise BenchmarkError(f"scripts/train.py ended with exit code {code}; expected 0")
-            found = judged(Path(name))
-        # A tree that was changed meanwhile has trained something else.
-        if path and commit() == path.parent.name:
-            replace_file(path, json.dumps(found))
+            found = judged(Path(artifacts))
+        kept.put(name, found, begun_at)
     print(f"{kind}, seed {seed}: {json.dumps(found)}", file=sys.stderr, flush=True)
     return found
-
-
-def kept_results(of: str | None, bench: Path = BENCH) -> Path | None:
-    """Where results of a commit are kept; None of what has no commit."""
-    if of is None or of.endswith("-dirty"):
-        return None
-    folder = bench / "beauty-results" / of
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def judged(artifacts: Path) -> dict[str, float]:
