@@ -67,7 +67,9 @@ def test_every_option_composes(entry: str) -> None:
     options = {option for group in groups_of(entry) if group != "stage" for option in options_of(group)}
     assert {option for chosen in covering(entry) for option in chosen} == options
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        for chosen in ((), *covering(entry)):
+        stages = options_of("stage") if "stage" in groups_of(entry) else []
+        # A stage by itself too: where every group is named, nothing is left of what it chooses.
+        for chosen in ((), *((stage,) for stage in stages), *covering(entry)):
             compose(entry, chosen)
 
 

@@ -1,6 +1,7 @@
 """Trained towers → towers that also know new titles and values; all that was learned is carried over by id.
 
-Growing changes no answer: a new row starts where its value was read from before, and learning goes on there.
+Growing changes no answer, but where the ticks of titles' ages are laid out anew: a new row starts where its
+value was read from before, and learning goes on there.
 """
 
 from typing import cast
