@@ -1,0 +1,233 @@
+"""Exact search on a GPU: all items are scored in bfloat16, the best again in float32, and answers proven."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float32, Int64
+from safetensors.numpy import load, save
+from torch import Tensor
+
+from retrieval.index import groups
+from retrieval.index.cuda_graphs import Replays
+from retrieval.index.spec import check_query, check_vectors
+from towers.errors import IndexBuildError
+from towers.topk import topk
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_FILE = "index.safetensors"
+# Maxima of groups held at once: 1.5 GiB of float32.
+_MOST_MAXIMA = 3 << 27
+# Queries that one block of threads takes at most: parts of so many leave none of them idle.
+_ROUND = 256
+# Up to so many queries a search takes the GPU less time than the CPU needs to ask for it.
+_FEW, _SIZES = 64, (1, 16, 64)
+# What the kernels take: numbers of a row at most, and of a row as it lies, 16 bytes of bfloat16.
+_WIDEST, _WHOLE = 256, 8
+# What a sum of products loses by its order, relative to the lengths: 2^-24 per term in float32, and no more
+# than four times that in a tensor core.
+_LOST_PER_TERM = 2.0**-22
+_PART = 1 << 20
+
+
+class GpuIndex:
+    """N vectors on a GPU that answer maximum-inner-product queries exactly; it holds 6 bytes a number.
+
+    The best k items lie in k groups at most (see `groups`), and in those whose best scores are highest. So a
+    few more groups than k are looked into, and of their items a few more than k are scored with the float32
+    vectors. What was lost by bfloat16 is bounded by lengths that are known,
+
+        |<q, v> - <q', v'>| <= |q'| |v - v'| + |q - q'| (|v'| + |v - v'|),
+
+    and an answer stands when its k-th score is above all that the bound lets the items left out have. One
+    that does not is looked for once more among four times as many, and then among all, in float32.
+    """
+
+    def __init__(self, vectors: Float32[np.ndarray, "N D"], device: torch.device | str = "cuda") -> None:
+        """Raises IndexBuildError on vectors that no index takes, and without a GPU that has the kernels.
+
+        On device="cpu" the same is done in plain torch: to be tested, not to be served.
+        """
+        check_vectors(vectors)
+        self._hold(torch.from_numpy(vectors).to(_checked(torch.device(device))))
+
+    @classmethod
+    def of(cls, vectors: Float32[Tensor, "N D"]) -> "GpuIndex":
+        """The index of finite vectors that are on a device already, which it holds without a copy."""
+        index = cls.__new__(cls)
+        index._hold(vectors)
+        return index
+
+    def _hold(self, item: Float32[Tensor, "N D"]) -> None:
+        self._item, self._padding = item, -item.shape[1] % _WHOLE
+        self._kernels = _kernels(item.device, item.shape[1])
+        self._rounded = self._near(item)
+        self._lost = self._longest = 0.0
+        for part, near in zip(torch.split(item, _PART), torch.split(self._rounded, _PART), strict=True):
+            lost, length = (float(each.max()) for each in self._lengths(part, near))
+            self._lost, self._longest = max(self._lost, lost), max(self._longest, length)
+        self._replays = Replays(self._look, sizes=_SIZES)
+        self._replaying = Lock()
+
+    @property
+    def size(self) -> int:
+        """Vectors held."""
+        return len(self._item)
+
+    @property
+    def dimension(self) -> int:
+        """Width of a vector."""
+        return int(self._item.shape[1])
+
+    def search(
+        self, query: Float32[np.ndarray, "Q D"], k: int
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+        """The best k of all vectors; see `Index.search`."""
+        check_query(query, k, self.dimension)
+        given = torch.from_numpy(np.ascontiguousarray(query)).to(self._item.device)
+        score, row, _ = self.search_tensors(given, k)
+        return score.cpu().numpy(), row.cpu().numpy()
+
+    def search_tensors(
+        self, query: Float32[Tensor, "Q D"], k: int
+    ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"], int]:
+        """As `search`, of finite vectors on the index's device; and how many were looked for among all."""
+        if self.dimension > _WIDEST:
+            return *topk(query, self._item, k), len(query)
+        score = query.new_full((len(query), k), -torch.inf)
+        row = torch.full_like(score, -1, dtype=torch.int64)
+        if not len(query) or not k:
+            return score, row, 0
+        wanted = min(k, self.size)
+        num_parts = -(-len(query) * -(-self.size // groups.GROUP) // _MOST_MAXIMA)
+        step = -(-len(query) // (num_parts * _ROUND)) * _ROUND
+        found = [self._best(part, wanted) for part in torch.split(query, step)]
+        score[:, :wanted], row[:, :wanted], proven = map(torch.cat, zip(*found, strict=True))
+        left = torch.nonzero(~proven)[:, 0]
+        if len(left):
+            score[left], row[left] = topk(query[left], self._item, k)
+        return score, row, len(left)
+
+    def save(self, folder: Path) -> None:
+        """Writes index.safetensors {"vector"}."""
+        (folder / _FILE).write_bytes(save({"vector": self._item.cpu().numpy()}))
+
+    def _best(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores and rows of the best k that were found, and for which queries they are proven."""
+        if not query.is_cuda or len(query) > _FEW:
+            return self._looked_again(self._look(query, k), k)
+        # What a replay gives is overwritten by the next one.
+        with self._replaying:
+            looked = [each[: len(query)] for each in self._replays(query, k)]
+            score, row, proven = self._looked_again(looked, k)
+            return score.clone(), row.clone(), proven.clone()
+
+    def _look(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, ...]:
+        """What is known of the queries, as `_among` takes it, and what it finds."""
+        near = self._near(query)
+        lost, length = self._lengths(query, near)
+        slack = self.dimension * _LOST_PER_TERM * length * self._longest
+        blur = length * self._lost + lost * (self._longest + self._lost) + slack
+        # Few queries: many small blocks, which share out evenly. Many: fewer super-groups to choose from.
+        maxima = self._kernels.group_maxima(near, self._rounded, 16 if len(query) <= _FEW else 64)
+        asked = (query, near, blur, *maxima)
+        return *asked, *self._among(*asked, k=k, num=_more_than(k))
+
+    def _looked_again(self, looked: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The answer, after a second look for those that the first did not prove."""
+        score, row, proven = looked[5:]
+        left = torch.nonzero(~proven)[:, 0]
+        if not len(left):
+            return score, row, proven
+        answer = score.clone(), row.clone(), proven.clone()
+        asked = [each[left] for each in looked[:5]]
+        for whole, better in zip(answer, self._among(*asked, k=k, num=4 * _more_than(k)), strict=True):
+            whole[left] = better
+        return answer
+
+    def _among(
+        self,
+        query: Float32[Tensor, "Q D"],
+        near: Float[Tensor, "Q D8"],
+        blur: Float32[Tensor, " Q"],
+        of_group: Float32[Tensor, "Q G"],
+        of_super: Float32[Tensor, "Q S"],
+        *,
+        k: int,
+        num: int,
+    ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"], Bool[Tensor, " Q"]]:
+        """The best k of the best `num` items of the best `num` groups, and whether they are proven.
+
+        near: the queries rounded; blur: how far a rounded score may be off; and the maxima.
+        """
+        tiles_per_block = of_group.shape[1] // of_super.shape[1]
+        best_super = of_super.topk(min(num, of_super.shape[1]), sorted=False).indices
+        group = groups.groups_of(best_super, tiles_per_block)
+        # The best `num` groups are among these: each super-group left out has no better one than any of them.
+        best = of_group.gather(1, group).topk(min(num, group.shape[1]), sorted=False)
+        group = group.gather(1, best.indices)
+        everything = group.shape[1] == of_group.shape[1]
+        outside = best.values.new_full((len(query),), -torch.inf) if everything else best.values.amin(1)
+        near_score = self._kernels.scores_within(near, self._rounded, group)
+        kept = near_score.topk(min(num, near_score.shape[1]), sorted=False)
+        if kept.indices.shape[1] < near_score.shape[1]:
+            outside = torch.maximum(outside, kept.values.amin(1))
+        row = groups.rows_of(group).flatten(1).gather(1, kept.indices).sort(dim=1).values
+        # A product and a sum: a matrix product would be TF32's where torch is told to use that.
+        score = (self._item[row.clamp(max=self.size - 1)] * query[:, None]).sum(2)
+        score.masked_fill_(row >= self.size, -torch.inf)
+        score, order = score.sort(dim=1, descending=True, stable=True)
+        proven = (score[:, k - 1] > outside + blur) | (outside == -torch.inf)
+        return score[:, :k], row.gather(1, order)[:, :k], proven
+
+    def _near(self, vectors: Float32[Tensor, "n D"]) -> Float[Tensor, "n D8"]:
+        """The vectors in bfloat16, rows of whole 16 bytes."""
+        near = F.pad(vectors.to(torch.bfloat16), (0, self._padding)).contiguous()
+        # A CPU has no quick product of bfloat16, and Triton's interpreter none: the same numbers in float32.
+        return near if near.is_cuda else near.float()
+
+    def _lengths(
+        self, vectors: Float32[Tensor, "n D"], near: Float[Tensor, "n D8"]
+    ) -> tuple[Float32[Tensor, " n"], Float32[Tensor, " n"]]:
+        """Of each vector: how far it is from what it was rounded to, and how long that is."""
+        near = near[:, : self.dimension].float()
+        return torch.linalg.vector_norm(vectors - near, dim=1), torch.linalg.vector_norm(near, dim=1)
+
+
+def load_gpu(folder: Path, device: torch.device | str = "cuda") -> GpuIndex:
+    """The index that `GpuIndex.save` wrote."""
+    return GpuIndex(load((folder / _FILE).read_bytes())["vector"], device)
+
+
+def _more_than(k: int) -> int:
+    return k + max(32, 2 * k // 3)
+
+
+def _checked(device: torch.device) -> torch.device:
+    """The device, if it is one that this machine has and the kernels run on."""
+    if device.type != "cuda":
+        return device
+    available = torch.cuda.is_available() and torch.version.hip is None
+    if not available or torch.cuda.get_device_capability(device) < (8, 0) or find_spec("triton") is None:
+        raise IndexBuildError(
+            "gpu index: there is no CUDA device of compute capability 8.0 or later, or no Triton; expected "
+            "both, or an index of kind flat, whose answers are the same"
+        )
+    return device
+
+
+def _kernels(device: torch.device, dimension: int) -> "ModuleType":
+    """Those of a GPU, or the same functions in plain torch."""
+    if device.type != "cuda" or dimension > _WIDEST:
+        return groups
+    # Only here is Triton needed: this module is imported where there is no GPU.
+    from retrieval.index import group_kernels
+
+    return group_kernels
