@@ -25,9 +25,11 @@ class AveragedTowers(nn.Module):
         shared = {id(one): one for one in (towers.encoder, *towers.buffers())}
         # Without gradients, so that processes which train together do not wait for any.
         self.towers = copy.deepcopy(towers, shared).requires_grad_(False)
+        # To walk through all modules for them takes longer than to average them.
+        self._averages, self._learned = list(self.towers.parameters()), list(towers.parameters())
 
-    def update(self, towers: TwoTower, num_updates: int) -> None:
+    def update(self, num_updates: int) -> None:
         """Takes in the weights after a step, before which the average was updated `num_updates` times."""
         decay = min(self.decay, (1 + num_updates) / (10 + num_updates))
         step = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        step(list(self.towers.parameters()), list(towers.parameters()), None)
+        step(self._averages, self._learned, None)

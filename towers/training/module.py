@@ -61,6 +61,9 @@ class TwoTowerModule(pl.LightningModule):
         self.num_batches = num_batches
         self.averaged = AveragedTowers(towers, trainer.ema_decay) if trainer.ema_decay else None
         self._step: tuple[Batch, int, Tensor]
+        # Mean of an epoch's losses and how many; kept in checkpoints, as a resumed epoch goes on with it.
+        self.register_buffer("epoch_loss", torch.zeros(2))
+        self._learned = list(towers.parameters())
         self.num_asked = 0
         """Questions that this process has learned from."""
 
@@ -81,7 +84,11 @@ class TwoTowerModule(pl.LightningModule):
 
     def _seed(self, batch_idx: int) -> None:
         key = [self.seed, self.current_epoch, batch_idx, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        drawn = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+        # torch.manual_seed asks every kind of device there could be: milliseconds, where a step may be a few.
+        torch.default_generator.manual_seed(drawn)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index].manual_seed(drawn)
         self.asked_loss.seed(self.seed, self.current_epoch, batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
@@ -90,8 +97,10 @@ class TwoTowerModule(pl.LightningModule):
         self._step = batch, batch_idx, loss.detach()
         self.num_asked += num_asked
         loss = loss * self._share(weight)
-        self.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        mean, num = self.get_buffer("epoch_loss")
+        mean += (loss.detach() - mean) / num.add_(1.0)
+        if self.trainer.progress_bar_callback is not None:
+            self.log("loss", loss, prog_bar=True, logger=False, batch_size=1)
         return loss
 
     def batch_loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
@@ -167,11 +176,11 @@ class TwoTowerModule(pl.LightningModule):
         Both are looked at here, once: it makes a GPU's queue run dry, and before the step the weights that
         made such a number are still there to find out where.
         """
-        gradients = [p.grad for p in self.towers.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._learned if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if not torch.isfinite(norm + self._step[2]):
             raise self._not_finite(norm)
-        torch.nn.utils.clip_grads_with_norm_(self.towers.parameters(), self.settings.gradient_clip, norm)
+        torch.nn.utils.clip_grads_with_norm_(self._learned, self.settings.gradient_clip, norm)
 
     def optimizer_step(
         self,
@@ -184,10 +193,12 @@ class TwoTowerModule(pl.LightningModule):
         num_steps = self.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.averaged is not None:
-            self.averaged.update(self.towers, num_steps)
+            self.averaged.update(num_steps)
 
     def on_train_epoch_end(self) -> None:
-        """Ranks the whole catalogue for every validation question; the same on every rank."""
+        """The mean loss; and a ranking of all titles for every validation question, the same on each rank."""
+        self.log("train/loss", self.get_buffer("epoch_loss")[0].clone(), sync_dist=True)
+        self.get_buffer("epoch_loss").zero_()
         if len(self.validation) == 0:
             return
         judged = evaluate(

@@ -45,7 +45,7 @@ def test_the_average_is_that_of_the_formula_and_leaves_the_trained_weights_alone
         new = rng.normal(size=expected.shape)
         with torch.no_grad():
             weight.copy_(torch.from_numpy(new))
-        averaged.update(towers, step)
+        averaged.update(step)
         # 1/10, 2/11, 3/12, … until a half is less.
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * new
