@@ -1,11 +1,12 @@
 """The exact answer of a pair of towers: what an index approximates, evaluated beside it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from torch import Tensor
 
 from towers.data.histories import Histories
 from towers.errors import IndexBuildError, QueryError
@@ -23,14 +24,18 @@ class ExactRecommender:
     encode: Queries → float32 (Q, D), the query vectors, or (Q, K, D), the best of K interests counting for
         each item; called on at most 1,024 queries at a time.
     item_vectors: float32 (N, D), in catalogue row order.
+    device: where scores are computed; a copy of the vectors is held there.
     Its metrics less those of the served Retriever are the loss from approximate search. Raises
     IndexBuildError on item vectors, QueryError on query vectors, that are not finite or of another width.
     """
 
     encode: Callable[[Queries], Float32[np.ndarray, "Q *K D"]]
     item_vectors: Float32[np.ndarray, "N D"]
+    device: str | torch.device = "cpu"
+    _item: Tensor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_item", torch.from_numpy(self.item_vectors).to(self.device))
         num_bad = int(np.sum(~np.isfinite(self.item_vectors).all(axis=1)))
         if num_bad:
             raise IndexBuildError(f"item vectors: {num_bad} of {len(self.item_vectors)} are not finite")
@@ -41,14 +46,13 @@ class ExactRecommender:
         check_history(queries.history, len(self.item_vectors))
         item_row = np.full((len(queries), k), PAD, dtype=np.int64)
         score = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        items = torch.from_numpy(self.item_vectors)
         for start in range(0, len(queries), _BATCH):
             batch = queries.select(np.arange(start, min(start + _BATCH, len(queries))))
-            vectors = torch.from_numpy(self._vectors(batch))
-            excluded = torch.from_numpy(padded_items(batch.history))
-            best, rows = topk(vectors, items, k, excluded=excluded)
+            vectors = torch.from_numpy(self._vectors(batch)).to(self.device)
+            excluded = torch.from_numpy(padded_items(batch.history)).to(self.device)
+            best, rows = topk(vectors, self._item, k, excluded=excluded)
             part = slice(start, start + len(batch))
-            item_row[part], score[part] = rows.numpy(), best.numpy()
+            item_row[part], score[part] = rows.cpu().numpy(), best.cpu().numpy()
         return Rankings(item_row, score)
 
     def _vectors(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:

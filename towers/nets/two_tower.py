@@ -204,7 +204,7 @@ class TwoTower(nn.Module):
         """The towers as a Recommender of a catalogue by exact inner product."""
         vectors = self.embed(encoded)
         item = torch.from_numpy(vectors).to(next(self.parameters()).device)
-        return ExactRecommender(lambda queries: self.encode(queries, item), vectors)
+        return ExactRecommender(lambda queries: self.encode(queries, item), vectors, item.device)
 
     @torch.inference_mode()
     def encode(self, queries: Queries, item: Float[Tensor, "N D"]) -> Float32[np.ndarray, "Q *K D"]:

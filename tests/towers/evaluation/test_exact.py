@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.towers.evaluation.questions import histories
 from towers.errors import IndexBuildError, QueryError
@@ -31,6 +32,15 @@ def test_it_ranks_by_inner_product_and_leaves_the_history_out() -> None:
         best = best[:5]
         assert row == [*best, *[PAD] * (5 - len(best))]
         assert score[: len(best)] == pytest.approx([products[item] for item in best], rel=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_ranks_as_a_cpu_does() -> None:
+    queries = queries_of([RNG.choice(50, size=size, replace=False).tolist() for size in (1, 4, 17)])
+    here, there = (ExactRecommender(last_item, ITEMS, device).rank(queries, 40) for device in ("cpu", "cuda"))
+    assert here.item_row.tolist() == there.item_row.tolist()
+    np.testing.assert_allclose(here.score, there.score, rtol=1e-5)
 
 
 def test_an_item_is_ranked_by_the_interest_that_likes_it_best() -> None:
