@@ -63,6 +63,7 @@ class PipelineSettings:
     warm_start: an exported model to go on from; null learns from nothing.
     reuse_tables: learn from the tables that ingest.py wrote, without reading the source again.
     recipe: what decides every value of model, objective, loader and trainer that is not given.
+    dimension: how many of the vectors' first numbers a release searches; null: all.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
     """
 
@@ -79,6 +80,7 @@ class PipelineSettings:
     loader: Partly[LoaderSettings] = field(default_factory=partial(Partly, LoaderSettings))
     trainer: Partly[TrainerSettings] = field(default_factory=partial(Partly, TrainerSettings))
     index: IndexSpec = field(default_factory=IndexSpec)
+    dimension: int | None = bounded(None, ge=1)
     gates: GateSettings = field(default_factory=GateSettings)
     seed: int = bounded(0, ge=0, lt=2**32)
     warm_start: str | None = None

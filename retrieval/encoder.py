@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 
 from towers.errors import ConfigError, ReleaseError
+from towers.evaluation.prefixes import cut
 from towers.exported import read_object
 from towers.ladder.fold_in import FoldInEncoder, FoldInSettings
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers
@@ -43,9 +44,35 @@ class QueryEncoder:
         return self._towers.encode(queries, self._item)
 
 
-def load_encoder(folder: Path, item_vectors: Float32[np.ndarray, "N D"]) -> QueryEncoder:
-    """The query encoder of an export folder (model.json, towers.safetensors)."""
-    return QueryEncoder(load_towers(folder), item_vectors, fingerprint(folder))
+class PrefixEncoder:
+    """The first numbers of another encoder's query vectors, of unit length again.
+
+    The towers read whole vectors of what was watched still; what is cut is what is searched by. Of use where
+    they were trained for it: `objective.matryoshka`, or the first of several members.
+    """
+
+    def __init__(self, whole: QueryEncoder, dimension: int) -> None:
+        if not 1 <= dimension <= whole.dimension:
+            raise ReleaseError(f"dimension: {dimension}; expected 1 to {whole.dimension}, the towers' own")
+        self.dimension = dimension
+        self.fingerprint = whole.fingerprint
+        self.profile_columns = whole.profile_columns
+        self._whole = whole
+
+    def encode(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:
+        """As `QueryEncoder.encode`, cut."""
+        return cut(self._whole.encode(queries), self.dimension)
+
+
+def load_encoder(
+    folder: Path, item_vectors: Float32[np.ndarray, "N D"], dimension: int | None = None
+) -> QueryEncoder | PrefixEncoder:
+    """The query encoder of an export folder (model.json, towers.safetensors).
+
+    item_vectors: whole. dimension: how many of its vectors' first numbers it gives; all where None.
+    """
+    whole = QueryEncoder(load_towers(folder), item_vectors, fingerprint(folder))
+    return whole if dimension in (None, whole.dimension) else PrefixEncoder(whole, dimension)
 
 
 def embed_catalogue(folder: Path, items: pa.Table) -> Float32[np.ndarray, "N D"]:

@@ -16,6 +16,7 @@ def build_index(settings: PipelineSettings) -> None:
         releases_root=folder / "releases",
         index_spec=settings.index,
         gates=settings.gates,
+        dimension=settings.dimension,
     )
 
 

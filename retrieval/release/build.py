@@ -2,7 +2,9 @@
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +27,8 @@ from retrieval.release.read import read_parts
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset, read_dataset
 from towers.data.signals.settings import signals_of
-from towers.errors import MissingDataError
+from towers.errors import ConfigError, MissingDataError
+from towers.evaluation.prefixes import cut
 from towers.exported import VECTORS_FILE, read_context
 from towers.recommender import Queries
 from towers.settings import check_ranges
@@ -39,12 +42,15 @@ def build_release(
     releases_root: Path,
     index_spec: IndexSpec,
     gates: GateSettings,
+    dimension: int | None = None,
 ) -> ReleaseInfo:
     """The release of an exported model over the tables it was trained on, published as the current one.
 
     model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
     context of the manifest. What is gated is what will be served: the towers as copied into the release, the
     index as read back from its file. At last the whole release is read as it will be opened.
+    dimension: how many of the vectors' first numbers are searched; all where None. The release holds whole
+    ones too, which the user tower reads.
     Raises MissingDataError where an input is not there, GateError where a gate fails,
     ReleaseError where publishing does; then the current release stays what it was.
     """
@@ -53,19 +59,21 @@ def build_release(
     dataset = read_dataset(tables_dir, signals_of(context))
     vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
     log.info("export read num_items=%d dimension=%d", *vectors.shape)
+    searched = vectors if dimension is None else _cut(vectors, dimension, context)
 
     def write(folder: Path) -> Description:
         # The export may be replaced meanwhile: from here on only what lies in the release is read.
         _copy_model(model_dir, folder)
         (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": num_events}))
-        encoder = load_encoder(folder, vectors)
+        encoder = load_encoder(folder, vectors, dimension)
         candidate = Candidate(
             item_id=dataset.catalogue.ids,
             vectors=vectors,
+            searched=searched,
             num_events=num_events,
             embed=lambda: embed_catalogue(folder, dataset.items),
             encode=lambda: encoder.encode(gate_queries(dataset, gates.num_queries)),
-            build=lambda: saved_index(index_spec, vectors, folder),
+            build=lambda: saved_index(index_spec, searched, folder),
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
@@ -85,6 +93,23 @@ def build_release(
         return description
 
     return publish(releases_root, write)
+
+
+def _cut(vectors: np.ndarray, dimension: int, context: Mapping[str, Any]) -> np.ndarray:
+    """What of the vectors is searched; it says so where they were not trained to be cut there."""
+    if not 1 <= dimension <= vectors.shape[1]:
+        raise ConfigError(f"dimension: {dimension}; expected 1 to {vectors.shape[1]}, that of the towers")
+    objective = context.get("objective")
+    trained = objective.get("matryoshka", []) if isinstance(objective, Mapping) else []
+    if dimension not in (*trained, vectors.shape[1]):
+        log.warning(
+            "vectors are cut where they were not trained to be dimension=%d trained=%s; train with "
+            "objective.matryoshka=[%d]",
+            dimension,
+            trained,
+            dimension,
+        )
+    return cut(vectors, dimension)
 
 
 def _copy_model(model_dir: Path, folder: Path) -> None:

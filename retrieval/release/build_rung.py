@@ -91,6 +91,7 @@ def release_factors(
         candidate = Candidate(
             item_id=dataset.catalogue.ids,
             vectors=vectors,
+            searched=vectors,
             num_events=learned.num_events,
             embed=lambda: vectors,
             encode=lambda: encoder.encode(asked),

@@ -47,13 +47,15 @@ class GateSettings:
 class Candidate:
     """What is about to be published; each step is taken once, and only where the checks before it passed.
 
-    item_id: the catalogue. vectors: exported, (N, D). num_events: exported, (N,). embed: the same titles
-    embedded anew, (N, D). encode: real histories as queries, (Q, D), or (Q, K, D) of K interests. build: the
-    index of the vectors as it will be read from the release.
+    item_id: the catalogue. vectors: exported, (N, D). searched: what of them is searched, (N, S).
+    num_events: exported, (N,). embed: the same titles embedded anew, (N, D). encode: real histories as
+    queries, (Q, S), or (Q, K, S) of K interests. build: the index of what is searched, as it is read from
+    the release.
     """
 
     item_id: Sequence[str]
     vectors: Float32[np.ndarray, "N D"]
+    searched: Float32[np.ndarray, "N S"]
     num_events: Int64[np.ndarray, " M"]
     embed: Callable[[], np.ndarray]
     encode: Callable[[], np.ndarray]
@@ -83,7 +85,7 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
     if query is not None and _all_passed(results):
         index = candidate.build()
         count = _spread(num_items, index.size)
-        recall = recall_of(index, vectors, query, min(settings.k, num_items))
+        recall = recall_of(index, candidate.searched, query, min(settings.k, num_items))
     results.append(gate("index_counts", count, "==", 0))
     results.append(gate("recall", recall, ">=", settings.min_recall))
     if query is not None and len(query) == 0 and settings.min_recall == 0.0 and count == 0:

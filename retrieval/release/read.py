@@ -23,6 +23,7 @@ from retrieval.release.store import open_release
 from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError
+from towers.evaluation.prefixes import cut
 from towers.exported import VECTORS_FILE
 
 log = logging.getLogger(__name__)
@@ -94,16 +95,23 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
         num_events, answers = lists.num_events, ListAnswers(lists, profiles)
     else:
         vectors, num_events = read_vectors(folder / VECTORS_FILE)
-        encoder = read_encoder(about.kind, folder, vectors)
-        answers = VectorAnswers(vectors, load_index(about.index, folder), encoder)
+        encoder = read_encoder(about.kind, folder, vectors, about.dimension)
+        searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
+        answers = VectorAnswers(searched, load_index(about.index, folder), encoder)
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
     _check_against_description(release, about, folder)
     return release
 
 
-def read_encoder(kind: AnswerKind, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Encoder:
-    """The query encoder whose files lie in this folder."""
-    return load_fold_in(folder, vectors) if kind is AnswerKind.FACTORS else load_encoder(folder, vectors)
+def read_encoder(
+    kind: AnswerKind, folder: Path, vectors: Float32[np.ndarray, "N D"], dimension: int | None
+) -> Encoder:
+    """The query encoder whose files lie in this folder; dimension: of what it gives, where towers are cut."""
+    if kind is AnswerKind.FACTORS:
+        return load_fold_in(folder, vectors)
+    # A width that no cut gives is the description's fault, which `_check_against_description` names.
+    fits = dimension is not None and 1 <= dimension <= vectors.shape[1]
+    return load_encoder(folder, vectors, dimension if fits else None)
 
 
 def _check_against_description(release: Release, about: Description, folder: Path) -> None:

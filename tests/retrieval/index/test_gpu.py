@@ -107,7 +107,7 @@ def test_a_second_look_proves_what_the_first_did_not() -> None:
     assert not looked[-1][0]
     score, row, num_whole = index.search_tensors(torch.from_numpy(query), 100)
     assert num_whole == 0
-    assert row[0].unique().numel() == 100
+    assert len(set(row[0].tolist())) == 100
     np.testing.assert_allclose(score[0].numpy(), best(query[:1], vectors, 100)[0][0], atol=2e-7)
 
 

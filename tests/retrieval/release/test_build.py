@@ -123,6 +123,70 @@ def test_a_release_of_several_interests_ranks_by_the_best_of_them(
     assert (liking[5, rows[ties]] >= liking[5, rows[ties + 1]] - 1e-5).all()
 
 
+@pytest.mark.parametrize("dimension", [1, 6, 16])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_release_searches_the_first_numbers_of_its_vectors_where_it_is_told_to(
+    exported: Exported, exported_interests: Exported, tmp_path: Path, dimension: int, several: bool
+) -> None:
+    made = exported_interests if several else exported
+    info = build_release(
+        made.model, made.tables, tmp_path, IndexSpec(), GateSettings(k=10), dimension=dimension
+    )
+    assert info.manifest.description.dimension == dimension
+    towers, dataset = load_towers(made.model), dataset_from_tables(read_tables(made.tables))
+    vectors = towers.embed(towers.encoder.encode(dataset.items))
+    # The user tower reads whole vectors of what was watched.
+    asked = Queries(
+        dataset.history,
+        dataset.history.time_seconds[dataset.history.offset[1:] - 1],
+        dataset.country,
+        dataset.profile_table,
+    )
+    query = towers.encode(asked, torch.from_numpy(vectors)).reshape(24, -1, 16)
+    short, asked_short = (
+        one[..., :dimension].astype(np.float64)
+        / np.linalg.norm(one[..., :dimension].astype(np.float64), axis=-1, keepdims=True)
+        for one in (vectors, query)
+    )
+    liking = (asked_short @ short.T).max(1)
+    retriever = Retriever.open(tmp_path)
+    for row, profile_id in enumerate(dataset.profiles.ids):
+        ranking = retriever.recommend(profile_id, k=60)
+        rows = dataset.catalogue.rows(ranking.item_id)
+        np.testing.assert_allclose(ranking.score, liking[row, rows], atol=1e-5)
+        assert (np.diff(ranking.score) <= 0).all()
+    similar = retriever.similar("i4", k=60)
+    rows = dataset.catalogue.rows(similar.item_id)
+    np.testing.assert_allclose(similar.score, short[rows] @ short[4], atol=1e-5)
+
+
+@pytest.mark.parametrize("dimension", [0, 17])
+def test_more_numbers_than_there_are_cannot_be_searched(
+    exported: Exported, tmp_path: Path, dimension: int
+) -> None:
+    with pytest.raises(ConfigError, match=rf"dimension: {dimension}; expected 1 to 16"):
+        build_release(
+            exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(), dimension=dimension
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_where_vectors_were_not_trained_to_be_cut(
+    copied: Exported, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = json.loads((copied.model / "training.json").read_text())
+    context["objective"] = {"matryoshka": [6]}
+    (copied.model / "training.json").write_text(json.dumps(context))
+    for dimension, expected in ((6, 0), (16, 0), (7, 1)):
+        caplog.clear()
+        build_release(
+            copied.model, copied.tables, tmp_path / "r", IndexSpec(), GateSettings(k=10), dimension=dimension
+        )
+        warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warned) == expected, warned
+    assert "dimension=7 trained=[6]" in warned[0]
+
+
 def test_the_release_stands_alone(copied: Exported, tmp_path: Path) -> None:
     releases = tmp_path / "releases"
     build_release(copied.model, copied.tables, releases, IndexSpec(), GateSettings(k=10))

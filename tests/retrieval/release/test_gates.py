@@ -25,6 +25,7 @@ def _candidate(
     return Candidate(
         item_id=tuple(f"i{row}" for row in range(len(vectors))) if item_id is None else item_id,
         vectors=vectors,
+        searched=vectors,
         num_events=np.zeros(len(vectors), np.int64),
         embed=lambda: vectors if embedded is None else embedded,
         encode=lambda: _normal(9, 20, vectors.shape[1]) if query is None else query,
