@@ -133,3 +133,20 @@ def test_what_is_learned_of_the_days_of_the_log_holds_after_it() -> None:
     after = ages.ticks.shares(torch.tensor([TODAY + 72 * SECONDS_PER_DAY]))
     best = int((after @ ages(days, total).T).argmax())
     assert float(released[best]) == 72 - 3
+
+
+@pytest.mark.parametrize(("days", "later"), [(186, 14), (186, 62), (2_000, 180)])
+def test_a_log_that_grows_moves_little_of_what_age_says(days: int, later: int) -> None:
+    # κ falls with the logarithm of the age, and what is to come is worth little: as premieres teach it.
+    rng = np.random.default_rng(days + later)
+    released = torch.from_numpy(FIRST_DAY + rng.uniform(-2 * days, days, 500)).float()
+    asked = torch.from_numpy((TODAY + rng.uniform(0.5, 1.0, 200) * days * SECONDS_PER_DAY).astype(np.int64))
+    best = []
+    for span in (days, days + later):
+        ages = TitleAges(Ticks.over(TODAY, TODAY + span * SECONDS_PER_DAY, 16), 4)
+        with torch.no_grad():
+            ages.kappa.copy_(torch.tensor([-3.0] * 6 + [-0.5 * place for place in range(14)]))
+        value = ages.ticks.shares(asked) @ ages(released, torch.zeros(500, 4)).detach().T
+        best.append(value.topk(50).indices)
+    kept = [len(set(one.tolist()) & set(other.tolist())) / 50 for one, other in zip(*best, strict=True)]
+    assert np.mean(kept) > 0.8
