@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Workers share the cores: a thread that waits leaves its own at once. Before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
