@@ -6,6 +6,8 @@ releases starts without torch and FAISS.
 
 from typing import TYPE_CHECKING
 
+import towers  # noqa: F401  # first: how waiting threads behave is settled when torch is loaded
+
 if TYPE_CHECKING:
     from retrieval.retriever import Ranking, Retriever
 
