@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32
 
 from towers.errors import ConfigError, ReleaseError
-from towers.evaluation.prefixes import cut
+from towers.evaluation.cut import cut
 from towers.exported import read_object
 from towers.ladder.fold_in import FoldInEncoder, FoldInSettings
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers

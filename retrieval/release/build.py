@@ -28,7 +28,7 @@ from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset, read_dataset
 from towers.data.signals.settings import signals_of
 from towers.errors import ConfigError, MissingDataError
-from towers.evaluation.prefixes import cut
+from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE, read_context
 from towers.recommender import Queries
 from towers.settings import check_ranges

@@ -23,7 +23,7 @@ from retrieval.release.store import open_release
 from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError
-from towers.evaluation.prefixes import cut
+from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
 
 log = logging.getLogger(__name__)

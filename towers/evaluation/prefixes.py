@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32
 
 from towers.data.split import HeldOut
+from towers.evaluation.cut import cut
 from towers.evaluation.evaluate import evaluate
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries
@@ -19,14 +19,6 @@ class PrefixQuality:
     dim: int
     ndcg_at_10: float
     recall_at_10: float
-
-
-def cut(vectors: Float32[np.ndarray, "*n D"], dim: int) -> Float32[np.ndarray, "*n d"]:
-    """The first `dim` numbers of each vector, of unit length again; of zeros they stay zeros."""
-    first = vectors[..., :dim]
-    length = np.linalg.norm(first, axis=-1, keepdims=True)
-    unit: np.ndarray = (first / np.maximum(length, np.finfo(np.float32).tiny)).astype(np.float32, copy=False)
-    return unit
 
 
 def by_prefix(exact: ExactRecommender, dim: int) -> ExactRecommender:

@@ -5,7 +5,8 @@ import pytest
 
 from tests.towers.evaluation.questions import histories
 from towers.evaluation.exact import ExactRecommender
-from towers.evaluation.prefixes import by_prefix, cut
+from towers.evaluation.cut import cut
+from towers.evaluation.prefixes import by_prefix
 from towers.recommender import Queries
 
 
