@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.towers.evaluation.questions import histories
-from towers.evaluation.exact import ExactRecommender
 from towers.evaluation.cut import cut
+from towers.evaluation.exact import ExactRecommender
 from towers.evaluation.prefixes import by_prefix
 from towers.recommender import Queries
 
