@@ -1,7 +1,7 @@
 """FAISS behind the index contract; the only module that imports FAISS.
 
 Three properties of the library are dealt with here. It brings an OpenMP runtime of its own, whose idle
-threads spin and take the cores from torch's: they are told to sleep, unless the environment says otherwise.
+threads would spin and take the cores from torch's: `towers/__init__.py` settles that for both.
 Its runtime does not survive a fork: a child forked after a search would hang in its first one, so children
 search on one thread. And its readers are native parsers: hand them only files whose hash was verified.
 """
@@ -9,8 +9,6 @@ search on one thread. And its readers are native parsers: hand them only files w
 import os
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when the library is loaded below
 
 import faiss
 import numpy as np

@@ -40,6 +40,10 @@ class ExactRecommender:
         if num_bad:
             raise IndexBuildError(f"item vectors: {num_bad} of {len(self.item_vectors)} are not finite")
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        # The copy on the device is made again: stored, and weighed, are the vectors once.
+        return ExactRecommender, (self.encode, self.item_vectors, self.device)
+
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The k items of highest inner product per query, ties by row."""
         check_k(k)

@@ -1,5 +1,7 @@
 """The exact recommender against a plain loop over every item."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,18 @@ def test_it_ranks_by_inner_product_and_leaves_the_history_out() -> None:
         best = best[:5]
         assert row == [*best, *[PAD] * (5 - len(best))]
         assert score[: len(best)] == pytest.approx([products[item] for item in best], rel=1e-5)
+
+
+def test_it_is_stored_with_its_vectors_once_and_answers_as_before() -> None:
+    vectors = RNG.normal(size=(5_000, 6)).astype(np.float32)
+    stored = pickle.dumps(ExactRecommender(last_item, vectors))
+    assert len(stored) < 1.1 * vectors.nbytes
+    queries = queries_of([[3], [4, 5]])
+    one, again = (
+        each.rank(queries, 9) for each in (ExactRecommender(last_item, vectors), pickle.loads(stored))
+    )
+    assert one.item_row.tolist() == again.item_row.tolist()
+    assert one.score.tolist() == again.score.tolist()
 
 
 @pytest.mark.gpu
