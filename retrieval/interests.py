@@ -1,10 +1,15 @@
 """Queries of several interests, searched by one vector each: a title's score is that of the best of them."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from retrieval.index.spec import Index, best_first, check_query
+from retrieval.index.spec import best_first, check_query
 from towers.errors import QueryError
+
+Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""Scores and rows (Q, depth) of queries (Q, D), as `Index.search` gives them."""
 
 
 def check_queries(query: Float32[np.ndarray, "..."], k: int, dimension: int) -> None:
@@ -14,21 +19,22 @@ def check_queries(query: Float32[np.ndarray, "..."], k: int, dimension: int) -> 
     check_query(query.reshape(-1, query.shape[-1]) if query.ndim == 3 else query, k, dimension)
 
 
-def search(
-    index: Index, query: Float32[np.ndarray, "Q *I D"], depth: int
+def best_of(
+    find: Find, query: Float32[np.ndarray, "Q *I D"], depth: int
 ) -> tuple[Float32[np.ndarray, "Q W"], Int64[np.ndarray, "Q W"]]:
-    """What the index finds for each query, best first, no row twice: W = depth, or I · depth of I interests.
+    """What is found for each query, best first, no row twice: W = depth, or I · depth of I interests.
 
-    Each interest is searched to the whole depth, and a vector keeps the best score under which it was found.
+    find: called once, with the interests of a query one after another. Each is searched to the whole depth,
+    and a vector keeps the best score under which it was found.
     The first `depth` places are those of one exact search for the largest inner product of all interests,
     where each of these searches is exact: who is among the best of a query has no more above it in the answer
     to its own best interest, and whom only another interest has found is not among them. Places that nothing
     fills hold row -1 and score -inf.
     """
     if query.ndim == 2:
-        return index.search(query, depth)
+        return find(query, depth)
     num_queries, num_interests, dim = query.shape
-    score, row = index.search(query.reshape(-1, dim), depth)
+    score, row = find(query.reshape(-1, dim), depth)
     width = num_interests * depth
     score, row = best_first(score.reshape(num_queries, width), row.reshape(num_queries, width))
     # By row, each row's own in their order: all but the first are copies.

@@ -6,9 +6,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from retrieval.completion import complete_topk
+from retrieval.completion import complete_topk, unseen
+from retrieval.index.allowed import Allowed
 from retrieval.index.spec import Index
-from towers.data.histories import Histories
 from towers.errors import ReleaseError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries, Rankings, check_history, check_k
@@ -65,12 +65,12 @@ class VectorAnswers:
         check_k(k)
         check_history(queries.history, self.num_items)
         vector = self.encoder.encode(queries)
-        score, row = complete_topk(self.index, self.vectors, vector, k, queries.history)
+        score, row = complete_topk(self.index, self.vectors, vector, k, unseen(queries.history))
         return Rankings(row, score)
 
     def similar(self, row: int, k: int) -> Rankings:
         """The k items of highest inner product with this one, itself left out: one line."""
-        itself = Histories(np.array([0, 1]), np.array([row]), np.zeros(1, np.int64), np.zeros(1, np.float32))
+        itself = Allowed.but(np.array([0, 1]), np.array([row]))
         score, best = complete_topk(self.index, self.vectors, self.vectors[[row]], k, itself)
         return Rankings(best, score)
 

@@ -9,15 +9,19 @@ from jaxtyping import Float32
 
 from retrieval.index.exact import ExactIndex, load_exact
 from retrieval.index.faiss import build_flat, build_hnsw, load_flat, load_hnsw
+from retrieval.index.partitioned.index import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
 from towers.settings import check_ranges
 
 log = logging.getLogger(__name__)
 
 
-def build_index(spec: IndexSpec, vectors: Float32[np.ndarray, "N D"]) -> Index:
+def build_index(
+    spec: IndexSpec, vectors: Float32[np.ndarray, "N D"], queries: Float32[np.ndarray, "Q D"] | None = None
+) -> Index:
     """The index of the vectors, row i for vectors[i].
 
+    queries: real ones, which a partition is laid out for; no other kind reads them.
     Raises IndexBuildError on vectors of another shape, on none at all and on NaN or infinity; ConfigError
     on a spec out of range.
     """
@@ -31,6 +35,8 @@ def build_index(spec: IndexSpec, vectors: Float32[np.ndarray, "N D"]) -> Index:
             index = build_flat(vectors)
         case IndexKind.HNSW:
             index = build_hnsw(vectors, spec)
+        case IndexKind.PARTITIONED:
+            index = build_partitioned(vectors, spec, queries)
     log.info(
         "index built kind=%s num_items=%d dimension=%d seconds=%.2f",
         spec.kind,
@@ -41,8 +47,8 @@ def build_index(spec: IndexSpec, vectors: Float32[np.ndarray, "N D"]) -> Index:
     return index
 
 
-def load_index(spec: IndexSpec, folder: Path) -> Index:
-    """The index that `Index.save` wrote to the folder. Verify the hashes of its files first."""
+def load_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
+    """The index of these vectors that `Index.save` wrote to the folder; verify the files' hashes first."""
     match spec.kind:
         case IndexKind.EXACT:
             return load_exact(folder)
@@ -50,3 +56,5 @@ def load_index(spec: IndexSpec, folder: Path) -> Index:
             return load_flat(folder)
         case IndexKind.HNSW:
             return load_hnsw(folder, spec)
+        case IndexKind.PARTITIONED:
+            return load_partitioned(folder, vectors, spec)

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from retrieval.index.allowed import Allowed
 from towers.errors import IndexBuildError, QueryError
 from towers.settings import bounded
 
@@ -24,21 +25,53 @@ class IndexKind(StrEnum):
     """Every vector, in FAISS."""
     HNSW = "hnsw"
     """A graph of near neighbours, in FAISS: approximate."""
+    PARTITIONED = "partitioned"
+    """Lists of like items in coordinates made for the queries: approximate."""
+
+
+class Geometry(StrEnum):
+    """What makes two items of a partition alike."""
+
+    QUERIES = "queries"
+    """That real queries score them alike."""
+    ITEMS = "items"
+    """That their vectors are near."""
+
+
+class Refinement(StrEnum):
+    """What scores the candidates of a partition."""
+
+    VECTORS = "vectors"
+    """The vectors: scores are the inner products."""
+    CODES = "codes"
+    """Codes of all coordinates, 8 bits each: scores are off by about a thousandth, and the vectors rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
-    """How to build an index; the last three are read by HNSW alone.
+    """How to build an index, and how far to search it.
 
-    m: links per vector and layer (twice as many in the lowest). ef_construction, ef_search: candidates kept
-    while building and while searching; a search for more than ef_search items keeps as many as it seeks.
-    Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
+    Read by hnsw: m, links per vector and layer (twice as many in the lowest); ef_construction, ef_search:
+    candidates kept while building and while searching; a search for more than ef_search items keeps as many
+    as it seeks. Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
+
+    Read by partitioned: geometry; num_lists, by a rule where 0; code_dim, coordinates in a code;
+    refinement, of refine_factor times as many candidates as are asked for and extra_candidates more at least;
+    stop: lists are read while they promise so many of their spreads above their centre. seed: of the lists.
     """
 
     kind: IndexKind = IndexKind.FLAT
     m: int = bounded(32, ge=2, le=512)
     ef_construction: int = bounded(200, ge=1)
     ef_search: int = bounded(128, ge=1)
+    geometry: Geometry = Geometry.QUERIES
+    num_lists: int = bounded(0, ge=0)
+    code_dim: int = bounded(64, ge=1, le=512)
+    refinement: Refinement = Refinement.VECTORS
+    refine_factor: float = bounded(1.2, ge=1.0)
+    extra_candidates: int = bounded(20, ge=0)
+    stop: float = bounded(4.0, ge=0.0)
+    seed: int = bounded(0, ge=0)
 
 
 @runtime_checkable
@@ -71,6 +104,17 @@ class Index(Protocol):
 
     def save(self, folder: Path) -> None:
         """Writes the index as files named index.* into a folder that exists; OSError where it cannot."""
+        ...
+
+
+@runtime_checkable
+class SelectiveIndex(Index, Protocol):
+    """An index that reads what each query is allowed while it searches."""
+
+    def search_allowed(
+        self, query: Float32[np.ndarray, "Q D"], k: int, allowed: Allowed
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+        """As `Index.search`, of the rows that each query is allowed: min(k, allowed) places are filled."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from retrieval.encoder import embed_catalogue, load_encoder
 from retrieval.index.build import build_index, load_index
-from retrieval.index.spec import Index, IndexSpec
+from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
 from retrieval.profiles import write_profiles
 from retrieval.release.files import (
     ITEMS_FILE,
@@ -34,6 +34,9 @@ from towers.recommender import Queries
 from towers.settings import check_ranges
 
 log = logging.getLogger(__name__)
+
+# Query vectors an index is laid out for, at most: more change it little.
+_MAX_BUILD_QUERIES = 20_000
 
 
 def build_release(
@@ -73,7 +76,12 @@ def build_release(
             num_events=num_events,
             embed=lambda: embed_catalogue(folder, dataset.items),
             encode=lambda: encoder.encode(gate_queries(dataset, gates.num_queries)),
-            build=lambda: saved_index(index_spec, searched, folder),
+            build=lambda: saved_index(
+                index_spec,
+                searched,
+                folder,
+                lambda: encoder.encode(build_queries(dataset, gates.num_queries)),
+            ),
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
@@ -119,18 +127,44 @@ def _copy_model(model_dir: Path, folder: Path) -> None:
         shutil.copyfile(model_dir / name, folder / name)
 
 
-def saved_index(spec: IndexSpec, vectors: np.ndarray, folder: Path) -> Index:
-    """The index of the vectors as it is read back from its files."""
-    build_index(spec, vectors).save(folder)
-    return load_index(spec, folder)
+def saved_index(spec: IndexSpec, vectors: np.ndarray, folder: Path, asked: Callable[[], np.ndarray]) -> Index:
+    """The index of the vectors as it is read back from its files; asked: queries, where a kind needs them."""
+    build_index(spec, vectors, queries_for(spec, asked)).save(folder)
+    return load_index(spec, folder, vectors)
+
+
+def queries_for(spec: IndexSpec, asked: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """Query vectors (Q, D), each interest one; None where the kind reads none."""
+    if spec.kind is not IndexKind.PARTITIONED or spec.geometry is not Geometry.QUERIES:
+        return None
+    query = asked()
+    return query.reshape(-1, query.shape[-1])
 
 
 def gate_queries(dataset: Dataset, num_queries: int) -> Queries:
     """Histories of profiles spread evenly over those that have one, each asked at its last event."""
+    return _asked(dataset, _spread(np.flatnonzero(dataset.history.lengths), num_queries))
+
+
+def build_queries(dataset: Dataset, num_gate_queries: int) -> Queries:
+    """As `gate_queries`, of other profiles: an index is not judged by what it was laid out for.
+
+    A service of so few profiles that the gates take them all has no others; then they are the same.
+    """
+    watched = np.flatnonzero(dataset.history.lengths)
+    others = np.setdiff1d(watched, _spread(watched, num_gate_queries))
+    return _asked(dataset, _spread(others if len(others) else watched, _MAX_BUILD_QUERIES))
+
+
+def _spread(profiles: np.ndarray, num: int) -> np.ndarray:
+    """At most so many of the profiles, spread evenly over them."""
+    place = np.linspace(0, len(profiles) - 1, min(num, len(profiles))).astype(np.int64)
+    chosen: np.ndarray = profiles[place]
+    return chosen
+
+
+def _asked(dataset: Dataset, chosen: np.ndarray) -> Queries:
     history = dataset.history
-    watched = np.flatnonzero(history.lengths)
-    place = np.linspace(0, len(watched) - 1, min(num_queries, len(watched))).astype(np.int64)
-    chosen = watched[place]
     time_seconds = history.time_seconds[history.offset[chosen + 1] - 1]
     known = dataset.profile_table.take(pa.array(chosen))
     return Queries(history.select(chosen), time_seconds, dataset.country[chosen], known)

@@ -19,7 +19,7 @@ from retrieval.encoder import load_fold_in, save_fold_in
 from retrieval.index.spec import IndexSpec
 from retrieval.lists import LISTS_FILE, RankedLists, countries_of
 from retrieval.profiles import write_profiles
-from retrieval.release.build import gate_queries, saved_index
+from retrieval.release.build import build_queries, gate_queries, saved_index
 from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
 from retrieval.release.gates import Candidate, GateSettings, check_gates, check_lists, require, rung_overlap
 from retrieval.release.manifest import AnswerKind, Description
@@ -95,7 +95,9 @@ def release_factors(
             num_events=learned.num_events,
             embed=lambda: vectors,
             encode=lambda: encoder.encode(asked),
-            build=lambda: saved_index(index_spec, vectors, folder),
+            build=lambda: saved_index(
+                index_spec, vectors, folder, lambda: encoder.encode(build_queries(dataset, gates.num_queries))
+            ),
         )
         description = _description(
             learned, AnswerKind.FACTORS, encoder.fingerprint, index_spec, encoder.dimension

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from retrieval.index.spec import Index
-from retrieval.interests import search
+from retrieval.interests import best_of
 from retrieval.lists import RankedLists, sound
 from retrieval.release.manifest import GateResult
 from towers.errors import GateError
@@ -143,7 +143,7 @@ def recall_of(
         return None
     exact, _ = topk(torch.from_numpy(query), torch.from_numpy(vectors), k)
     bound = exact.numpy()[:, -1:]
-    _, row = search(index, query, k)
+    _, row = best_of(index.search, query, k)
     row = np.sort(row[:, :k], axis=1)
     first = np.concatenate([np.ones((len(row), 1), bool), row[:, 1:] != row[:, :-1]], axis=1)
     found = first & (row >= 0) & (row < len(vectors))

@@ -97,7 +97,7 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
         vectors, num_events = read_vectors(folder / VECTORS_FILE)
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
-        answers = VectorAnswers(searched, load_index(about.index, folder), encoder)
+        answers = VectorAnswers(searched, load_index(about.index, folder, searched), encoder)
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
     _check_against_description(release, about, folder)
     return release

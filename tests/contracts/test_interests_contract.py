@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval import completion, interests
-from retrieval.completion import complete_topk
+from retrieval.completion import complete_topk, unseen
 from retrieval.index.build import build_index
-from retrieval.index.spec import IndexKind, IndexSpec
+from retrieval.index.spec import IndexKind
 from retrieval.release.gates import recall_of
+from tests.contracts.indexes import APPROXIMATE, spec_of
 from tests.retrieval.worlds import histories
 from towers.errors import QueryError
 
@@ -48,8 +49,8 @@ def test_answers_are_the_best_of_all_interests_and_full(
         np.random.default_rng(seed + 1).integers(-3, 4, (len(watched), num_interests, 4)).astype(np.float32)
     )
     seen = histories(*[[row % num_items for row in rows] for rows in watched])
-    index = build_index(IndexSpec(kind), vectors)
-    score, row = complete_topk(index, vectors, query, k, seen)
+    index = build_index(spec_of(kind), vectors)
+    score, row = complete_topk(index, vectors, query, k, unseen(seen))
     assert score.shape == row.shape == (len(watched), k)
     true = best_of_all(query, vectors)
     for line in range(len(watched)):
@@ -62,7 +63,7 @@ def test_answers_are_the_best_of_all_interests_and_full(
         assert (row[line, num_filled:] == -1).all()
         assert (score[line, num_filled:] == -np.inf).all()
         assert (np.diff(score[line, :num_filled]) <= 0).all()
-        if kind is not IndexKind.HNSW:
+        if kind not in APPROXIMATE:
             order = sorted(set(range(num_items)) - hidden, key=lambda one: (-true[line, one], one))
             # Which of equals the last places go to is laid down for the exact index alone.
             expected = true[line, order[:num_filled]].tolist()
@@ -74,23 +75,21 @@ def test_answers_are_the_best_of_all_interests_and_full(
 def test_much_is_found_without_the_scan_of_everything(
     kind: IndexKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_scan(
-        vectors: object, query: object, seen: object, lines: np.ndarray, score: object, row: object
-    ) -> None:
-        assert len(lines) == 0
+    def no_scan(*given: object) -> None:
+        raise AssertionError("every row was scored")
 
-    monkeypatch.setattr(completion, "_scan", no_scan)
+    monkeypatch.setattr(completion, "scan_allowed", no_scan)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((3000, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query = rng.standard_normal((40, 3, 8)).astype(np.float32)
     seen = histories(*[rng.choice(3000, 5, replace=False).tolist() for _ in range(40)])
-    _, row = complete_topk(build_index(IndexSpec(kind), vectors), vectors, query, 20, seen)
+    _, row = complete_topk(build_index(spec_of(kind), vectors), vectors, query, 20, unseen(seen))
     true = best_of_all(query, vectors)
     true[np.repeat(np.arange(40), 5), seen.item_row] = -np.inf
     expected = np.argsort(-true, axis=1)[:, :20]
     share = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(row.tolist(), expected.tolist(), strict=True)])
-    assert share == 1.0 if kind is not IndexKind.HNSW else share >= 0.95
+    assert share == 1.0 if kind not in APPROXIMATE else share >= 0.95
 
 
 def test_a_query_of_interests_is_answered_alone_as_among_others_and_in_parts(
@@ -99,14 +98,14 @@ def test_a_query_of_interests_is_answered_alone_as_among_others_and_in_parts(
     vectors = vectors_for(kind, 1, 500, 6)
     query = np.random.default_rng(2).integers(-3, 4, (9, 3, 6)).astype(np.float32)
     seen = histories(*[list(range(line)) for line in range(9)])
-    index = build_index(IndexSpec(kind), vectors)
-    score, row = complete_topk(index, vectors, query, 7, seen)
+    index = build_index(spec_of(kind), vectors)
+    score, row = complete_topk(index, vectors, query, 7, unseen(seen))
     monkeypatch.setattr(completion, "_MAX_PLACES", 50)
-    parts_score, parts_row = complete_topk(index, vectors, query, 7, seen)
+    parts_score, parts_row = complete_topk(index, vectors, query, 7, unseen(seen))
     np.testing.assert_array_equal(parts_row, row)
     np.testing.assert_array_equal(parts_score, score)
     for line in range(9):
-        alone = complete_topk(index, vectors, query[[line]], 7, seen.select(np.array([line])))
+        alone = complete_topk(index, vectors, query[[line]], 7, unseen(seen.select(np.array([line]))))
         np.testing.assert_array_equal(alone[1][0], row[line])
 
 
@@ -115,10 +114,10 @@ def test_the_recall_of_interests_is_that_of_their_best_scores(kind: IndexKind) -
     vectors = rng.standard_normal((2000, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query = rng.standard_normal((30, 2, 8)).astype(np.float32)
-    index = build_index(IndexSpec(kind), vectors)
+    index = build_index(spec_of(kind), vectors)
     recall = recall_of(index, vectors, query, 20)
     assert recall is not None
-    assert recall == 1.0 if kind is not IndexKind.HNSW else recall >= 0.95
+    assert recall == 1.0 if kind not in APPROXIMATE else recall >= 0.95
     # Vectors that are half turned round: what the index finds is not what is asked for.
     turned = vectors.copy()
     turned[::2] *= -1
@@ -132,6 +131,6 @@ def test_the_recall_of_interests_is_that_of_their_best_scores(kind: IndexKind) -
 
 @pytest.mark.parametrize("shape", [(2, 0, 4), (2, 3, 5)])
 def test_what_are_no_interests_is_refused(kind: IndexKind, shape: tuple[int, ...]) -> None:
-    index = build_index(IndexSpec(kind), vectors_for(kind, 0, 5, 4))
+    index = build_index(spec_of(kind), vectors_for(kind, 0, 5, 4))
     with pytest.raises(QueryError, match="shape"):
         interests.check_queries(np.zeros(shape, np.float32), 3, index.dimension)

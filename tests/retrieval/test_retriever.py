@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.catalogue import Catalogue
-from retrieval.completion import complete_topk
+from retrieval.completion import complete_topk, unseen
 from retrieval.index.exact import ExactIndex
 from retrieval.index.spec import IndexKind
 from retrieval.retriever import Ranking, Retriever
@@ -100,7 +100,7 @@ def test_what_an_index_cannot_reach_is_found_by_the_exact_scan() -> None:
     vectors = _unit(0, 300, 6)
     asked = queries([0, 1, 2, 3], [], [0])
     query = _unit(1, 3, 6)
-    score, row = complete_topk(_ShortSighted(vectors, 6), vectors, query, 5, asked.history)
+    score, row = complete_topk(_ShortSighted(vectors, 6), vectors, query, 5, unseen(asked.history))
     exact = query[0] @ vectors.T
     exact[:4] = -np.inf
     assert row[0].tolist() == np.argsort(-exact)[:5].tolist()  # 2 of 5 reachable: scanned

@@ -59,10 +59,10 @@ def test_a_file_of_another_index_is_refused(tmp_path: Path) -> None:
     vectors = np.eye(4, dtype=np.float32)
     build_index(IndexSpec(IndexKind.HNSW), vectors).save(tmp_path)
     with pytest.raises(IndexBuildError, match="holds a IndexHNSWFlat; expected a IndexFlatIP"):
-        load_index(IndexSpec(IndexKind.FLAT), tmp_path)
+        load_index(IndexSpec(IndexKind.FLAT), tmp_path, vectors)
     (tmp_path / "index.faiss").write_bytes(b"no index at all")
     with pytest.raises(IndexBuildError, match="expected a FAISS index"):
-        load_index(IndexSpec(IndexKind.FLAT), tmp_path)
+        load_index(IndexSpec(IndexKind.FLAT), tmp_path, vectors)
 
 
 def test_copies_are_one_node_each(tmp_path: Path) -> None:

@@ -352,7 +352,7 @@ def test_what_cannot_be_opened_does_not_become_current(
 def test_an_index_that_saves_other_vectors_fails_its_gate(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mixed_up(spec: IndexSpec, vectors: np.ndarray) -> Index:
+    def mixed_up(spec: IndexSpec, vectors: np.ndarray, queries: object) -> Index:
         return build_index(spec, -vectors)
 
     monkeypatch.setattr(build, "build_index", mixed_up)

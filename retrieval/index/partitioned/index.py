@@ -1,0 +1,270 @@
+"""The index of lists: what is stored, how it is laid out and searched."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int8, Int32, Int64
+from safetensors.numpy import load, save
+
+from retrieval.index.allowed import Allowed, everything
+from retrieval.index.partitioned.basis import Basis, item_basis, query_basis
+from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, partition_search
+from retrieval.index.partitioned.partition import Partition, partition
+from retrieval.index.spec import Geometry, IndexSpec, Refinement, check_query, check_vectors
+from retrieval.index.threads import in_spans
+from towers.errors import IndexBuildError, QueryError
+
+_FILE = "index.safetensors"
+# Items turned into coordinates at once.
+_CHUNK = 1 << 16
+# Fewer queries are not worth the product of matrices; entries beyond could leave float32 in it.
+_MIN_BATCH, _MAX_ENTRY = 8, 1e15
+# Scores of centres held at once: 2^22 are 16 MiB.
+_MAX_COARSE = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a search reads: N rows in L lists at M places, M > N where lists share rows.
+
+    basis: query → H coordinates. centre, spread, offset: of the lists, as in `Partition`. code: the first C
+    coordinates of the item at each place by `scale`; tail: the others, where they refine. row: whose code it
+    is; place: one place of each row.
+    """
+
+    basis: Float32[np.ndarray, "H D"]
+    centre: Float32[np.ndarray, "L C"]
+    spread: Float32[np.ndarray, " L"]
+    offset: Int64[np.ndarray, " L1"]
+    code: Int8[np.ndarray, "M C"]
+    tail: Int8[np.ndarray, "T R"]
+    scale: Float32[np.ndarray, " H"]
+    row: Int32[np.ndarray, " M"]
+    place: Int32[np.ndarray, " N"]
+
+
+class PartitionedIndex:
+    """Lists of like items in coordinates made for the queries, read best first until nothing better is due.
+
+    vectors: what was indexed, which gives the scores where it refines; not copied, and not saved.
+    """
+
+    def __init__(self, layout: Layout, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> None:
+        self._layout = layout
+        self._spec = spec
+        self._whole = vectors
+        by_tail = spec.refinement is Refinement.CODES
+        self._vectors = np.empty((0, vectors.shape[1]), np.float32) if by_tail else vectors
+        self._no_coarse = np.empty((0, len(layout.centre)), np.float32)
+        self._search = partition_search(layout.code.shape[1])
+        self.search(np.zeros((1, self.dimension), np.float32), 1)  # compiles
+
+    @property
+    def size(self) -> int:
+        """Vectors held."""
+        return len(self._layout.place)
+
+    @property
+    def dimension(self) -> int:
+        """Width of a vector as it was given."""
+        return int(self._layout.basis.shape[1])
+
+    @property
+    def num_lists(self) -> int:
+        """Lists the items lie in."""
+        return len(self._layout.centre)
+
+    def at(self, spec: IndexSpec) -> "PartitionedIndex":
+        """The same lists and codes, searched as another spec says; nothing is copied."""
+        return PartitionedIndex(self._layout, self._whole, spec)
+
+    @property
+    def num_bytes(self) -> int:
+        """What a search reads, the vectors aside."""
+        return sum(getattr(self._layout, field.name).nbytes for field in fields(Layout))
+
+    def search(
+        self, query: Float32[np.ndarray, "Q D"], k: int
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+        """The best k of all vectors; see `Index.search`."""
+        return self.search_allowed(query, k, everything(len(query)))
+
+    def search_allowed(
+        self, query: Float32[np.ndarray, "Q D"], k: int, allowed: Allowed
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+        """The best k that are allowed; see `SelectiveIndex`."""
+        return self.search_with(query, k, allowed, stop=self._spec.stop)[:2]
+
+    def search_with(
+        self,
+        query: Float32[np.ndarray, "Q D"],
+        k: int,
+        allowed: Allowed | None = None,
+        *,
+        stop: float,
+        threads: int | None = None,
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"], Int64[np.ndarray, "2"]]:
+        """As `search`, reading lists as far as `stop` says; also how many codes and lists were read."""
+        if k < 0 or query.ndim != 2 or query.shape[1] != self.dimension:
+            check_query(query, k, self.dimension)
+        score, row = np.empty((len(query), k), np.float32), np.empty((len(query), k), np.int64)
+        allowed = everything(len(query)) if allowed is None else allowed
+        allowed.check(len(query), self.size)
+        passing, work = allowed.passing(), np.zeros(2, np.int64)
+        depth = min(self.size, max(k + self._spec.extra_candidates, round(k * self._spec.refine_factor)))
+        parts = self._layout
+        given = np.ascontiguousarray(query)
+        step = max(1, _MAX_COARSE // len(parts.centre))
+
+        for start in range(0, len(query) if k else 0, step):
+            order, coarse = self._coarse(given, start, min(start + step, len(query)))
+
+            def span(
+                first: int, last: int, order: np.ndarray = order, coarse: np.ndarray = coarse
+            ) -> np.ndarray:
+                own = np.zeros(2, np.int64)
+                fault = self._search(
+                    given,
+                    order,
+                    first,
+                    last,
+                    coarse,
+                    parts.basis,
+                    parts.centre,
+                    parts.spread,
+                    stop,
+                    parts.offset,
+                    parts.code,
+                    parts.tail,
+                    parts.scale,
+                    parts.row,
+                    parts.place,
+                    self._vectors,
+                    max(k, depth),
+                    allowed.bitmap,
+                    passing,
+                    allowed.line,
+                    allowed.excluded_offset,
+                    allowed.excluded,
+                    score,
+                    row,
+                    own,
+                )
+                if fault >= 0:
+                    raise QueryError(f"index: query {fault} is not finite; expected finite vectors")
+                return own
+
+            for own in in_spans(span, len(order), threads):
+                work += own
+        return score, row, work
+
+    def _coarse(self, query: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """An order that keeps lists near, and scores of the centres, line i those of query order[i].
+
+        Queries whose best list is the same stand together: what one has read, the next finds in the cache.
+        Where a product of matrices is not worth it, or could leave float32, no scores are given.
+        """
+        parts = self._layout
+        part = query[first:last]
+        if len(part) < _MIN_BATCH or not np.abs(part).max() < _MAX_ENTRY:
+            return np.arange(first, last), self._no_coarse
+        coarse = (part @ parts.basis[: parts.code.shape[1]].T) @ parts.centre.T
+        order = np.argsort(coarse.argmax(axis=1), kind="stable")
+        return first + order, coarse[order]
+
+    def save(self, folder: Path) -> None:
+        """Writes index.safetensors, every array of `Layout` by its name."""
+        arrays = {field.name: getattr(self._layout, field.name) for field in fields(Layout)}
+        (folder / _FILE).write_bytes(save(arrays))
+
+
+def build_partitioned(
+    vectors: Float32[np.ndarray, "N D"], spec: IndexSpec, queries: Float32[np.ndarray, "Q D"] | None = None
+) -> PartitionedIndex:
+    """The index of the vectors, in the geometry that the spec names.
+
+    Raises IndexBuildError where the vectors cannot be indexed, and on a geometry of queries without any.
+    """
+    check_vectors(vectors)
+    if spec.geometry is Geometry.ITEMS:
+        basis = item_basis(vectors)
+    elif queries is not None and len(queries):
+        basis = query_basis(vectors, queries)
+    else:
+        raise IndexBuildError(
+            "index: geometry queries without queries; expected query vectors, or geometry items"
+        )
+    basis = _in_steps(basis, CODE_STEP)
+    code_dim = min(-(-spec.code_dim // CODE_STEP) * CODE_STEP, len(basis.item), MAX_CODE_DIM)
+    head = _turned(vectors, basis.item[:code_dim])
+    asked = None if queries is None else _turned(queries, basis.query[:code_dim])
+    lists = partition(head, asked, spec.num_lists or default_num_lists(len(vectors)), spec.seed)
+    return PartitionedIndex(_laid_out(vectors, head, basis.item, basis.query, lists, spec), vectors, spec)
+
+
+def _in_steps(basis: Basis, step: int) -> Basis:
+    """The same with coordinates that are always 0 up to a multiple of the step."""
+    more = [(0, -len(basis.item) % step), (0, 0)]
+    return Basis(np.pad(basis.item, more), np.pad(basis.query, more))
+
+
+def default_num_lists(num_items: int) -> int:
+    """The power of two nearest to 2.5 √N."""
+    return int(2 ** round(np.log2(max(1.0, 2.5 * num_items**0.5))))
+
+
+def load_partitioned(folder: Path, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> PartitionedIndex:
+    """The index that `PartitionedIndex.save` wrote, over the vectors it was built from."""
+    arrays = load((folder / _FILE).read_bytes())
+    return PartitionedIndex(
+        Layout(**{field.name: arrays[field.name] for field in fields(Layout)}), vectors, spec
+    )
+
+
+def _laid_out(
+    vectors: np.ndarray,
+    head: np.ndarray,
+    item_map: np.ndarray,
+    query_map: np.ndarray,
+    lists: Partition,
+    spec: IndexSpec,
+) -> Layout:
+    code_dim = head.shape[1]
+    rest = item_map[code_dim:] if spec.refinement is Refinement.CODES else item_map[:0]
+    tail = _turned(vectors, rest)
+    code, scale = _in_8_bits(head)
+    tail_code, tail_scale = _in_8_bits(tail)
+    place = np.empty(len(vectors), np.int32)
+    place[lists.row[::-1]] = np.arange(len(lists.row) - 1, -1, -1)
+    used = code_dim + len(rest)
+    return Layout(
+        basis=np.ascontiguousarray(query_map[:used]),
+        centre=lists.centre,
+        spread=lists.spread,
+        offset=lists.offset,
+        code=code[lists.row],
+        tail=tail_code[lists.row] if spec.refinement is Refinement.CODES else np.empty((0, 0), np.int8),
+        scale=np.concatenate([scale, tail_scale]),
+        row=lists.row.astype(np.int32),
+        place=place,
+    )
+
+
+def _turned(vectors: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Coordinates (N, C), in chunks."""
+    out = np.empty((len(vectors), len(basis)), np.float32)
+    for start in range(0, len(vectors), _CHUNK):
+        np.matmul(vectors[start : start + _CHUNK], basis.T, out=out[start : start + _CHUNK])
+    return out
+
+
+def _in_8_bits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes from -127 to 127, and the scale of each column."""
+    largest = np.maximum(values.max(axis=0, initial=0.0), -values.min(axis=0, initial=0.0))
+    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    code = np.empty(values.shape, np.int8)
+    for start in range(0, len(values), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        code[part] = np.clip(np.rint(values[part] / scale), -127, 127)
+    return code, scale

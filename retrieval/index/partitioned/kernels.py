@@ -1,0 +1,331 @@
+"""Search of a partition, compiled: one call answers many queries on one thread, without the interpreter.
+
+A query is scored against the centre of each list, and lists are read best first, until none promises more
+than what is found already. Codes of 8 bits are multiplied with queries of 16 bits into sums of 32, which
+holds them up to `MAX_CODE_DIM` dimensions: 516 · 127 · 32,767 < 2^31.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from retrieval.index.compiled import compiled, holds, passes, sort_into
+from retrieval.index.prefetch import prefetch
+
+CODE_STEP, MAX_CODE_DIM = 32, 512
+"""Coordinates of a code: a multiple of the first, so that few kernels are made, up to the second."""
+ENUMERATED_SHARE = 0.05
+"""Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
+lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough."""
+
+# Rows whose codes are multiplied at once; longer lists are read in pieces.
+_BLOCK = 1024
+# What is asked for while something else is computed: so much of the next list, and so many vectors on.
+_AHEAD_BYTES, _AHEAD = 2048, 8
+# The scores of candidates are counted in bins; the threshold is the lower end of one of them.
+_NUM_BINS = 512
+_LOWEST = -(1 << 31)
+
+
+@cache
+def partition_search(code_dim: int) -> Callable[..., int]:
+    """`search_partition` for codes of so many coordinates: loops of a known length are twice as fast."""
+
+    @compiled
+    def _dots(code: np.ndarray, query: np.ndarray, start: int, size: int, out: np.ndarray) -> None:
+        """out[i] = <code[start + i], query>; apart, it becomes multiply-adds of 16 bits."""
+        for at in range(start, start + size):
+            total = np.int32(0)
+            for d in range(code_dim):
+                total += np.int32(code[at, d]) * np.int32(query[d])
+            out[at - start] = total
+
+    @compiled
+    def _dots_at(code: np.ndarray, query: np.ndarray, places: np.ndarray, size: int, out: np.ndarray) -> None:
+        for i in range(size):
+            total = np.int32(0)
+            for d in range(code_dim):
+                total += np.int32(code[places[i], d]) * np.int32(query[d])
+            out[i] = total
+
+    @compiled
+    def search_partition(
+        query: np.ndarray,  # float32 (Q, D)
+        order: np.ndarray,  # int64 (Q,): in which they are answered
+        first: int,  # order[first] to order[last - 1]
+        last: int,
+        coarse: np.ndarray,  # float32 (., L): <centre, query>, by place in the order; (0, L) where not known
+        basis: np.ndarray,  # float32 (H, D): query → coordinates of the codes
+        centre: np.ndarray,  # float32 (L, C)
+        spread: np.ndarray,  # float32 (L,)
+        stop: float,
+        offset: np.ndarray,  # int64 (L + 1,): list l is places offset[l] to offset[l + 1] - 1
+        code: np.ndarray,  # int8 (M, C)
+        tail: np.ndarray,  # int8 (M, H - C); (0, 0) where the vectors refine
+        scale: np.ndarray,  # float32 (H,)
+        row: np.ndarray,  # int32 (M,): whose code it is
+        place: np.ndarray,  # int32 (N,): a place of each row
+        vectors: np.ndarray,  # float32 (N, D); (0, D) where tails refine
+        depth: int,  # candidates that are refined, at least; >= k
+        bitmap: np.ndarray,  # uint8 (B, W): rows that pass
+        passing: np.ndarray,  # int64 (B,): how many
+        line: np.ndarray,  # int64 (Q,): the bitmap of each query, -1 for none
+        excluded_offset: np.ndarray,  # int64 (Q + 1,)
+        excluded: np.ndarray,  # int64 (X,): rows ascending within a query
+        score_out: np.ndarray,  # float32 (Q, K)
+        row_out: np.ndarray,  # int64 (Q, K)
+        work: np.ndarray,  # int64 (2,): adds codes multiplied, lists read
+    ) -> int:
+        """Writes the answers of the queries; gives -1, or the first query that is not finite.
+
+        spread: how far scores of a list lie from that of its centre, root mean square over queries of unit
+        length. A list is read while <centre, query> + stop · spread · |query| reaches the lowest of
+        the `depth` best found. Every list is read before an answer is left short: it holds min(K, eligible)
+        rows.
+        """
+        num_lists, num_rows = len(centre), len(place)
+        whole_dim, dimension = basis.shape
+        k = score_out.shape[1]
+        refined = tail.shape[0] > 0
+        capacity = 4 * depth + 4 * _BLOCK
+        promise, waiting = np.empty(num_lists, np.float32), np.empty(num_lists, np.int32)
+        unit, turned = np.empty(dimension, np.float32), np.empty(whole_dim, np.float32)
+        head_query = np.empty(code_dim, np.int16)
+        tail_query = np.empty(whole_dim - code_dim, np.int16)
+        dot, gathered = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
+        found, found_at = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+        count, begin_bin = np.empty(_NUM_BINS, np.int64), np.empty(_NUM_BINS + 1, np.int32)
+        exact, exact_row = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
+        best, best_row = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
+        for turn in range(first, last):
+            one = order[turn]
+            length = _unit(query[one], unit)
+            if not np.isfinite(length):
+                return int(one)
+            norm = np.float32(0.0)
+            for h in range(whole_dim):
+                total = np.float32(0.0)
+                for d in range(dimension):
+                    total += basis[h, d] * unit[d]
+                turned[h] = total
+                if h < code_dim:
+                    norm += total * total
+            norm = np.sqrt(norm)
+            factor = _in_16_bits(turned, scale, 0, head_query)
+            own = line[one]
+            filtered = own >= 0
+            enumerated = filtered and passing[own] < ENUMERATED_SHARE * num_rows
+            begin, end = excluded_offset[one], excluded_offset[one + 1]
+            if not enumerated:
+                margin = np.float32(stop) * norm
+                if len(coarse) > 0:
+                    for each in range(num_lists):
+                        promise[each] = coarse[turn, each] / length + margin * spread[each]
+                else:
+                    for each in range(num_lists):
+                        total = np.float32(0.0)
+                        for d in range(code_dim):
+                            total += centre[each, d] * turned[d]
+                        promise[each] = total + margin * spread[each]
+                _best_first(promise, begin_bin, waiting)
+            num_found, above, lowest_bin, shift, low = 0, 0, 0, 0, 0
+            threshold, ready = _LOWEST, False
+            num_read, read, size, next_row = 0, 0, 0, 0
+            start, from_place, piece = 0, 0, 0
+            while True:
+                if enumerated:
+                    size, next_row = _gather(bitmap[own], next_row, num_rows, place, gathered)
+                    if size == 0:
+                        break
+                    _dots_at(code, head_query, gathered, size, dot)
+                else:
+                    if read == size:
+                        if num_read == num_lists:
+                            break
+                        each = waiting[num_read]
+                        num_read += 1
+                        if ready and np.float64(promise[each]) * factor < threshold:
+                            # Those that follow in its bin may promise more, by less than a bin.
+                            break
+                        start = offset[each]
+                        read, size = 0, offset[each + 1] - start
+                        work[1] += 1
+                        if num_read < num_lists:
+                            prefetch(code, offset[waiting[num_read]] * code_dim, _AHEAD_BYTES)
+                    from_place = start + read
+                    piece = min(_BLOCK, size - read)
+                    _dots(code, head_query, from_place, piece, dot)
+                    read += piece
+                new = num_found
+                width = size if enumerated else piece
+                work[0] += width
+                for i in range(width):
+                    if dot[i] > threshold:
+                        at = gathered[i] if enumerated else from_place + i
+                        if filtered and not enumerated and not passes(bitmap[own], row[at]):
+                            continue
+                        if begin < end and holds(excluded, begin, end, row[at]):
+                            continue
+                        found[num_found], found_at[num_found] = dot[i], at
+                        num_found += 1
+                if ready:
+                    for i in range(new, num_found):
+                        count[min((found[i] - low) >> shift, _NUM_BINS - 1)] += 1
+                    above += num_found - new
+                if (not ready and num_found >= depth) or num_found > capacity - _BLOCK:
+                    # Bins over what is found, finer than before; nothing below the threshold is kept.
+                    num_found = _kept(found, found_at, num_found, threshold)
+                    low, shift = _bins(found, num_found)
+                    count[:] = 0
+                    for i in range(num_found):
+                        count[min((found[i] - low) >> shift, _NUM_BINS - 1)] += 1
+                    above, lowest_bin, ready = num_found, 0, True
+                if ready:
+                    while above - count[lowest_bin] >= depth:
+                        above -= count[lowest_bin]
+                        lowest_bin += 1
+                    threshold = max(threshold, low + (lowest_bin << shift) - 1)
+                if num_found > capacity - _BLOCK:
+                    # So many in one bin are alike: those above it stay, and of its own what fills the depth.
+                    num_found = _trimmed(
+                        found, found_at, num_found, threshold, threshold + (1 << shift), depth
+                    )
+                    count[lowest_bin] -= above - num_found
+                    above = num_found
+            num_found = _kept(found, found_at, num_found, threshold)
+            if refined:
+                tail_factor = _in_16_bits(turned, scale, code_dim, tail_query)
+            for i in range(num_found):
+                exact_row[i] = row[found_at[i]]
+            for i in range(num_found):
+                at = found_at[i]
+                if i + _AHEAD < num_found and not refined:
+                    prefetch(vectors, np.int64(exact_row[i + _AHEAD]) * (4 * dimension), 4 * dimension)
+                if refined:
+                    rest = np.int32(0)
+                    for d in range(tail.shape[1]):
+                        rest += np.int32(tail[at, d]) * np.int32(tail_query[d])
+                    exact[i] = (np.float32(found[i]) / factor + np.float32(rest) / tail_factor) * length
+                else:
+                    total = np.float32(0.0)
+                    for d in range(dimension):
+                        total += vectors[exact_row[i], d] * query[one, d]
+                    exact[i] = total
+            sort_into(exact, exact_row, num_found, best, best_row)
+            filled = 0
+            for i in range(num_found):
+                # A row whose list was spilled stands twice, with one score.
+                if filled < k and (i == 0 or best_row[i] != best_row[i - 1]):
+                    score_out[one, filled], row_out[one, filled] = best[i], best_row[i]
+                    filled += 1
+            score_out[one, filled:] = -np.inf
+            row_out[one, filled:] = -1
+        return -1
+
+    return search_partition
+
+
+@compiled
+def _unit(query: np.ndarray, out: np.ndarray) -> np.float32:
+    """Writes the query by its largest entry, which is given: what comes of it stays within float32."""
+    largest = np.float32(0.0)
+    finite = True
+    for d in range(len(query)):
+        largest = max(largest, abs(query[d]))
+        finite = finite and np.isfinite(query[d])
+    if not finite:
+        return np.float32(np.inf)
+    divisor = largest if largest > np.float32(0.0) else np.float32(1.0)
+    for d in range(len(query)):
+        out[d] = query[d] / divisor
+    return divisor
+
+
+@compiled
+def _in_16_bits(query: np.ndarray, scale: np.ndarray, start: int, out: np.ndarray) -> np.float32:
+    """Writes query · scale from dimension `start` on in 16 bits; gives what their sums are divided by."""
+    largest = np.float32(0.0)
+    for d in range(len(out)):
+        largest = max(largest, abs(query[start + d] * scale[start + d]))
+    factor = np.float32(32767.0) / largest if largest > np.float32(1e-30) else np.float32(1.0)
+    for d in range(len(out)):
+        out[d] = np.int16(np.rint(query[start + d] * scale[start + d] * factor))
+    return factor
+
+
+@compiled
+def _best_first(promise: np.ndarray, begin: np.ndarray, order: np.ndarray) -> None:
+    """Writes the lists in falling order of what they promise, by bins; within a bin as they come."""
+    low, high = promise[0], promise[0]
+    for each in range(len(promise)):
+        low, high = min(low, promise[each]), max(high, promise[each])
+    per_unit = np.float32(0.0)
+    if high > low:
+        per_unit = np.float32(_NUM_BINS - 1) / (high - low)
+    begin[:] = 0
+    for each in range(len(promise)):
+        begin[np.int32((high - promise[each]) * per_unit) + 1] += 1
+    for each in range(_NUM_BINS):
+        begin[each + 1] += begin[each]
+    for each in range(len(promise)):
+        bin_of = np.int32((high - promise[each]) * per_unit)
+        order[begin[bin_of]] = each
+        begin[bin_of] += 1
+
+
+@compiled
+def _gather(
+    bitmap: np.ndarray, row: int, num_rows: int, place: np.ndarray, out: np.ndarray
+) -> tuple[int, int]:
+    """Writes places of the next rows that pass, from `row` on; gives how many, and where to go on."""
+    size = 0
+    while row < num_rows and size < len(out):
+        if row & 7 == 0 and bitmap[row >> 3] == 0:
+            row += 8
+            continue
+        if passes(bitmap, row):
+            out[size] = place[row]
+            size += 1
+        row += 1
+    return size, row
+
+
+@compiled
+def _kept(found: np.ndarray, found_at: np.ndarray, size: int, threshold: int) -> int:
+    """Moves what is above the threshold to the front; gives how much."""
+    kept = 0
+    for i in range(size):
+        if found[i] > threshold:
+            found[kept], found_at[kept] = found[i], found_at[i]
+            kept += 1
+    return kept
+
+
+@compiled
+def _trimmed(
+    found: np.ndarray, found_at: np.ndarray, size: int, threshold: int, upper: int, depth: int
+) -> int:
+    """As `_kept`, and of what is not above `upper` only as much as makes it `depth`."""
+    num_above = 0
+    for i in range(size):
+        num_above += found[i] > upper
+    room, kept = depth - num_above, 0
+    for i in range(size):
+        if found[i] > upper or (found[i] > threshold and room > 0):
+            room -= found[i] <= upper
+            found[kept], found_at[kept] = found[i], found_at[i]
+            kept += 1
+    return kept
+
+
+@compiled
+def _bins(found: np.ndarray, size: int) -> tuple[int, int]:
+    """The lower end of the first bin and the width, 2^shift, that leave room above what is found."""
+    low, high = np.int64(found[0]), np.int64(found[0])
+    for i in range(size):
+        low, high = min(low, np.int64(found[i])), max(high, np.int64(found[i]))
+    shift = 0
+    while (high - low) >> shift >= (_NUM_BINS * 3) // 4:
+        shift += 1
+    return int(low), shift
