@@ -42,6 +42,7 @@ from retrieval.eligibility.certificates import minimum_age
         ("7+", 7),
         ("12+", 12),
         ("13+", 13),
+        ("16+", 16),
         ("18+", 18),
         ("21", 21),
         ("ALL", 0),
