@@ -38,8 +38,8 @@ class _Windows:
 class Licences:
     """The licences of a catalogue (`towers.data.schema.LICENCES`), by country.
 
-    20 bytes a licence, and up to 16 for its boundaries. A request's time is a whole second: a window is open
-    for those that lie in it, to the millisecond, and one that holds none is left out.
+    20 bytes a licence, and up to 16 for its boundaries. A request's time is a whole second, and a window is
+    open for those that lie in it, to the millisecond.
     """
 
     def __init__(self, column: pa.ChunkedArray) -> None:
@@ -56,7 +56,7 @@ class Licences:
         start = _seconds(pc.struct_field(entries, "start"), _EVER)
         end = _seconds(pc.struct_field(entries, "end"), _NEVER)
         # A null entry says nothing of where and when; it must not read as everywhere and always.
-        kept = np.flatnonzero(entries.is_valid().to_numpy() & (start < end))
+        kept = np.flatnonzero(entries.is_valid().to_numpy())
         # Small integers are sorted by radix, in one pass.
         small = territory[kept].astype(np.min_scalar_type(len(names)))
         order = kept[np.argsort(small, kind="stable")]

@@ -136,7 +136,7 @@ def test_rules_that_differ_are_kept_apart() -> None:
         ItemIn(("a", "b")),
         ItemIn(("A", "b")),
         AttributeIn("a", ("b",)),
-        AttributeIn("b", ("a",)),
+        AttributeIn("b", ("b",)),
         MaturityAtMost(7),
         MaturityAtMost(7, allow_unknown=True),
         ReleaseYearBetween(first=7),
