@@ -152,6 +152,53 @@ def test_rules_that_differ_are_kept_apart() -> None:
     assert len(distinct) == len(apart)
 
 
+_BY_HAND = {
+    "release_year": [1999, 2000, None, 2001],
+    "genres": [["War"], None, ["Drama", "War"], []],
+    "sub_genres": [["Drama"], ["War"], None, ["Heist"]],
+    "cast": [["Ann"], None, ["Bo", "Cy"], []],
+    "directors": [None, ["Ann"], ["Cy"], ["Di"]],
+    "countries": [["FR", "JP"], ["JP"], None, []],
+    "language": ["fr", None, "ja", "FR"],
+    "maturity": ["18+", "TV-Y7", "G", None],
+    "attributes": [
+        [{"name": "studio", "value": "A"}, {"name": "kind", "value": "B"}],
+        [{"name": "Studio", "value": "b"}],
+        None,
+        [{"name": "kind", "value": "a"}],
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "rows"),
+    [
+        (ReleaseYearBetween(2000, 2000), [1]),
+        (ReleaseYearBetween(first=2000), [1, 3]),
+        (ReleaseYearBetween(last=2000), [0, 1]),
+        (GenresAny(("war",)), [0, 1, 2]),
+        (GenresAny(("Heist", "Drama")), [0, 2, 3]),
+        (GenresAll(("War", "Drama")), [0, 2]),
+        (PeopleAny(("Ann",)), [0, 1]),
+        (PeopleAny(("Di", "Cy")), [2, 3]),
+        (CountriesOfProductionAny(("JP",)), [0, 1]),
+        (LanguageIn(("Fr",)), [0, 3]),
+        (MaturityAtMost(7), [1, 2]),
+        (MaturityAtMost(17, allow_unknown=True), [1, 2, 3]),
+        (ForKids(), [1, 2]),
+        (ForKids(6), [2]),
+        (ItemIn(("i3", "i0", "x")), [0, 3]),
+        (AttributeIn("studio", ("a",)), [0]),
+        (AttributeIn("STUDIO", ("A", "B")), [0, 1]),
+        (AttributeIn("kind", ("A", "B")), [0, 3]),
+        (AnyOf((ForKids(6), ItemIn(("i0",)))), [0, 2]),
+        (All((GenresAny(("War",)), Not(ForKids()))), [0]),
+    ],
+)
+def test_each_rule_passes_the_titles_worked_out_by_hand(rule: Rule, rows: list[int]) -> None:
+    assert _of(rule, **_BY_HAND) == rows
+
+
 def test_a_title_of_unknown_maturity_passes_only_where_the_rule_says_so() -> None:
     maturity = ["G", None, "NR", "18"]
     assert _of(MaturityAtMost(12), maturity=maturity) == [0]
