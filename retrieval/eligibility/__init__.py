@@ -1,0 +1,1 @@
+"""Which titles may be shown: rules → a bit per title of a catalogue."""

@@ -1,0 +1,101 @@
+"""Licence windows: which titles are available in a country at a moment."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Int32, Int64
+
+from retrieval.eligibility.inverted import flattened
+
+_EVER, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+"""When a window without start begins, and one without end ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """The licences of one country, or of everywhere: title row[i] from start[i] until just before end[i].
+
+    Unix seconds. boundary: all starts and ends, sorted and distinct; between two of them nothing changes.
+    """
+
+    row: Int32[np.ndarray, " E"]
+    start: Int64[np.ndarray, " E"]
+    end: Int64[np.ndarray, " E"]
+    boundary: Int64[np.ndarray, " B"]
+
+    def open_rows(self, time_seconds: int) -> Int32[np.ndarray, " n"]:
+        return self.row[(self.start <= time_seconds) & (time_seconds < self.end)]
+
+    def since(self, time_seconds: int) -> int:
+        """From when on the open windows are those of this moment."""
+        place = int(np.searchsorted(self.boundary, time_seconds, side="right"))
+        return int(self.boundary[place - 1]) if place else _EVER
+
+
+class Licences:
+    """The licences of a catalogue (`towers.data.schema.LICENCES`), by country.
+
+    20 bytes a licence, and up to 16 for its boundaries. A request's time is a whole second, and a window is
+    open for those that lie in it, to the millisecond.
+    """
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._unsaid = column.is_null().to_numpy()
+        entries, row = flattened(column)
+        country = pc.struct_field(entries, "country").combine_chunks().dictionary_encode()
+        codes = [code.upper() for code in country.dictionary.to_pylist()]
+        names = sorted(set(codes))
+        place_of = {name: place for place, name in enumerate(names, 1)}
+        everywhere = 0
+        territory = np.array([*(place_of[code] for code in codes), everywhere])[
+            pc.fill_null(country.indices, len(codes)).to_numpy()
+        ]
+        start = _seconds(pc.struct_field(entries, "start"), _EVER)
+        end = _seconds(pc.struct_field(entries, "end"), _NEVER)
+        # A null entry says nothing of where and when; it must not read as everywhere and always.
+        kept = np.flatnonzero(entries.is_valid().to_numpy())
+        # Small integers are sorted by radix, in one pass.
+        small = territory[kept].astype(np.min_scalar_type(len(names)))
+        order = kept[np.argsort(small, kind="stable")]
+        edge = np.searchsorted(territory[order], np.arange(len(names) + 2))
+        windows = [
+            _windows(row[part], start[part], end[part])
+            for part in (order[low:high] for low, high in pairwise(edge))
+        ]
+        self._everywhere = windows[0]
+        self._of_country = dict(zip(names, windows[1:], strict=True))
+
+    def period(self, country: str, time_seconds: int) -> tuple[str, int]:
+        """What `available` depends on: the country, "" where no licence names it, and since when."""
+        own = self._own(country)
+        if own is None:
+            return "", self._everywhere.since(time_seconds)
+        return country.upper(), max(self._everywhere.since(time_seconds), own.since(time_seconds))
+
+    def available(self, country: str, time_seconds: int) -> Bool[np.ndarray, " N"]:
+        """Whether each title may be shown there and then; see `rules.Available`."""
+        mask: np.ndarray = self._unsaid.copy()
+        mask[self._everywhere.open_rows(time_seconds)] = True
+        own = self._own(country)
+        if own is not None:
+            mask[own.open_rows(time_seconds)] = True
+        return mask
+
+    def _own(self, country: str) -> _Windows | None:
+        """The licences that name the country; a licence that names "" is not that of an unknown country."""
+        return self._of_country.get(country.upper()) if country else None
+
+
+def _seconds(times: pa.ChunkedArray, where_null: int) -> Int64[np.ndarray, " E"]:
+    """The first whole second that is not before each time."""
+    milliseconds = times.cast(pa.int64())
+    second = -(-pc.fill_null(milliseconds, 0).to_numpy() // 1000)
+    return np.where(milliseconds.is_valid().to_numpy(), second, where_null)
+
+
+def _windows(row: np.ndarray, start: np.ndarray, end: np.ndarray) -> _Windows:
+    boundary = np.unique(np.concatenate([start[start > _EVER], end[end < _NEVER]]))
+    return _Windows(row.astype(np.int32), start, end, boundary)
