@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from retrieval.index.build import build_index
 from retrieval.index.operating import OperatingCurve, exact_rows, operating_curve
 from retrieval.index.partitioned.index import PartitionedIndex
+from retrieval.index.partitioned.kernels import CODE_STEP
 from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec, check_vectors
 from towers.errors import IndexBuildError
 from towers.settings import bounded, check_ranges
@@ -19,8 +20,8 @@ TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Recalls that an operating curve has a point for, besides the one that was asked for."""
 
 # Items of the trial builds, and queries that trials and the curve are measured on.
-_MAX_TRIAL_ITEMS, _NUM_TUNING = 100_000, 1000
-_CODE_DIMS, _REFINE_FACTORS = (32, 64, 96, 128), (1.2, 1.6, 2.2)
+_MAX_TRIAL_ITEMS, _NUM_TRIAL_QUERIES, _NUM_TUNING = 50_000, 300, 1000
+_CODE_DIMS, _FIRST_CODE_DIM, _REFINE_FACTORS = (32, 64, 96, 128), 64, (1.2, 1.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,42 +109,45 @@ def compile_index(
 
 
 def _trials(items: np.ndarray, laid_out_for: np.ndarray, tuning: np.ndarray, target: Target) -> list[Trial]:
-    """Every candidate on the sample, each geometry with the codes that it can have."""
+    """Candidates on the sample: both geometries, then other codes and depths for the better of them."""
     k = min(target.k, len(items))
+    tuning = tuning[:_NUM_TRIAL_QUERIES]
     exact = exact_rows(items, tuning, k)
-    code_dims = sorted({min(dim, -(-items.shape[1] // 32) * 32) for dim in _CODE_DIMS})
-    trials = []
-    for geometry in Geometry:
-        for code_dim in code_dims:
-            spec = IndexSpec(IndexKind.PARTITIONED, geometry=geometry, code_dim=code_dim, seed=target.seed)
-            index = build_index(spec, items, laid_out_for)
-            assert isinstance(index, PartitionedIndex)
-            for factor in _REFINE_FACTORS:
-                refined = replace(spec, refine_factor=factor)
-                point = operating_curve(index.at(refined), tuning, exact, [target.recall]).at(target.recall)
-                cost = None if point is None else _cost(index, refined, k, point.codes, point.lists)
-                trials.append(Trial(refined, cost))
-    return trials
+    widest = -(-items.shape[1] // CODE_STEP) * CODE_STEP
+
+    def tried(geometry: Geometry, code_dim: int) -> list[Trial]:
+        spec = IndexSpec(IndexKind.PARTITIONED, geometry=geometry, code_dim=code_dim, seed=target.seed)
+        index = build_index(spec, items, laid_out_for)
+        assert isinstance(index, PartitionedIndex)
+        trials = []
+        for factor in _REFINE_FACTORS:
+            deep = replace(spec, refine_factor=factor)
+            point = operating_curve(index.at(deep), tuning, exact, [target.recall]).at(target.recall)
+            cost = None if point is None else _cost(index, deep, k, point.codes, point.lists)
+            trials.append(Trial(deep, cost))
+        return trials
+
+    def cheapest(trials: list[Trial]) -> float:
+        return min((trial.cost for trial in trials if trial.cost is not None), default=np.inf)
+
+    by_geometry = [tried(geometry, min(_FIRST_CODE_DIM, widest)) for geometry in Geometry]
+    better = min(by_geometry, key=cheapest)[0].spec.geometry
+    others = sorted({min(dim, widest) for dim in _CODE_DIMS} - {min(_FIRST_CODE_DIM, widest)})
+    return [trial for each in by_geometry for trial in each] + [
+        trial for code_dim in others for trial in tried(better, code_dim)
+    ]
 
 
 def _cost(index: PartitionedIndex, spec: IndexSpec, k: int, codes: float, lists: float) -> float:
     """Nanoseconds of one query, reckoned from what it reads.
 
-    A coordinate of a code or of a centre takes about a sixteenth of one, a list sixty, a candidate that is
-    refined forty; measured on one core of an EPYC of 2023, where lists do not fit the second cache.
+    Measured on one core of an EPYC of 2023: a code or a centre takes 2 and a thirty-second of one for each
+    coordinate, a list 60, a candidate 60 to be kept, fetched and scored.
     """
-    return (
-        code_coordinates_ns(spec.code_dim) * (codes + index.num_lists)
-        + 60.0 * lists
-        + 40.0 * max(k * spec.refine_factor, k + spec.extra_candidates)
-    )
-
-
-def code_coordinates_ns(code_dim: int) -> float:
-    """Nanoseconds to multiply a code of so many coordinates, or a centre."""
-    return code_dim / 16.0
+    num_refined = max(k * spec.refine_factor, k + spec.extra_candidates)
+    return (2.0 + spec.code_dim / 32.0) * (codes + index.num_lists) + 60.0 * lists + 60.0 * num_refined
 
 
 def _scan_cost(num_items: int, dimension: int) -> float:
-    """Nanoseconds to score every item in float32 at 16 bytes a nanosecond."""
+    """Nanoseconds to score every item in float32, 16 bytes a nanosecond."""
     return num_items * dimension / 4.0

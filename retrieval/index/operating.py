@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 from retrieval.index.partitioned.index import PartitionedIndex
 from towers.topk import topk
 
-_MAX_STOP, _HALVINGS = 12.0, 9
+_MAX_STOP, _HALVINGS = 10.0, 8
 _BATCH = 1024
 
 
