@@ -11,6 +11,7 @@ from retrieval.index.exact import ExactIndex, load_exact
 from retrieval.index.faiss import build_flat, build_hnsw, load_flat, load_hnsw
 from retrieval.index.partitioned.index import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
+from towers.errors import IndexBuildError
 from towers.settings import check_ranges
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ def build_index(
             index = build_hnsw(vectors, spec)
         case IndexKind.PARTITIONED:
             index = build_partitioned(vectors, spec, queries)
+        case IndexKind.COMPILED:
+            raise IndexBuildError("index: kind compiled looks for a spec; expected the spec that it found")
     log.info(
         "index built kind=%s num_items=%d dimension=%d seconds=%.2f",
         spec.kind,
@@ -58,3 +61,5 @@ def load_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"
             return load_hnsw(folder, spec)
         case IndexKind.PARTITIONED:
             return load_partitioned(folder, vectors, spec)
+        case IndexKind.COMPILED:
+            raise IndexBuildError("index: kind compiled is stored as what came of it; expected another kind")

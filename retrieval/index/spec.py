@@ -27,6 +27,8 @@ class IndexKind(StrEnum):
     """A graph of near neighbours, in FAISS: approximate."""
     PARTITIONED = "partitioned"
     """Lists of like items in coordinates made for the queries: approximate."""
+    COMPILED = "compiled"
+    """Whichever of these reaches the recall asked for at the least cost, by trials on real queries."""
 
 
 class Geometry(StrEnum):
@@ -58,6 +60,9 @@ class IndexSpec:
     Read by partitioned: geometry; num_lists, by a rule where 0; code_dim, coordinates in a code;
     refinement, of refine_factor times as many candidates as are asked for and extra_candidates more at least;
     stop: lists are read while they promise so many of their spreads above their centre. seed: of the lists.
+
+    Read by compiled: target_recall at target_k, over queries it was not laid out for; max_bytes_per_item, of
+    what a search reads, vectors aside; seed. What comes of it is a spec of another kind.
     """
 
     kind: IndexKind = IndexKind.FLAT
@@ -72,6 +77,9 @@ class IndexSpec:
     extra_candidates: int = bounded(20, ge=0)
     stop: float = bounded(4.0, ge=0.0)
     seed: int = bounded(0, ge=0)
+    target_recall: float = bounded(0.95, gt=0.0, lt=1.0)
+    target_k: int = bounded(100, ge=1)
+    max_bytes_per_item: float = bounded(256.0, gt=0.0)
 
 
 @runtime_checkable

@@ -19,11 +19,11 @@ from retrieval.encoder import load_fold_in, save_fold_in
 from retrieval.index.spec import IndexSpec
 from retrieval.lists import LISTS_FILE, RankedLists, countries_of
 from retrieval.profiles import write_profiles
-from retrieval.release.build import build_queries, gate_queries, saved_index
 from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
 from retrieval.release.gates import Candidate, GateSettings, check_gates, check_lists, require, rung_overlap
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
+from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
@@ -88,6 +88,8 @@ def release_factors(
         (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": learned.num_events}))
         save_fold_in(rung.encoder.settings, folder)
         encoder, asked = load_fold_in(folder, vectors), gate_queries(dataset, gates.num_queries)
+        others = build_queries(dataset, gates.num_queries)
+        index = SavedIndex(index_spec, vectors, folder, lambda: encoder.encode(others))
         candidate = Candidate(
             item_id=dataset.catalogue.ids,
             vectors=vectors,
@@ -95,14 +97,13 @@ def release_factors(
             num_events=learned.num_events,
             embed=lambda: vectors,
             encode=lambda: encoder.encode(asked),
-            build=lambda: saved_index(
-                index_spec, vectors, folder, lambda: encoder.encode(build_queries(dataset, gates.num_queries))
-            ),
+            build=index,
         )
+        passed = check_gates(candidate, gates)
         description = _description(
-            learned, AnswerKind.FACTORS, encoder.fingerprint, index_spec, encoder.dimension
+            learned, AnswerKind.FACTORS, encoder.fingerprint, index.spec, encoder.dimension
         )
-        description = replace(description, gates=check_gates(candidate, gates))
+        description = replace(description, gates=passed)
         return _finished(folder, rung, learned, description, gates, k=gates.k, least=gates.min_recall)
 
     return publish(releases_root, write)

@@ -2,6 +2,8 @@
 
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec
 
+KINDS = [kind for kind in IndexKind if kind is not IndexKind.COMPILED]
+"""Those that hold vectors; what is compiled is one of them."""
 APPROXIMATE = (IndexKind.HNSW, IndexKind.PARTITIONED)
 
 

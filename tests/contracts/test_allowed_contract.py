@@ -11,10 +11,10 @@ from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.build import build_index
 from retrieval.index.spec import IndexKind
-from tests.contracts.indexes import APPROXIMATE, spec_of
+from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
 from towers.errors import QueryError
 
-pytestmark = pytest.mark.parametrize("kind", list(IndexKind))
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
 def allowed_of(passes: np.ndarray, line: list[int], left_out: list[list[int]]) -> tuple[Allowed, np.ndarray]:

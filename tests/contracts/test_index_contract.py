@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from retrieval.index.build import build_index, load_index
 from retrieval.index.spec import Index, IndexKind, IndexSpec
-from tests.contracts.indexes import APPROXIMATE, spec_of
+from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
 from towers.errors import ConfigError, IndexBuildError, QueryError
 
-pytestmark = pytest.mark.parametrize("kind", list(IndexKind))
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
 def _fit(kind: IndexKind, vectors: np.ndarray) -> np.ndarray:

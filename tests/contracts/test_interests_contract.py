@@ -10,11 +10,11 @@ from retrieval.completion import complete_topk, unseen
 from retrieval.index.build import build_index
 from retrieval.index.spec import IndexKind
 from retrieval.release.gates import recall_of
-from tests.contracts.indexes import APPROXIMATE, spec_of
+from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
 from tests.retrieval.worlds import histories
 from towers.errors import QueryError
 
-pytestmark = pytest.mark.parametrize("kind", list(IndexKind))
+pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
 def vectors_for(kind: IndexKind, seed: int, num: int, dim: int) -> np.ndarray:

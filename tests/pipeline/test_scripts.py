@@ -54,9 +54,9 @@ def must_run(name: str, *overrides: str) -> str:
     ("stage", "index", "extra"),
     [
         ("zero_to_one", "flat", ()),
-        ("one_to_scale", "hnsw", ()),
-        # Two processes on one machine, as two devices would be.
-        ("global_scale", "hnsw", ("trainer.devices=2",)),
+        ("one_to_scale", "flat", ()),
+        # A catalogue of a test compiles to a scan. Two processes on one machine, as two devices would be.
+        ("global_scale", "flat", ("trainer.devices=2",)),
     ],
 )
 @pytest.mark.slow

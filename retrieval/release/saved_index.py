@@ -1,0 +1,87 @@
+"""The index of a release in the making, and the real queries that it is laid out for and judged by."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+
+from retrieval.index.build import build_index, load_index
+from retrieval.index.compile import compile_index
+from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
+from towers.data.dataset import Dataset
+from towers.recommender import Queries
+
+CURVE_FILE = "index_curve.json"
+"""What a compiled index gives at several depths of search: `OperatingCurve`, as JSON."""
+
+# Query vectors an index is laid out for, at most: more change it little.
+_MAX_BUILD_QUERIES = 20_000
+
+
+class SavedIndex:
+    """Called once, it builds the index into the folder and gives it as it is read back from its files.
+
+    spec: what it is; of kind compiled, after the call, what came of that. asked: gives real queries,
+    (Q, D), or (Q, I, D) of I interests, for the kinds that need them.
+    """
+
+    def __init__(
+        self,
+        spec: IndexSpec,
+        vectors: Float32[np.ndarray, "N D"],
+        folder: Path,
+        asked: Callable[[], np.ndarray],
+    ) -> None:
+        self.spec = spec
+        self._vectors, self._folder, self._asked = vectors, folder, asked
+
+    def __call__(self) -> Index:
+        """The index, read back."""
+        if self.spec.kind is IndexKind.COMPILED:
+            made = compile_index(self._vectors, self._queries(), self.spec)
+            self.spec, index = made.spec, made.index
+            if made.curve is not None:
+                curve = json.dumps(asdict(made.curve), indent=1, allow_nan=False)
+                (self._folder / CURVE_FILE).write_text(curve + "\n", encoding="utf-8")
+        else:
+            laid_out = self.spec.kind is IndexKind.PARTITIONED and self.spec.geometry is Geometry.QUERIES
+            index = build_index(self.spec, self._vectors, self._queries() if laid_out else None)
+        index.save(self._folder)
+        return load_index(self.spec, self._folder, self._vectors)
+
+    def _queries(self) -> np.ndarray:
+        query = self._asked()
+        return query.reshape(-1, query.shape[-1])
+
+
+def gate_queries(dataset: Dataset, num_queries: int) -> Queries:
+    """Histories of profiles spread evenly over those that have one, each asked at its last event."""
+    return _asked(dataset, _spread(np.flatnonzero(dataset.history.lengths), num_queries))
+
+
+def build_queries(dataset: Dataset, num_gate_queries: int) -> Queries:
+    """As `gate_queries`, of other profiles: an index is not judged by what it was laid out for.
+
+    A service of so few profiles that the gates take them all has no others; then they are the same.
+    """
+    watched = np.flatnonzero(dataset.history.lengths)
+    others = np.setdiff1d(watched, _spread(watched, num_gate_queries))
+    return _asked(dataset, _spread(others if len(others) else watched, _MAX_BUILD_QUERIES))
+
+
+def _spread(profiles: np.ndarray, num: int) -> np.ndarray:
+    """At most so many of the profiles, spread evenly over them."""
+    place = np.linspace(0, len(profiles) - 1, min(num, len(profiles))).astype(np.int64)
+    chosen: np.ndarray = profiles[place]
+    return chosen
+
+
+def _asked(dataset: Dataset, chosen: np.ndarray) -> Queries:
+    history = dataset.history
+    time_seconds = history.time_seconds[history.offset[chosen + 1] - 1]
+    known = dataset.profile_table.take(pa.array(chosen))
+    return Queries(history.select(chosen), time_seconds, dataset.country[chosen], known)
