@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 _MAX_PLACES = 1 << 22
 
 
-def unseen(seen: Histories) -> Allowed:
-    """Every row but those of a query's own history."""
+def unseen(seen: Histories, also: Int64[np.ndarray, " n"] | None = None) -> Allowed:
+    """Every row but those of a query's own history; and but those in `also`, which takes a single query."""
     if len(seen) == 1:
-        rows = np.unique(seen.item_row).astype(np.int64)
+        rows = seen.item_row if also is None else np.concatenate([seen.item_row, also])
+        rows = np.unique(rows).astype(np.int64)
         return Allowed.but(np.array([0, len(rows)]), rows)
     # By profile and row at once; the lines are ascending already.
     span = int(seen.item_row.max(initial=0)) + 1

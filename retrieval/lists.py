@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float32, Int, Int32, Int64
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from retrieval.completion import unseen
+from retrieval.index.allowed import Allowed
 from retrieval.profiles import ProfileHistories
 from towers.data.histories import Histories
 from towers.errors import ReleaseError
@@ -105,8 +107,8 @@ class ListAnswers:
         """N."""
         return len(self._by_popularity)
 
-    def rank(self, queries: Queries, k: int) -> Rankings:
-        """The best k items per query."""
+    def rank(self, queries: Queries, k: int, allowed: Allowed) -> Rankings:
+        """The best k items per query that it is allowed."""
         check_k(k)
         check_history(queries.history, self.num_items)
         item_row = np.full((len(queries), k), PAD, dtype=np.int64)
@@ -119,15 +121,15 @@ class ListAnswers:
             listed = newcomer if len(watched) == 0 else self._fused(watched)
             if profile[line] != PAD:
                 listed = self._list(int(profile[line]))
-            filled = self._filled(*listed, watched, newcomer[0], k)
+            filled = self._filled(*listed, allowed.mask(line, self.num_items), newcomer[0], k)
             item_row[line, : len(filled[0])], score[line, : len(filled[0])] = filled
         degraded = tuple(None if one else Degraded.NOT_PRECOMPUTED for one in made.tolist())
         return Rankings(item_row, score, () if made.all() else degraded)
 
-    def similar(self, row: int, k: int) -> Rankings:
-        """What the rung answers to one who watched this item alone: one line."""
+    def similar(self, row: int, k: int, allowed: Allowed) -> Rankings:
+        """What the rung answers to one who watched this item alone, of what is allowed: one line."""
         listed = self._list(self._first_title + row)
-        found, score = self._filled(*listed, np.array([row]), self._newcomer("")[0], k)
+        found, score = self._filled(*listed, allowed.mask(0, self.num_items), self._newcomer("")[0], k)
         padding = (0, k - len(found))
         return Rankings(
             np.pad(found, padding, constant_values=PAD)[None],
@@ -136,7 +138,7 @@ class ListAnswers:
 
     def liking(self, query: Queries, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """How high each of these items stands in the answer to one query; those it watched stand last."""
-        ranked = self.rank(query, self.num_items).item_row[0]
+        ranked = self.rank(query, self.num_items, unseen(query.history)).item_row[0]
         place = np.full(self.num_items, self.num_items, np.float32)
         place[ranked[ranked != PAD]] = np.arange(int((ranked != PAD).sum()))
         liked: np.ndarray = -place[rows]
@@ -184,16 +186,15 @@ class ListAnswers:
         return row[row != PAD], self._lists.score[line][row != PAD]
 
     def _filled(
-        self, listed: np.ndarray, score: np.ndarray, watched: np.ndarray, newcomer: np.ndarray, k: int
+        self, listed: np.ndarray, score: np.ndarray, allowed: np.ndarray, newcomer: np.ndarray, k: int
     ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-        """The first k items of a list without those watched; then a newcomer's, then the most popular."""
-        shown = ~np.isin(listed, watched)
+        """The first k allowed items of a list; then those of a newcomer's, then the most popular."""
+        shown = allowed[listed]
         listed, score = listed[shown][:k], score[shown][:k]
         if len(listed) == k:
             return listed, score
-        held = np.concatenate([listed, watched])
-        rest = np.concatenate([newcomer, self._by_popularity[: k + len(held) + len(newcomer)]])
-        rest = rest[~np.isin(rest, held)]
+        rest = np.concatenate([newcomer, self._by_popularity])
+        rest = rest[allowed[rest] & ~np.isin(rest, listed)]
         rest = rest[np.sort(np.unique(rest, return_index=True)[1])][: k - len(listed)]
         least = min(np.float32(0), score[-1]) if len(score) else np.float32(0)
         below = least - max(np.float32(1), abs(least)) * _STEP * np.arange(1, len(rest) + 1, dtype=np.float32)

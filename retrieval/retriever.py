@@ -9,6 +9,11 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
+from retrieval.completion import unseen
+from retrieval.eligibility import bitmaps
+from retrieval.eligibility.compile import Eligibility
+from retrieval.eligibility.rules import Rule
+from retrieval.index.allowed import Allowed
 from retrieval.release.read import Release, read_release
 from retrieval.textmatch import text_match
 from retrieval.vectors import VectorAnswers
@@ -16,7 +21,7 @@ from towers.data.histories import Histories
 from towers.data.vocabulary import OOV
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
-from towers.recommender import Degraded, Queries, Rankings, check_k
+from towers.recommender import Degraded, Queries, Rankings, check_history, check_k
 
 GivenHistory = Sequence[str] | Sequence[tuple[str, int]]
 """Item ids, or item ids and when they were watched in Unix seconds; oldest first."""
@@ -51,6 +56,7 @@ class Retriever:
         self._release = release
         self._text = text_match(release.catalogue.table)
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
+        self._eligibility = Eligibility(release.catalogue)
 
     @classmethod
     def open(cls, path: str | Path) -> "Retriever":
@@ -100,13 +106,22 @@ class Retriever:
         answers = self._release.answers
         return answers.exact() if isinstance(answers, VectorAnswers) else None
 
-    def rank(self, queries: Queries, k: int) -> Rankings:
+    @property
+    def eligibility(self) -> Eligibility:
+        """How many titles pass a rule: `retriever.eligibility.count(rule)`."""
+        return self._eligibility
+
+    def rank(self, queries: Queries, k: int, rules: Sequence[Rule | None] | None = None) -> Rankings:
         """The best k items per query, the query's own history left out; see `Recommender.rank`.
 
+        rules: of each query, which items it may be shown; every item where None. Answers are complete: k
+        items, or all that pass where they are fewer.
         A query without history is answered from the prior that was learned, so it is not tagged; one that a
         release of lists made none for is tagged NOT_PRECOMPUTED.
         """
-        return self._release.answers.rank(queries, k)
+        check_k(k)
+        check_history(queries.history, len(self.items))
+        return self._release.answers.rank(queries, k, self._among(unseen(queries.history), rules))
 
     def recommend(
         self,
@@ -116,10 +131,14 @@ class Retriever:
         country: str | None = None,
         k: int = 10,
         time_seconds: int | None = None,
+        rule: Rule | None = None,
+        exclude: Sequence[str] = (),
     ) -> Ranking:
         """The best k titles for a profile, or for what is given as its history, oldest first.
 
-        What was watched is left out. A history given takes the place of the stored one: item ids, all taken
+        What was watched is left out, and so is what `exclude` names. rule: what may be shown at all, such as
+        `Available(country, time_seconds)`; every title where None.
+        A history given takes the place of the stored one: item ids, all taken
         as watched at one moment, that of the request, or (item id, Unix seconds) pairs, which are ranked as
         the same history stored would be, its minutes aside. country: of the request, else the profile's own.
         time_seconds: of the request, Unix seconds; else, and never before, that of the last event. All
@@ -132,14 +151,18 @@ class Retriever:
         check_k(k)
         query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
         k = min(k, len(self.items))
+        allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
         if reason is Degraded.UNKNOWN_PROFILE:
-            best = self._by_popularity[:k]
+            best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
             return self._ranking(best, self._release.num_events[best], reason, num_unknown)
-        return self._first_of(self.rank(query, k), reason, num_unknown)
+        return self._first_of(self._release.answers.rank(query, k, allowed), reason, num_unknown)
 
-    def similar(self, item_id: str, k: int = 10) -> Ranking:
-        """The k titles of highest inner product with this one, itself left out.
+    def similar(
+        self, item_id: str, k: int = 10, *, rule: Rule | None = None, exclude: Sequence[str] = ()
+    ) -> Ranking:
+        """The k titles of highest inner product with this one, itself and what `exclude` names left out.
 
+        rule: what may be shown at all; every title where None.
         A release of lists answers what its rung recommends to one who watched this title alone.
         Raises UnknownIdError where the catalogue lacks the id, and QueryError on a negative k.
         """
@@ -147,12 +170,20 @@ class Retriever:
         if item_id not in self.items:
             raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
         row = self.items.vocabulary.row(item_id)
-        return self._first_of(self._release.answers.similar(row, min(k, len(self.items))))
+        left_out = np.union1d(self._rows(exclude), [row])
+        allowed = self._among(Allowed.but(np.array([0, len(left_out)]), left_out), [rule])
+        return self._first_of(self._release.answers.similar(row, min(k, len(self.items)), allowed))
 
     def search(
-        self, text: str, *, profile_id: str | None = None, country: str | None = None, k: int = 10
+        self,
+        text: str,
+        *,
+        profile_id: str | None = None,
+        country: str | None = None,
+        k: int = 10,
+        rule: Rule | None = None,
     ) -> Ranking:
-        """The best k titles that match a text in title, cast, directors, genres or year.
+        """The best k titles that match a text in title, cast, directors, genres or year, and pass the rule.
 
         Whole titles come first; watched titles are answered too. Equal matches stand in the order of the
         profile's own scores, those of the prior where its history is empty, and by popularity without a known
@@ -164,9 +195,14 @@ class Retriever:
         if not isinstance(text, str):
             raise QueryError(f"search: the text is {text!r}; expected a string")
         row, score = self._text.match(text)
+        if rule is not None:
+            shown = bitmaps.contains(self._eligibility.bitmap(rule)[None], np.zeros(1, np.int64), row[None])[
+                0
+            ]
+            row, score = row[shown], score[shown]
         k = min(k, len(self.items))
         if len(row) == 0:
-            return self._without_text(profile_id, country, k)
+            return self._without_text(profile_id, country, k, rule)
         popularity = self._release.num_events[row]
         liking: np.ndarray = popularity
         reason = None
@@ -177,8 +213,10 @@ class Retriever:
         best = np.lexsort((row, -popularity, -liking, -score))[:k]
         return self._ranking(row[best], score[best], reason)
 
-    def _without_text(self, profile_id: str | None, country: str | None, k: int) -> Ranking:
-        other = self.recommend(profile_id, country=country, k=k)
+    def _without_text(
+        self, profile_id: str | None, country: str | None, k: int, rule: Rule | None
+    ) -> Ranking:
+        other = self.recommend(profile_id, country=country, k=k, rule=rule)
         return Ranking(other.item_id, other.score, self.release_id, Degraded.NO_MATCH)
 
     def _query(
@@ -226,6 +264,22 @@ class Retriever:
         row, seconds = row[known], seconds[known]
         order = np.argsort(seconds, kind="stable")
         return _history_of(row[order], seconds[order]), int((~known).sum())
+
+    def _among(self, allowed: Allowed, rules: Sequence[Rule | None] | None) -> Allowed:
+        """What is allowed, of what passes each query's rule."""
+        if rules is None or all(rule is None for rule in rules):
+            return allowed
+        if len(rules) != len(allowed):
+            raise QueryError(f"rules: {len(rules)} for {len(allowed)} queries; expected one each, or None")
+        return allowed.among(*self._eligibility.bitmaps(rules))
+
+    def _rows(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Rows of the ids that the catalogue has."""
+        if isinstance(item_ids, str):
+            raise QueryError(f"exclude is the text {item_ids!r}; expected a sequence of item ids")
+        rows = self.items.vocabulary.rows(list(item_ids))
+        known: np.ndarray = rows[rows != OOV]
+        return known
 
     def _first_of(self, rankings: Rankings, reason: Degraded | None = None, num_unknown: int = 0) -> Ranking:
         """The ranking of the first line, its padding cut off."""

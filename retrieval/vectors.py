@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from retrieval.completion import complete_topk, unseen
+from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.spec import Index
 from towers.errors import ReleaseError
@@ -60,18 +60,17 @@ class VectorAnswers:
         """The same encoder and vectors searched exactly: what the index approximates."""
         return ExactRecommender(self.encoder.encode, self.vectors)
 
-    def rank(self, queries: Queries, k: int) -> Rankings:
-        """The best k items per query; an empty history is answered from the encoder's prior."""
+    def rank(self, queries: Queries, k: int, allowed: Allowed) -> Rankings:
+        """The best k items per query that it is allowed; an empty history is answered from the prior."""
         check_k(k)
         check_history(queries.history, self.num_items)
         vector = self.encoder.encode(queries)
-        score, row = complete_topk(self.index, self.vectors, vector, k, unseen(queries.history))
+        score, row = complete_topk(self.index, self.vectors, vector, k, allowed)
         return Rankings(row, score)
 
-    def similar(self, row: int, k: int) -> Rankings:
-        """The k items of highest inner product with this one, itself left out: one line."""
-        itself = Allowed.but(np.array([0, 1]), np.array([row]))
-        score, best = complete_topk(self.index, self.vectors, self.vectors[[row]], k, itself)
+    def similar(self, row: int, k: int, allowed: Allowed) -> Rankings:
+        """The k items of highest inner product with this one that are allowed: one line."""
+        score, best = complete_topk(self.index, self.vectors, self.vectors[[row]], k, allowed)
         return Rankings(best, score)
 
     def liking(self, query: Queries, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:

@@ -71,6 +71,19 @@ class Allowed:
         kept = self.excluded[runs(self.excluded_offset[lines], length)]
         return Allowed(self.bitmap, self.line[lines], np.concatenate([[0], np.cumsum(length)]), kept)
 
+    def among(self, bitmap: UInt8[np.ndarray, "B W"], line: Int64[np.ndarray, " Q"]) -> "Allowed":
+        """The same, of rows that pass these bitmaps only."""
+        return Allowed(bitmap, line, self.excluded_offset, self.excluded)
+
+    def mask(self, line: int, num_rows: int) -> Bool[np.ndarray, " N"]:
+        """Which rows one query is allowed."""
+        allowed = np.ones(num_rows, bool)
+        if self.line[line] != NO_BITMAP:
+            bits = np.unpackbits(self.bitmap[self.line[line]], count=num_rows, bitorder="little")
+            allowed = bits.astype(bool)
+        allowed[self.excluded[self.excluded_offset[line] : self.excluded_offset[line + 1]]] = False
+        return allowed
+
     def repeat(self, times: int) -> "Allowed":
         """The same for each of several vectors of every query, those of one after another."""
         return self if times == 1 else self.select(np.repeat(np.arange(len(self)), times))

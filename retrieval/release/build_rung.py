@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from safetensors.numpy import save
 
+from retrieval.completion import unseen
 from retrieval.encoder import load_fold_in, save_fold_in
 from retrieval.index.spec import IndexSpec
 from retrieval.lists import LISTS_FILE, RankedLists, countries_of
@@ -240,8 +241,7 @@ def _finished(
     stored = release.profiles
     # Spread evenly over all profiles; the release is asked by what it stores, the rung by what that is of.
     chosen = np.linspace(0, num_profiles - 1, min(gates.num_queries, num_profiles)).astype(np.int64)
-    served = release.answers.rank(
-        _asked(stored.history, newest, stored.country, stored.features).select(chosen), k
-    )
+    asked = _asked(stored.history, newest, stored.country, stored.features).select(chosen)
+    served = release.answers.rank(asked, k, unseen(asked.history))
     own = rung.rank(_asked(dataset.history, newest, dataset.country, dataset.profile_table).select(chosen), k)
     return replace(description, gates=require([*description.gates, rung_overlap(served, own, least=least)]))
