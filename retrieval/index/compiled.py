@@ -23,6 +23,19 @@ def compiled(function: Function) -> Function:
     return cast(Function, make(inspect.unwrap(function)))
 
 
+def _largest(values: np.ndarray, start: int, stop: int) -> np.float32:
+    """The largest of values[start:stop], of which none is NaN."""
+    best = np.float32(values[start])
+    for i in range(start + 1, stop):
+        if values[i] > best:
+            best = values[i]
+    return best
+
+
+# A maximum becomes one of vectors only where NaN is ruled out.
+largest = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})(inspect.unwrap(_largest))
+
+
 @compiled
 def passes(bitmap: np.ndarray, row: int) -> bool:
     """Whether the bit of a row is set."""

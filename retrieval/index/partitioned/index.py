@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int8, Int32, Int64
 from safetensors.numpy import load, save
 
@@ -56,6 +57,8 @@ class PartitionedIndex:
         self._whole = vectors
         by_tail = spec.refinement is Refinement.CODES
         self._vectors = np.empty((0, vectors.shape[1]), np.float32) if by_tail else vectors
+        self._head = torch.from_numpy(layout.basis[: layout.code.shape[1]])
+        self._centre = torch.from_numpy(layout.centre)
         self._no_coarse = np.empty((0, len(layout.centre)), np.float32)
         self._search = partition_search(layout.code.shape[1])
         self.search(np.zeros((1, self.dimension), np.float32), 1)  # compiles
@@ -121,7 +124,11 @@ class PartitionedIndex:
             order, coarse = self._coarse(given, start, min(start + step, len(query)))
 
             def span(
-                first: int, last: int, order: np.ndarray = order, coarse: np.ndarray = coarse
+                first: int,
+                last: int,
+                start: int = start,
+                order: np.ndarray = order,
+                coarse: np.ndarray = coarse,
             ) -> np.ndarray:
                 own = np.zeros(2, np.int64)
                 fault = self._search(
@@ -129,6 +136,7 @@ class PartitionedIndex:
                     order,
                     first,
                     last,
+                    start,
                     coarse,
                     parts.basis,
                     parts.centre,
@@ -160,18 +168,18 @@ class PartitionedIndex:
         return score, row, work
 
     def _coarse(self, query: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """An order that keeps lists near, and scores of the centres, line i those of query order[i].
+        """An order that keeps lists near, and scores of the centres, line i those of query first + i.
 
         Queries whose best list is the same stand together: what one has read, the next finds in the cache.
         Where a product of matrices is not worth it, or could leave float32, no scores are given.
         """
-        parts = self._layout
         part = query[first:last]
         if len(part) < _MIN_BATCH or not np.abs(part).max() < _MAX_ENTRY:
             return np.arange(first, last), self._no_coarse
-        coarse = (part @ parts.basis[: parts.code.shape[1]].T) @ parts.centre.T
-        order = np.argsort(coarse.argmax(axis=1), kind="stable")
-        return first + order, coarse[order]
+        # By torch: threads of numpy's product go on spinning beside those that search.
+        head = torch.from_numpy(part) @ self._head.T
+        coarse = head @ self._centre.T
+        return first + torch.argsort(coarse.argmax(dim=1), stable=True).numpy(), coarse.numpy()
 
     def save(self, folder: Path) -> None:
         """Writes index.safetensors, every array of `Layout` by its name."""

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from retrieval.index.compiled import compiled, holds, passes, sort_into
+from retrieval.index.compiled import compiled, holds, largest, passes, sort_into
 from retrieval.index.prefetch import prefetch
 
 CODE_STEP, MAX_CODE_DIM = 32, 512
@@ -25,6 +25,8 @@ _BLOCK = 1024
 _AHEAD_BYTES, _AHEAD = 2048, 8
 # The scores of candidates are counted in bins; the threshold is the lower end of one of them.
 _NUM_BINS = 512
+# Of so many lists each the largest promise is known: the best of all is found by two short looks.
+_GROUP = 64
 _LOWEST = -(1 << 31)
 
 
@@ -59,7 +61,8 @@ def partition_search(code_dim: int) -> Callable[..., int]:
         order: np.ndarray,  # int64 (Q,): in which they are answered
         first: int,  # order[first] to order[last - 1]
         last: int,
-        coarse: np.ndarray,  # float32 (., L): <centre, query>, by place in the order; (0, L) where not known
+        coarse_from: int,  # the query that its first line is of
+        coarse: np.ndarray,  # float32 (., L): <centre, query>; (0, L) where not known
         basis: np.ndarray,  # float32 (H, D): query → coordinates of the codes
         centre: np.ndarray,  # float32 (L, C)
         spread: np.ndarray,  # float32 (L,)
@@ -93,13 +96,13 @@ def partition_search(code_dim: int) -> Callable[..., int]:
         k = score_out.shape[1]
         refined = tail.shape[0] > 0
         capacity = 4 * depth + 4 * _BLOCK
-        promise, waiting = np.empty(num_lists, np.float32), np.empty(num_lists, np.int32)
+        promise = np.empty(num_lists, np.float32)
         unit, turned = np.empty(dimension, np.float32), np.empty(whole_dim, np.float32)
         head_query = np.empty(code_dim, np.int16)
         tail_query = np.empty(whole_dim - code_dim, np.int16)
         dot, gathered = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
         found, found_at = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
-        count, begin_bin = np.empty(_NUM_BINS, np.int64), np.empty(_NUM_BINS + 1, np.int32)
+        count, peak = np.empty(_NUM_BINS, np.int64), np.empty(-(-num_lists // _GROUP), np.float32)
         exact, exact_row = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
         best, best_row = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
         for turn in range(first, last):
@@ -121,18 +124,20 @@ def partition_search(code_dim: int) -> Callable[..., int]:
             filtered = own >= 0
             enumerated = filtered and passing[own] < ENUMERATED_SHARE * num_rows
             begin, end = excluded_offset[one], excluded_offset[one + 1]
+            upcoming, promised = 0, np.float32(0.0)
             if not enumerated:
                 margin = np.float32(stop) * norm
                 if len(coarse) > 0:
                     for each in range(num_lists):
-                        promise[each] = coarse[turn, each] / length + margin * spread[each]
+                        promise[each] = coarse[one - coarse_from, each] / length + margin * spread[each]
                 else:
                     for each in range(num_lists):
                         total = np.float32(0.0)
                         for d in range(code_dim):
                             total += centre[each, d] * turned[d]
                         promise[each] = total + margin * spread[each]
-                _best_first(promise, begin_bin, waiting)
+                _peaks(promise, peak)
+                upcoming, promised = _next_list(promise, peak)
             num_found, above, lowest_bin, shift, low = 0, 0, 0, 0, 0
             threshold, ready = _LOWEST, False
             num_read, read, size, next_row = 0, 0, 0, 0
@@ -145,18 +150,15 @@ def partition_search(code_dim: int) -> Callable[..., int]:
                     _dots_at(code, head_query, gathered, size, dot)
                 else:
                     if read == size:
-                        if num_read == num_lists:
+                        if num_read == num_lists or (ready and np.float64(promised) * factor < threshold):
                             break
-                        each = waiting[num_read]
+                        start = offset[upcoming]
+                        read, size = 0, offset[upcoming + 1] - start
                         num_read += 1
-                        if ready and np.float64(promise[each]) * factor < threshold:
-                            # Those that follow in its bin may promise more, by less than a bin.
-                            break
-                        start = offset[each]
-                        read, size = 0, offset[each + 1] - start
                         work[1] += 1
                         if num_read < num_lists:
-                            prefetch(code, offset[waiting[num_read]] * code_dim, _AHEAD_BYTES)
+                            upcoming, promised = _next_list(promise, peak)
+                            prefetch(code, offset[upcoming] * code_dim, _AHEAD_BYTES)
                     from_place = start + read
                     piece = min(_BLOCK, size - read)
                     _dots(code, head_query, from_place, piece, dot)
@@ -259,23 +261,25 @@ def _in_16_bits(query: np.ndarray, scale: np.ndarray, start: int, out: np.ndarra
 
 
 @compiled
-def _best_first(promise: np.ndarray, begin: np.ndarray, order: np.ndarray) -> None:
-    """Writes the lists in falling order of what they promise, by bins; within a bin as they come."""
-    low, high = promise[0], promise[0]
-    for each in range(len(promise)):
-        low, high = min(low, promise[each]), max(high, promise[each])
-    per_unit = np.float32(0.0)
-    if high > low:
-        per_unit = np.float32(_NUM_BINS - 1) / (high - low)
-    begin[:] = 0
-    for each in range(len(promise)):
-        begin[np.int32((high - promise[each]) * per_unit) + 1] += 1
-    for each in range(_NUM_BINS):
-        begin[each + 1] += begin[each]
-    for each in range(len(promise)):
-        bin_of = np.int32((high - promise[each]) * per_unit)
-        order[begin[bin_of]] = each
-        begin[bin_of] += 1
+def _peaks(promise: np.ndarray, peak: np.ndarray) -> None:
+    """Writes the largest promise of each group of lists."""
+    for group in range(len(peak)):
+        peak[group] = largest(promise, group * _GROUP, min(group * _GROUP + _GROUP, len(promise)))
+
+
+@compiled
+def _next_list(promise: np.ndarray, peak: np.ndarray) -> tuple[int, np.float32]:
+    """The list that promises most, which is taken out, the first of equals; and what it promises."""
+    best = largest(peak, 0, len(peak))
+    group = 0
+    while peak[group] != best:
+        group += 1
+    each = group * _GROUP
+    while promise[each] != best:
+        each += 1
+    promise[each] = -np.inf
+    peak[group] = largest(promise, group * _GROUP, min(group * _GROUP + _GROUP, len(promise)))
+    return each, best
 
 
 @compiled
