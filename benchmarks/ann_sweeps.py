@@ -80,7 +80,7 @@ def _scann(num_items: int) -> list[Setting]:
     for num_leaves, soar in product(lists_for(num_items), (None, 1.5)):
         searches = tuple(
             {"leaves": leaves, "reordered": reordered}
-            for leaves, reordered in product(_more_probes(num_leaves), (100, 150, 250, 400, 800))
+            for leaves, reordered in product(_more_probes(num_leaves), (130, 200, 350, 700))
         )
         build = {"num_leaves": num_leaves, "soar_lambda": soar, "quantize_centroids": False}
         settings.append(Setting(build | {"anisotropic": 0.2, "reorder": "float32"}, searches))
@@ -88,9 +88,9 @@ def _scann(num_items: int) -> list[Setting]:
 
 
 def _more_probes(num_leaves: int) -> Sequence[int]:
-    """Powers of two and what lies between them."""
+    """Powers of two and what lies between them, from 4 on."""
     every = sorted({*_PROBES, *(num * 3 // 2 for num in _PROBES)})
-    return [num for num in every if num <= num_leaves]
+    return [num for num in every if 4 <= num <= num_leaves]
 
 
 def _graphs() -> list[dict[str, Any]]:

@@ -85,7 +85,7 @@ _ONE_PASS = (
     "trainer.max_epochs=1",
     "loader.batch_positions=8192",
 )
-_FEW_EPOCHS = (f"model.dim={DIM}", "trainer.max_epochs=5")
+_FEW_EPOCHS = (f"model.dim={DIM}", "trainer.max_epochs=3", "loader.batch_positions=2048")
 
 PLANS = {
     SetName.MOVIELENS: Plan(TowersRecipe(RealLog.MOVIELENS, _FEW_EPOCHS), test_share=0.2),

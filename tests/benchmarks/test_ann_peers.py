@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import ann_vectors
 from benchmarks.ann_peers import Point, front, is_unit, rate_at, rates, swept
 from benchmarks.ann_sweeps import Peer, Setting, lists_for, sweep
 from benchmarks.peers.ann_timing import BATCH, K, _batches, _padded, recall
@@ -52,6 +53,10 @@ def test_every_batch_is_full_and_all_queries_come_first_in_order() -> None:
         assert {len(part) for part in batches} == {BATCH}
         assert len(batches) == math.ceil(num / BATCH)
         assert (np.concatenate(batches)[:num] == queries).all()
+
+
+def test_peers_are_asked_for_as_many_as_there_are_exact_answers() -> None:
+    assert K == ann_vectors.K
 
 
 def test_a_short_answer_is_padded() -> None:
