@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
+from benchmarks.claims import BenchmarkError
 from benchmarks.ratings import data_overrides
 from benchmarks.stages import run_script
 from retrieval.encoder import embed_catalogue, load_encoder
@@ -76,11 +77,14 @@ class TowersRecipe:
 class FactorsRecipe:
     """Factors of profiles and items by alternating least squares, as many as the towers have dimensions.
 
-    A title that nobody watched has no factors: it is left out.
+    A title that nobody watched has no factors: it is left out. regularisation and confidence are those that
+    found most validation items of amazon-video-games (R@10 .098 of 1,500 profiles, .061 by the rung's own).
     """
 
     log: SimulatedLog | RealLog
     iterations: int = 10
+    regularisation: float = 10.0
+    confidence: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,14 @@ def _factors(recipe: FactorsRecipe, folder: Path) -> Encoder:
     dataset = read_dataset(tables, SignalSettings())
     num_items = len(dataset.catalogue)
     # No recency: the vector of a profile is then the one that its own sweep would give.
-    settings = IALSSettings(num_factors=DIM, iterations=recipe.iterations, recency=0.0, num_threads=1)
+    settings = IALSSettings(
+        num_factors=DIM,
+        regularisation=recipe.regularisation,
+        confidence=recipe.confidence,
+        iterations=recipe.iterations,
+        recency=0.0,
+        num_threads=1,
+    )
     model = fit_ials(dataset.history, num_items, settings)
     num_events = np.bincount(dataset.history.item_row, minlength=num_items)
     # Beside the factors stand what ranks titles without any, and profiles without a history: neither is here.
@@ -173,9 +184,7 @@ def _ingest(tables: Tables, folder: Path) -> None:
 
 def _simulated(log: SimulatedLog | RealLog) -> SimulatedSettings:
     if isinstance(log, RealLog):
-        raise MissingDataError(
-            f"{log}: expected a simulated log, of which there are as many titles as wanted"
-        )
+        raise BenchmarkError(f"{log}: a part of its titles is not trained on; expected a simulated log")
     return SimulatedSettings(
         num_events=log.num_events, num_profiles=log.num_profiles, num_items=log.num_items
     )
@@ -191,7 +200,7 @@ def _source(log: SimulatedLog | RealLog) -> SimulatedSettings | SequenceSettings
                 raise MissingDataError(f"{path}: no such file; TOWERS_DATA must hold {log}")
             return SequenceSettings(str(path), SequenceForm.EVENTS)
         case RealLog.MOVIELENS:
-            raise NotImplementedError(f"{log}: no factors are learned from it")
+            raise BenchmarkError(f"{log}: no factors are learned from it; expected another log")
 
 
 def _overrides(log: SimulatedLog | RealLog) -> list[str]:
@@ -206,7 +215,7 @@ def _overrides(log: SimulatedLog | RealLog) -> list[str]:
         case RealLog.MOVIELENS:
             return data_overrides("ml_small")
         case RealLog.GAMES:
-            raise NotImplementedError(f"{log}: no towers are trained on it")
+            raise BenchmarkError(f"{log}: no towers are trained on it; expected another log")
 
 
 @dataclass(frozen=True, slots=True)
