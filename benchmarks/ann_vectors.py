@@ -97,7 +97,7 @@ PLANS = {
     SetName.TOWERS_200K: Plan(TowersRecipe(SimulatedLog(200_000, 1_200_000, 40_000), _FEWER_STEPS)),
     SetName.FACTORS_200K: Plan(FactorsRecipe(SimulatedLog(200_000, 3_000_000, 100_000))),
     SetName.TOWERS_1M: Plan(TowersRecipe(SimulatedLog(1_000_000, 1_500_000, 50_000), _MORE_STEPS, 100_000)),
-    SetName.FACTORS_1M: Plan(FactorsRecipe(SimulatedLog(1_000_000, 10_000_000, 330_000))),
+    SetName.FACTORS_1M: Plan(FactorsRecipe(SimulatedLog(1_000_000, 10_000_000, 330_000), iterations=5)),
 }
 
 
