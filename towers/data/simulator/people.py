@@ -47,15 +47,24 @@ def make_guild(
 
 
 def make_names(rng: np.random.Generator, num_people: int) -> tuple[str, ...]:
-    """Distinct invented names, with a middle initial where so many people need one."""
-    num_short = len(FIRST_NAMES) * len(LAST_NAMES)
-    num_names = num_short if num_people <= num_short else num_short * (1 + len(MIDDLE_INITIALS))
+    """Distinct invented names, with a middle initial or two where so many people need them.
+
+    There are 1.2 people a title; two initials suffice for 2.1 million titles.
+    """
+    num_short, num_initials = len(FIRST_NAMES) * len(LAST_NAMES), len(MIDDLE_INITIALS)
+    num_middles = 1
+    while num_people > num_short * num_middles:
+        num_middles = 1 + num_initials * num_middles
+    num_names = num_short * num_middles
     drawn = rng.choice(num_names, num_people, replace=False)
     return tuple(_name(int(place)) for place in drawn)
 
 
 def _name(place: int) -> str:
     place, last = divmod(place, len(LAST_NAMES))
-    initial, first = divmod(place, len(FIRST_NAMES))
-    middle = f" {MIDDLE_INITIALS[initial - 1]}." if initial else ""
+    middles, first = divmod(place, len(FIRST_NAMES))
+    middle = ""
+    while middles:
+        middles, initial = divmod(middles - 1, len(MIDDLE_INITIALS))
+        middle = f" {MIDDLE_INITIALS[initial]}.{middle}"
     return f"{FIRST_NAMES[first]}{middle} {LAST_NAMES[last]}"

@@ -42,7 +42,7 @@ class SimulatedSettings:
 
     num_events: int = bounded(60_000, ge=1, le=2**27)
     num_profiles: int | None = bounded(None, ge=1)
-    num_items: int | None = bounded(None, ge=len(SUB_GENRES), le=100_000)
+    num_items: int | None = bounded(None, ge=len(SUB_GENRES), le=1_000_000)
     seed: int = bounded(7, ge=0)
     accident_share: float = bounded(0.05, ge=0.0, lt=1.0)
     row_share: float = bounded(0.1, ge=0.0, le=1.0)

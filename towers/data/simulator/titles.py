@@ -17,7 +17,9 @@ def capacity(sub_genre: int) -> int:
     genre = GENRES[GENRE_OF[sub_genre]]
     num_nouns, num_places = len(genre.sub_genres[SUB_GENRES[sub_genre]]), len(genre.places)
     num_adjectives = len(genre.adjectives)
-    return num_nouns * (num_adjectives + num_places + num_nouns * num_adjectives * num_places)
+    by_one = num_adjectives + num_places + num_nouns * num_adjectives * num_places
+    by_two = (num_nouns - 1) * num_adjectives * (num_adjectives - 1) * num_places
+    return num_nouns * (by_one + by_two)
 
 
 def draw_titles(rng: np.random.Generator, sub_genre: int, num_titles: int) -> list[str]:
@@ -41,6 +43,16 @@ def draw_titles(rng: np.random.Generator, sub_genre: int, num_titles: int) -> li
             for adjective in genre.adjectives
             for place in genre.places
             if other != noun
+        ]
+    if num_titles > len(titles):
+        titles += [
+            f"{adjective} {noun} and {second} {other} of {place}"
+            for noun in nouns
+            for other in nouns
+            for adjective in genre.adjectives
+            for second in genre.adjectives
+            for place in genre.places
+            if other != noun and second != adjective
         ]
     titles = [f"The {title}" if place % 2 else title for place, title in enumerate(titles)]
     return [titles[place] for place in rng.choice(len(titles), num_titles, replace=False)]

@@ -18,7 +18,15 @@ def catalogue() -> Catalogue:
 
 def test_all_titles_that_the_words_make_are_distinct() -> None:
     rng = np.random.default_rng(0)
-    titles = [title for row in range(len(SUB_GENRES)) for title in draw_titles(rng, row, capacity(row))]
+    # One sub-genre of each genre with all of its titles: all of all would be seven million.
+    rows = [SUB_GENRES.index(next(iter(genre.sub_genres))) for genre in GENRES]
+    titles = [title for row in rows for title in draw_titles(rng, row, capacity(row))]
+    assert len(set(titles)) == len(titles) == sum(capacity(row) for row in rows) > 1_000_000
+
+
+def test_titles_with_one_adjective_are_distinct_over_all_sub_genres() -> None:
+    rng = np.random.default_rng(0)
+    titles = [title for row in range(len(SUB_GENRES)) for title in draw_titles(rng, row, 14_240)]
     assert len(set(titles)) == len(titles) > 500_000
 
 
@@ -27,9 +35,11 @@ def test_drawn_titles_and_people_are_distinct(catalogue: Catalogue) -> None:
     assert len(set(catalogue.people)) == len(catalogue.people)
 
 
-def test_names_stay_distinct_where_initials_are_needed() -> None:
-    names = make_names(np.random.default_rng(0), 20_000)
-    assert len(set(names)) == 20_000
+@pytest.mark.parametrize(("num_people", "initials"), [(6_144, 0), (20_000, 1), (200_000, 2)])
+def test_names_stay_distinct_where_initials_are_needed(num_people: int, initials: int) -> None:
+    names = make_names(np.random.default_rng(0), num_people)
+    assert len(set(names)) == num_people
+    assert max(name.count(".") for name in names) == initials
 
 
 def test_the_words_name_each_other_rightly() -> None:
@@ -133,8 +143,10 @@ def test_ratings_follow_appeal_through_quality(catalogue: Catalogue) -> None:
 
 
 def test_more_titles_than_the_words_make_are_refused() -> None:
-    with pytest.raises(SchemaError, match="num_items = 600000 is more than the 569600 titles"):
-        make_catalogue(np.random.default_rng(0), 600_000, arrival_share=0.2, cold_share=0.0, sequel_share=0.0)
+    with pytest.raises(SchemaError, match="num_items = 8000000 is more than the 7121600 titles"):
+        make_catalogue(
+            np.random.default_rng(0), 8_000_000, arrival_share=0.2, cold_share=0.0, sequel_share=0.0
+        )
 
 
 def test_a_catalogue_of_tens_of_thousands_of_titles_has_distinct_names() -> None:

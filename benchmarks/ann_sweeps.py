@@ -1,0 +1,101 @@
+"""What each peer of the claim `ann` is tried with: builds, and for each the searches over them.
+
+As wide as it takes for the best of a peer at recall .90, .95 and .99 to lie inside, and not at an end.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+
+class Peer(StrEnum):
+    """Libraries that are searched beside ours."""
+
+    FAISS = "faiss"
+    SCANN = "scann"
+    HNSWLIB = "hnswlib"
+    USEARCH = "usearch"
+    VOYAGER = "voyager"
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it is searched along a graph alone."""
+        return self in (Peer.HNSWLIB, Peer.USEARCH, Peer.VOYAGER)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One build of a peer, and searches over it; the keys are those that the peer's script names."""
+
+    build: dict[str, Any]
+    searches: tuple[dict[str, Any], ...]
+
+
+_PROBES = (2, 4, 8, 16, 32, 64, 128, 256)
+_EFFORTS = (100, 150, 200, 300, 500, 800, 1200)
+
+
+def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
+    """The settings of a peer for so many items. unit: whether their vectors are; no graph of FAISS else."""
+    match peer:
+        case Peer.FAISS:
+            return _faiss(num_items, unit=unit)
+        case Peer.SCANN:
+            return _scann(num_items)
+        case Peer.HNSWLIB | Peer.VOYAGER:
+            return [Setting(graph, _efforts()) for graph in _graphs()]
+        case Peer.USEARCH:
+            return [Setting(graph | {"dtype": "f32"}, _efforts()) for graph in _graphs()]
+
+
+def lists_for(num_items: int) -> tuple[int, int]:
+    """Partitions to try: the power of two next to 2 √N and the one above; 1,024 and 2,048 of 200,000."""
+    low = max(4, round(math.log2(2 * math.sqrt(num_items))))
+    return 1 << low, 1 << (low + 1)
+
+
+def _faiss(num_items: int, *, unit: bool) -> list[Setting]:
+    settings = [Setting({"factory": "Flat"}, ({},))]
+    for num_lists in lists_for(num_items):
+        probes = [num for num in _PROBES if num <= num_lists]
+        probed = tuple({"nprobe": num} for num in probes)
+        refined = tuple(
+            {"nprobe": num, "k_factor": factor} for num, factor in product(probes, (1.5, 2, 3, 5, 10))
+        )
+        settings += [
+            Setting({"factory": f"IVF{num_lists},PQ64x4fsr,RFlat"}, refined),
+            Setting({"factory": f"IVF{num_lists},SQ8"}, probed),
+            Setting({"factory": f"IVF{num_lists},Flat"}, probed),
+        ]
+    if unit:
+        settings.append(Setting({"factory": "HNSW32", "ef_construction": 200}, _efforts()))
+    return settings
+
+
+def _scann(num_items: int) -> list[Setting]:
+    settings = []
+    for num_leaves, soar in product(lists_for(num_items), (None, 1.5)):
+        searches = tuple(
+            {"leaves": leaves, "reordered": reordered}
+            for leaves, reordered in product(_more_probes(num_leaves), (130, 200, 350, 700))
+        )
+        build = {"num_leaves": num_leaves, "soar_lambda": soar, "quantize_centroids": False}
+        settings.append(Setting(build | {"anisotropic": 0.2, "reorder": "float32"}, searches))
+    return settings
+
+
+def _more_probes(num_leaves: int) -> Sequence[int]:
+    """Powers of two and what lies between them, from 4 on."""
+    every = sorted({*_PROBES, *(num * 3 // 2 for num in _PROBES)})
+    return [num for num in every if 4 <= num <= num_leaves]
+
+
+def _graphs() -> list[dict[str, Any]]:
+    return [{"num_links": num, "ef_construction": 200} for num in (16, 32)]
+
+
+def _efforts() -> tuple[dict[str, Any], ...]:
+    return tuple({"ef": ef} for ef in _EFFORTS)
