@@ -70,20 +70,23 @@ def swept(
 
 def interpreter(peer: Peer) -> Path:
     """The interpreter that runs a peer's script."""
-    return Path(sys.executable) if peer is Peer.FAISS else peer_python(f"ann-{peer}", PINS[peer])
+    return Path(sys.executable) if peer in (Peer.OWN, Peer.FAISS) else peer_python(f"ann-{peer}", PINS[peer])
 
 
 def _lines(peer: Peer, python: Path, vectors: Path, settings: Path) -> list[dict[str, Any]]:
-    script = ROOT / "benchmarks" / "peers" / f"ann_{peer}.py"
+    script: list[str | Path] = [ROOT / "benchmarks" / "peers" / f"ann_{peer}.py"]
+    if peer is Peer.OWN:
+        script = ["-m", "benchmarks.ann_own"]
     answer = subprocess.run(
-        [python, script, vectors, settings],
+        [python, *script, vectors, settings],
         stdout=subprocess.PIPE,
         text=True,
         check=False,
+        cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": str(_NUM_CORES)},
     )
     if answer.returncode:
-        raise BenchmarkError(f"{script.name} ended with exit code {answer.returncode}; expected 0")
+        raise BenchmarkError(f"{peer} ended with exit code {answer.returncode}; expected 0")
     return [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
 
 

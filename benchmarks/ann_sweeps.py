@@ -12,8 +12,9 @@ from typing import Any
 
 
 class Peer(StrEnum):
-    """Libraries that are searched beside ours."""
+    """Libraries that are searched beside each other."""
 
+    OWN = "own"
     FAISS = "faiss"
     SCANN = "scann"
     HNSWLIB = "hnswlib"
@@ -41,6 +42,8 @@ _EFFORTS = (100, 150, 200, 300, 500, 800, 1200)
 def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
     """The settings of a peer for so many items. unit: whether their vectors are; no graph of FAISS else."""
     match peer:
+        case Peer.OWN:
+            return _own()
         case Peer.FAISS:
             return _faiss(num_items, unit=unit)
         case Peer.SCANN:
@@ -49,6 +52,15 @@ def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
             return [Setting(graph, _efforts()) for graph in _graphs()]
         case Peer.USEARCH:
             return [Setting(graph | {"dtype": "f32"}, _efforts()) for graph in _graphs()]
+
+
+def _own() -> list[Setting]:
+    """An index compiled for each recall, refined by codes alone or by the vectors."""
+    return [
+        Setting({"target": target, "refinement": refinement}, tuple({"recall": recall} for recall in near))
+        for target, near in ((0.95, (0.9, 0.93, 0.95, 0.97)), (0.99, (0.98, 0.99, 0.995)))
+        for refinement in ("codes", "vectors")
+    ]
 
 
 def lists_for(num_items: int) -> tuple[int, int]:

@@ -206,8 +206,11 @@ def partition_search(code_dim: int) -> Callable[..., int]:
                 exact_row[i] = row[found_at[i]]
             for i in range(num_found):
                 at = found_at[i]
-                if i + _AHEAD < num_found and not refined:
-                    prefetch(vectors, np.int64(exact_row[i + _AHEAD]) * (4 * dimension), 4 * dimension)
+                if i + _AHEAD < num_found:
+                    if refined:
+                        prefetch(tail, np.int64(found_at[i + _AHEAD]) * tail.shape[1], tail.shape[1])
+                    else:
+                        prefetch(vectors, np.int64(exact_row[i + _AHEAD]) * (4 * dimension), 4 * dimension)
                 if refined:
                     rest = np.int32(0)
                     for d in range(tail.shape[1]):
