@@ -15,12 +15,20 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def compiled(function: Function) -> Function:
     """The function in machine code, made for this processor when it is first called, and kept beside it.
 
+    What is kept is made anew when its own file changes, not when another does that it calls into.
     It holds no interpreter lock. Sums may be taken in any order; NaN and infinity keep their meaning.
     """
     flags = {"reassoc", "contract", "nsz", "arcp"}
-    make = numba.njit(nogil=True, cache=True, fastmath=flags, error_model="numpy")
+    return cast(Function, _made(function, flags))
+
+
+def _made(function: Callable[..., object], flags: set[str]) -> object:
     # What checks shapes in tests wraps every function; a wrapper is no code for a kernel.
-    return cast(Function, make(inspect.unwrap(function)))
+    plain = inspect.unwrap(function)
+    try:
+        return numba.njit(nogil=True, cache=True, fastmath=flags, error_model="numpy")(plain)
+    except RuntimeError:  # no folder to keep it in: neither beside the module nor the user's own
+        return numba.njit(nogil=True, fastmath=flags, error_model="numpy")(plain)
 
 
 def _largest(values: np.ndarray, start: int, stop: int) -> np.float32:
@@ -33,7 +41,7 @@ def _largest(values: np.ndarray, start: int, stop: int) -> np.float32:
 
 
 # A maximum becomes one of vectors only where NaN is ruled out.
-largest = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})(inspect.unwrap(_largest))
+largest = cast(Callable[[np.ndarray, int, int], np.float32], _made(_largest, {"nnan", "nsz"}))
 
 
 @compiled

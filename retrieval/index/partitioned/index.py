@@ -1,5 +1,6 @@
 """The index of lists: what is stored, how it is laid out and searched."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -117,7 +118,7 @@ class PartitionedIndex:
         passing, work = allowed.passing(), np.zeros(2, np.int64)
         depth = min(self.size, max(k + self._spec.extra_candidates, round(k * self._spec.refine_factor)))
         parts = self._layout
-        given = np.ascontiguousarray(query)
+        given = np.ascontiguousarray(query, np.float32)
         step = max(1, _MAX_COARSE // len(parts.centre))
 
         for start in range(0, len(query) if k else 0, step):
@@ -204,6 +205,11 @@ def build_partitioned(
             "index: geometry queries without queries; expected query vectors, or geometry items"
         )
     basis = _in_steps(basis, CODE_STEP)
+    if spec.refinement is Refinement.CODES and len(basis.item) - spec.code_dim > MAX_CODE_DIM:
+        raise IndexBuildError(
+            f"index: {len(basis.item)} coordinates, {spec.code_dim} of them in the code; expected at most "
+            f"{MAX_CODE_DIM} others where codes refine"
+        )
     code_dim = min(-(-spec.code_dim // CODE_STEP) * CODE_STEP, len(basis.item), MAX_CODE_DIM)
     head = _turned(vectors, basis.item[:code_dim])
     asked = None if queries is None else _turned(queries, basis.query[:code_dim])
@@ -225,9 +231,34 @@ def default_num_lists(num_items: int) -> int:
 def load_partitioned(folder: Path, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> PartitionedIndex:
     """The index that `PartitionedIndex.save` wrote, over the vectors it was built from."""
     arrays = load((folder / _FILE).read_bytes())
-    return PartitionedIndex(
-        Layout(**{field.name: arrays[field.name] for field in fields(Layout)}), vectors, spec
+    names = [field.name for field in fields(Layout)]
+    if not set(names) <= set(arrays):
+        raise IndexBuildError(f"{folder / _FILE}: holds {sorted(arrays)}; expected {', '.join(names)}")
+    _check(arrays, vectors, folder / _FILE)
+    # Copied: numpy puts large arrays into large pages, which reads from here and there need.
+    return PartitionedIndex(Layout(**{name: arrays[name].copy() for name in names}), vectors, spec)
+
+
+def _check(arrays: Mapping[str, np.ndarray], vectors: np.ndarray, where: Path) -> None:
+    """Raises IndexBuildError where compiled code would read past the end of something."""
+    basis, centre, code, tail = (arrays[name] for name in ("basis", "centre", "code", "tail"))
+    offset, row, place = (arrays[name] for name in ("offset", "row", "place"))
+    num_lists, num_places, num_rows = len(arrays["spread"]), len(code), len(vectors)
+    sound = (
+        basis.shape[1] == vectors.shape[1]
+        and code.shape[1] <= len(basis) == len(arrays["scale"])
+        and centre.shape == (num_lists, code.shape[1])
+        and len(offset) == num_lists + 1
+        and (offset[0], offset[-1], len(row)) == (0, num_places, num_places)
+        and bool((np.diff(offset) >= 0).all())
+        and len(place) == num_rows
+        and 0 <= place.min() <= place.max() < num_places
+        and 0 <= row.min() <= row.max() < num_rows
+        and tail.shape in ((0, 0), (num_places, len(basis) - code.shape[1]))
     )
+    if not sound:
+        shapes = {name: array.shape for name, array in arrays.items()}
+        raise IndexBuildError(f"{where}: {shapes} do not fit each other and vectors {vectors.shape}")
 
 
 def _laid_out(
