@@ -46,8 +46,8 @@ class Point:
     bytes_per_item: float
     single_recall: float = 0.0
     single_qps: float = 0.0
-    single_p50_us: float = math.nan
-    single_p99_us: float = math.nan
+    single_p50_us: float | None = None
+    single_p99_us: float | None = None
     batch_recall: float = 0.0
     batch_qps: float = 0.0
     refused: str | None = None

@@ -107,8 +107,8 @@ class ListAnswers:
         """N."""
         return len(self._by_popularity)
 
-    def rank(self, queries: Queries, k: int, allowed: Allowed) -> Rankings:
-        """The best k items per query that it is allowed."""
+    def rank(self, queries: Queries, k: int, allowed: Allowed, recall: float | None = None) -> Rankings:
+        """The best k items per query that it is allowed; recall changes nothing: lists were made whole."""
         check_k(k)
         check_history(queries.history, self.num_items)
         item_row = np.full((len(queries), k), PAD, dtype=np.int64)

@@ -111,17 +111,24 @@ class Retriever:
         """How many titles pass a rule: `retriever.eligibility.count(rule)`."""
         return self._eligibility
 
-    def rank(self, queries: Queries, k: int, rules: Sequence[Rule | None] | None = None) -> Rankings:
+    def rank(
+        self,
+        queries: Queries,
+        k: int,
+        rules: Sequence[Rule | None] | None = None,
+        recall: float | None = None,
+    ) -> Rankings:
         """The best k items per query, the query's own history left out; see `Recommender.rank`.
 
         rules: of each query, which items it may be shown; every item where None. Answers are complete: k
-        items, or all that pass where they are fewer.
+        items, or all that pass where they are fewer. recall: how far a compiled index is searched, instead of
+        as it was compiled for; QueryError where it does not reach that.
         A query without history is answered from the prior that was learned, so it is not tagged; one that a
         release of lists made none for is tagged NOT_PRECOMPUTED.
         """
         check_k(k)
         check_history(queries.history, len(self.items))
-        return self._release.answers.rank(queries, k, self._among(unseen(queries.history), rules))
+        return self._release.answers.rank(queries, k, self._among(unseen(queries.history), rules), recall)
 
     def recommend(
         self,
@@ -133,11 +140,12 @@ class Retriever:
         time_seconds: int | None = None,
         rule: Rule | None = None,
         exclude: Sequence[str] = (),
+        recall: float | None = None,
     ) -> Ranking:
         """The best k titles for a profile, or for what is given as its history, oldest first.
 
         What was watched is left out, and so is what `exclude` names. rule: what may be shown at all, such as
-        `Available(country, time_seconds)`; every title where None.
+        `Available(country, time_seconds)`; every title where None. recall: as in `rank`.
         A history given takes the place of the stored one: item ids, all taken
         as watched at one moment, that of the request, or (item id, Unix seconds) pairs, which are ranked as
         the same history stored would be, its minutes aside. country: of the request, else the profile's own.
@@ -155,7 +163,7 @@ class Retriever:
         if reason is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
             return self._ranking(best, self._release.num_events[best], reason, num_unknown)
-        return self._first_of(self._release.answers.rank(query, k, allowed), reason, num_unknown)
+        return self._first_of(self._release.answers.rank(query, k, allowed, recall), reason, num_unknown)
 
     def similar(
         self, item_id: str, k: int = 10, *, rule: Rule | None = None, exclude: Sequence[str] = ()

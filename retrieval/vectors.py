@@ -8,8 +8,10 @@ from jaxtyping import Float32, Int64
 
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
+from retrieval.index.operating import OperatingCurve
+from retrieval.index.partitioned.index import PartitionedIndex
 from retrieval.index.spec import Index
-from towers.errors import ReleaseError
+from towers.errors import QueryError, ReleaseError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries, Rankings, check_history, check_k
 
@@ -36,11 +38,15 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VectorAnswers:
-    """A Recommender by the index over the vectors of N items; ReleaseError where the parts do not fit."""
+    """A Recommender by the index over the vectors of N items; ReleaseError where the parts do not fit.
+
+    curve: operating points of the index, where it was compiled to have several.
+    """
 
     vectors: Float32[np.ndarray, "N D"]
     index: Index
     encoder: Encoder
+    curve: OperatingCurve | None = None
 
     def __post_init__(self) -> None:
         if len(self.vectors) != self.index.size:
@@ -60,13 +66,27 @@ class VectorAnswers:
         """The same encoder and vectors searched exactly: what the index approximates."""
         return ExactRecommender(self.encoder.encode, self.vectors)
 
-    def rank(self, queries: Queries, k: int, allowed: Allowed) -> Rankings:
-        """The best k items per query that it is allowed; an empty history is answered from the prior."""
+    def rank(self, queries: Queries, k: int, allowed: Allowed, recall: float | None = None) -> Rankings:
+        """The best k items per query that it is allowed; an empty history is answered from the prior.
+
+        recall: searches as far as the operating point for it; QueryError where the index has none.
+        """
         check_k(k)
         check_history(queries.history, self.num_items)
         vector = self.encoder.encode(queries)
-        score, row = complete_topk(self.index, self.vectors, vector, k, allowed)
+        score, row = complete_topk(self._index_at(recall), self.vectors, vector, k, allowed)
         return Rankings(row, score)
+
+    def _index_at(self, recall: float | None) -> Index:
+        if recall is None:
+            return self.index
+        if self.curve is None or not isinstance(self.index, PartitionedIndex):
+            raise QueryError(f"recall = {recall}: the index has one depth of search; expected none")
+        point = self.curve.at(recall)
+        if point is None:
+            reached = max((each.target for each in self.curve.points), default=0.0)
+            raise QueryError(f"recall = {recall}: the index reaches {reached:g}; expected at most that")
+        return self.index.to(point.stop)
 
     def similar(self, row: int, k: int, allowed: Allowed) -> Rankings:
         """The k items of highest inner product with this one that are allowed: one line."""

@@ -1,14 +1,20 @@
 """How far an index must search for a recall, found on real queries, and what that costs."""
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
 from retrieval.index.partitioned.index import PartitionedIndex
+from towers.errors import ReleaseError
 from towers.topk import topk
+
+CURVE_FILE = "index_curve.json"
+"""What a compiled index gives at several depths of search, in a release."""
 
 _MAX_STOP, _HALVINGS = 10.0, 8
 _BATCH = 1024
@@ -44,6 +50,25 @@ class OperatingCurve:
     def at(self, recall: float) -> OperatingPoint | None:
         """The cheapest point set for so much recall, or more; None where none is."""
         return next((point for point in self.points if point.target >= recall), None)
+
+
+def write_curve(curve: OperatingCurve, folder: Path) -> None:
+    """Writes CURVE_FILE into a folder that exists."""
+    text = json.dumps(asdict(curve), indent=1, allow_nan=False)
+    (folder / CURVE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_curve(folder: Path) -> OperatingCurve | None:
+    """The curve that `write_curve` wrote; None where there is none. ReleaseError where it is another file."""
+    path = folder / CURVE_FILE
+    if not path.is_file():
+        return None
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        points = tuple(OperatingPoint(**point) for point in read.pop("points"))
+        return OperatingCurve(**read, points=points)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ReleaseError(f"{path}: {error}; expected an operating curve") from error
 
 
 def exact_rows(

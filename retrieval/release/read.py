@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int64
 from retrieval.catalogue import Catalogue
 from retrieval.encoder import load_encoder, load_fold_in
 from retrieval.index.build import load_index
+from retrieval.index.operating import read_curve
 from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
 from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_vectors
@@ -97,7 +98,8 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
         vectors, num_events = read_vectors(folder / VECTORS_FILE)
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
-        answers = VectorAnswers(searched, load_index(about.index, folder, searched), encoder)
+        index = load_index(about.index, folder, searched)
+        answers = VectorAnswers(searched, index, encoder, read_curve(folder))
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
     _check_against_description(release, about, folder)
     return release

@@ -1,8 +1,6 @@
 """The index of a release in the making, and the real queries that it is laid out for and judged by."""
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +9,10 @@ from jaxtyping import Float32
 
 from retrieval.index.build import build_index, load_index
 from retrieval.index.compile import compile_index
+from retrieval.index.operating import write_curve
 from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
 from towers.data.dataset import Dataset
 from towers.recommender import Queries
-
-CURVE_FILE = "index_curve.json"
-"""What a compiled index gives at several depths of search: `OperatingCurve`, as JSON."""
 
 # Query vectors an index is laid out for, at most: more change it little.
 _MAX_BUILD_QUERIES = 20_000
@@ -45,8 +41,7 @@ class SavedIndex:
             made = compile_index(self._vectors, self._queries(), self.spec)
             self.spec, index = made.spec, made.index
             if made.curve is not None:
-                curve = json.dumps(asdict(made.curve), indent=1, allow_nan=False)
-                (self._folder / CURVE_FILE).write_text(curve + "\n", encoding="utf-8")
+                write_curve(made.curve, self._folder)
         else:
             laid_out = self.spec.kind is IndexKind.PARTITIONED and self.spec.geometry is Geometry.QUERIES
             index = build_index(self.spec, self._vectors, self._queries() if laid_out else None)

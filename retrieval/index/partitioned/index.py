@@ -1,7 +1,7 @@
 """The index of lists: what is stored, how it is laid out and searched."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,10 @@ class PartitionedIndex:
     def at(self, spec: IndexSpec) -> "PartitionedIndex":
         """The same lists and codes, searched as another spec says; nothing is copied."""
         return PartitionedIndex(self._layout, self._whole, spec)
+
+    def to(self, stop: float) -> "PartitionedIndex":
+        """The same, searched as far as another stop says."""
+        return self.at(replace(self._spec, stop=stop))
 
     @property
     def num_bytes(self) -> int:
