@@ -1,6 +1,6 @@
 """Queries → Rankings from one release: recommend, similar, search."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -283,8 +283,8 @@ class Retriever:
 
     def _rows(self, item_ids: Sequence[str]) -> np.ndarray:
         """Rows of the ids that the catalogue has."""
-        if isinstance(item_ids, str):
-            raise QueryError(f"exclude is the text {item_ids!r}; expected a sequence of item ids")
+        if isinstance(item_ids, str) or not isinstance(item_ids, Iterable):
+            raise QueryError(f"exclude is {item_ids!r}; expected a sequence of item ids")
         rows = self.items.vocabulary.rows(list(item_ids))
         known: np.ndarray = rows[rows != OOV]
         return known

@@ -80,6 +80,8 @@ class VectorAnswers:
     def _index_at(self, recall: float | None) -> Index:
         if recall is None:
             return self.index
+        if isinstance(recall, bool) or not isinstance(recall, float | int):
+            raise QueryError(f"recall = {recall!r}: expected a share, above 0 and below 1")
         if self.curve is None or not isinstance(self.index, PartitionedIndex):
             raise QueryError(f"recall = {recall}: the index has one depth of search; expected none")
         point = self.curve.at(recall)

@@ -31,6 +31,7 @@ from retrieval.eligibility.rules import (
     PeopleAny,
     ReleaseYearBetween,
     Rule,
+    check_rule,
 )
 from towers.data.vocabulary import OOV
 from towers.settings import bounded, check_ranges
@@ -71,7 +72,8 @@ class Eligibility:
 
     def bitmap(self, rule: Rule | None) -> UInt8[np.ndarray, " W"]:
         """The titles that pass a rule (see `bitmaps` for the format); all titles where it is None."""
-        rule = rule or _EVERY_TITLE
+        rule = _EVERY_TITLE if rule is None else rule
+        check_rule(rule)
         return self._bitmap(rule, key_of(rule, self._columns.licences))
 
     def bitmaps(
@@ -81,6 +83,9 @@ class Eligibility:
 
         The B bitmaps lie side by side in memory, whatever the bound of the cache: B × W bytes.
         """
+        for rule in rules:
+            if rule is not None:
+                check_rule(rule)
         distinct: dict[str, int] = {}
         place_of: dict[Rule | None, int] = {}
         compiled = []

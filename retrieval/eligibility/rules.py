@@ -175,6 +175,15 @@ Rule: TypeAlias = Atom | All | AnyOf | Not
 """What titles must be; a value that can be compared and hashed."""
 
 
+def check_rule(rule: object) -> None:
+    """Raises QueryError unless this is a rule; what is inside of it is checked when it is compiled."""
+    if not isinstance(rule, Rule):
+        raise QueryError(
+            f"rule: a {type(rule).__name__}; expected a rule of retrieval.eligibility.rules, or what "
+            "rule_from_plain makes of JSON"
+        )
+
+
 def shown(value: object) -> str:
     """A value for a message, cut where it is long."""
     return reprlib.repr(value)

@@ -1,11 +1,14 @@
 """Functions in machine code, and those that several kernels share."""
 
 import inspect
+import logging
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+
+log = logging.getLogger(__name__)
 
 _NUM_BINS = 256
 
@@ -26,9 +29,19 @@ def _made(function: Callable[..., object], flags: set[str]) -> object:
     # What checks shapes in tests wraps every function; a wrapper is no code for a kernel.
     plain = inspect.unwrap(function)
     try:
-        return numba.njit(nogil=True, cache=True, fastmath=flags, error_model="numpy")(plain)
+        made: Any = numba.njit(nogil=True, cache=True, fastmath=flags, error_model="numpy")(plain)
     except RuntimeError:  # no folder to keep it in: neither beside the module nor the user's own
         return numba.njit(nogil=True, fastmath=flags, error_model="numpy")(plain)
+    keep = made._cache.save_overload
+
+    def keep_if_possible(signature: object, code: object) -> None:
+        try:
+            keep(signature, code)
+        except OSError as error:  # a full disk must not keep a query from its answer
+            log.warning("machine code not kept function=%s reason=%s", plain.__name__, error)
+
+    made._cache.save_overload = keep_if_possible
+    return made
 
 
 def _largest(values: np.ndarray, start: int, stop: int) -> np.float32:

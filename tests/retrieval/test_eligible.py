@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from retrieval.eligibility.rules import All, Available, GenresAny, ItemIn, Not, Rule
+from retrieval.eligibility.rules import All, Available, GenresAny, ItemIn, Not, Rule, check_rule
 from retrieval.index.build import build_index
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec
 from retrieval.lists import ListAnswers, RankedLists
@@ -63,8 +63,14 @@ def test_what_is_excluded_is_not_answered_and_unknown_ids_do_not_matter(served: 
     rest = served.recommend("ann", k=5, exclude=[*best[:3], "no such title"])
     assert rest.item_id[:2] == best[3:]
     assert not set(rest.item_id) & set(best[:3])
-    with pytest.raises(QueryError, match="exclude is the text 'i1'"):
+    with pytest.raises(QueryError, match="exclude is 'i1'"):
         served.recommend("ann", exclude="i1")
+
+
+@pytest.mark.parametrize("rule", [{"for_kids": {}}, "kids", None])
+def test_what_is_no_rule_is_refused_and_told_what_makes_one(rule: object) -> None:
+    with pytest.raises(QueryError, match=r"rule: a (dict|str|NoneType); expected .* rule_from_plain"):
+        check_rule(rule)
 
 
 def test_popularity_answers_an_unknown_profile_within_the_rule(served: Retriever) -> None:

@@ -93,7 +93,6 @@ def partition_search(code_dim: int) -> Callable[..., int]:
         """
         num_lists, num_rows = len(centre), len(place)
         whole_dim, dimension = basis.shape
-        k = score_out.shape[1]
         refined = tail.shape[0] > 0
         capacity = 4 * depth + 4 * _BLOCK
         promise = np.empty(num_lists, np.float32)
@@ -200,39 +199,72 @@ def partition_search(code_dim: int) -> Callable[..., int]:
                     count[lowest_bin] -= above - num_found
                     above = num_found
             num_found = _kept(found, found_at, num_found, threshold)
-            if refined:
-                tail_factor = _in_16_bits(turned, scale, code_dim, tail_query)
+            tail_factor = _in_16_bits(turned, scale, code_dim, tail_query)
             for i in range(num_found):
                 exact_row[i] = row[found_at[i]]
-            for i in range(num_found):
-                at = found_at[i]
-                if i + _AHEAD < num_found:
-                    if refined:
-                        prefetch(tail, np.int64(found_at[i + _AHEAD]) * tail.shape[1], tail.shape[1])
-                    else:
-                        prefetch(vectors, np.int64(exact_row[i + _AHEAD]) * (4 * dimension), 4 * dimension)
-                if refined:
-                    rest = np.int32(0)
-                    for d in range(tail.shape[1]):
-                        rest += np.int32(tail[at, d]) * np.int32(tail_query[d])
-                    exact[i] = (np.float32(found[i]) / factor + np.float32(rest) / tail_factor) * length
-                else:
-                    total = np.float32(0.0)
-                    for d in range(dimension):
-                        total += vectors[exact_row[i], d] * query[one, d]
-                    exact[i] = total
+            if refined:
+                _score_by_codes(
+                    found, found_at, num_found, factor, tail, tail_query, tail_factor, length, exact
+                )
+            else:
+                _score_by_vectors(exact_row, num_found, vectors, query[one], exact)
             sort_into(exact, exact_row, num_found, best, best_row)
-            filled = 0
-            for i in range(num_found):
-                # A row whose list was spilled stands twice, with one score.
-                if filled < k and (i == 0 or best_row[i] != best_row[i - 1]):
-                    score_out[one, filled], row_out[one, filled] = best[i], best_row[i]
-                    filled += 1
-            score_out[one, filled:] = -np.inf
-            row_out[one, filled:] = -1
+            _answer(best, best_row, num_found, score_out[one], row_out[one])
         return -1
 
     return search_partition
+
+
+@compiled
+def _score_by_codes(
+    found: np.ndarray,
+    found_at: np.ndarray,
+    size: int,
+    factor: np.float32,
+    tail: np.ndarray,
+    tail_query: np.ndarray,
+    tail_factor: np.float32,
+    length: np.float32,
+    out: np.ndarray,
+) -> None:
+    """Scores by the codes of all coordinates: those of the first are known."""
+    width = tail.shape[1]
+    for i in range(size):
+        if i + _AHEAD < size:
+            prefetch(tail, np.int64(found_at[i + _AHEAD]) * width, width)
+        rest = np.int32(0)
+        for d in range(width):
+            rest += np.int32(tail[found_at[i], d]) * np.int32(tail_query[d])
+        out[i] = (np.float32(found[i]) / factor + np.float32(rest) / tail_factor) * length
+
+
+@compiled
+def _score_by_vectors(
+    rows: np.ndarray, size: int, vectors: np.ndarray, query: np.ndarray, out: np.ndarray
+) -> None:
+    """Inner products of the query with the vectors of these rows."""
+    dimension = vectors.shape[1]
+    for i in range(size):
+        if i + _AHEAD < size:
+            prefetch(vectors, np.int64(rows[i + _AHEAD]) * (4 * dimension), 4 * dimension)
+        total = np.float32(0.0)
+        for d in range(dimension):
+            total += vectors[rows[i], d] * query[d]
+        out[i] = total
+
+
+@compiled
+def _answer(
+    score: np.ndarray, row: np.ndarray, size: int, score_out: np.ndarray, row_out: np.ndarray
+) -> None:
+    """Writes the first places of what is sorted, a row that two lists share once, and padding behind."""
+    filled = 0
+    for i in range(size):
+        if filled < len(row_out) and (i == 0 or row[i] != row[i - 1]):
+            score_out[filled], row_out[filled] = score[i], row[i]
+            filled += 1
+    score_out[filled:] = -np.inf
+    row_out[filled:] = -1
 
 
 @compiled

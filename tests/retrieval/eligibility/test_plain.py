@@ -144,9 +144,15 @@ def test_a_wrong_rule_is_told_where_what_and_what_was_expected(plain: Any, messa
 
 
 def test_rules_at_the_limits_are_read() -> None:
-    rule_from_plain(_nested(MAX_DEPTH))
-    rule_from_plain({"all": [{"for_kids": {}}] * (MAX_RULES - 1)})
-    rule_from_plain({"item_in": {"item_ids": ["i"] * MAX_VALUES}})
+    deep, wide, long = (
+        _nested(MAX_DEPTH),
+        {"all": [{"for_kids": {"age": 7}}] * (MAX_RULES - 1)},
+        {"item_in": {"item_ids": ["i"] * MAX_VALUES}},
+    )
+    for plain in (deep, wide, long):
+        assert rule_from_plain(to_plain(rule_from_plain(plain))) == rule_from_plain(plain)
+    assert to_plain(rule_from_plain(wide)) == wide
+    assert to_plain(rule_from_plain(long)) == long
 
 
 def test_a_rule_that_holds_itself_is_refused() -> None:
