@@ -82,21 +82,21 @@ _ONE_PASS = (
     "model.dropout=0",
     "model.embedding_dropout=0",
     "objective=sampled_softmax",
+    "objective.num_negatives=16384",
+    "loader.batch_positions=4096",
     "trainer.max_epochs=1",
 )
-_FEWER_STEPS = (*_ONE_PASS, "loader.batch_positions=8192")
-_MORE_STEPS = (*_ONE_PASS, "loader.batch_positions=4096", "objective.num_negatives=16384")
 _FEW_EPOCHS = (f"model.dim={DIM}", "trainer.max_epochs=3", "loader.batch_positions=2048")
 
 PLANS = {
     SetName.MOVIELENS: Plan(TowersRecipe(RealLog.MOVIELENS, _FEW_EPOCHS), test_share=0.2),
     SetName.GAMES: Plan(FactorsRecipe(RealLog.GAMES), num_build=25_000),
     SetName.TOWERS_50K: Plan(
-        TowersRecipe(SimulatedLog(50_000, 700_000, 24_000), _FEWER_STEPS), num_build=20_000, num_test=2_400
+        TowersRecipe(SimulatedLog(50_000, 700_000, 24_000), _ONE_PASS), num_build=20_000, num_test=2_400
     ),
-    SetName.TOWERS_200K: Plan(TowersRecipe(SimulatedLog(200_000, 1_200_000, 40_000), _FEWER_STEPS)),
+    SetName.TOWERS_200K: Plan(TowersRecipe(SimulatedLog(200_000, 1_200_000, 40_000), _ONE_PASS)),
     SetName.FACTORS_200K: Plan(FactorsRecipe(SimulatedLog(200_000, 3_000_000, 100_000))),
-    SetName.TOWERS_1M: Plan(TowersRecipe(SimulatedLog(1_000_000, 1_500_000, 50_000), _MORE_STEPS, 100_000)),
+    SetName.TOWERS_1M: Plan(TowersRecipe(SimulatedLog(1_000_000, 1_500_000, 50_000), _ONE_PASS, 100_000)),
     SetName.FACTORS_1M: Plan(FactorsRecipe(SimulatedLog(1_000_000, 10_000_000, 330_000), iterations=5)),
 }
 
