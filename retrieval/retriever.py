@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.index.allowed import Allowed
 from retrieval.release.read import Release, read_release
-from retrieval.textmatch import text_match
+from retrieval.search.lexical import LexicalIndex, Matches, check_text
+from retrieval.search.order import best_first
 from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV
+from towers.data.words import words_of
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Degraded, Queries, Rankings, check_history, check_k
@@ -54,7 +57,7 @@ class Retriever:
 
     def __init__(self, release: Release) -> None:
         self._release = release
-        self._text = text_match(release.catalogue.table)
+        self._lexical = LexicalIndex(release.catalogue.table, release.num_events)
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
         self._eligibility = Eligibility(release.catalogue)
 
@@ -193,33 +196,50 @@ class Retriever:
     ) -> Ranking:
         """The best k titles that match a text in title, cast, directors, genres or year, and pass the rule.
 
-        Whole titles come first; watched titles are answered too. Equal matches stand in the order of the
-        profile's own scores, those of the prior where its history is empty, and by popularity without a known
-        profile; a named profile's answer is tagged as in `recommend`. Where nothing matches, the answer is
-        that of `recommend`, tagged NO_MATCH. country is that of the request; without a profile it changes
-        nothing. Raises QueryError on a blank text, one that is too long, and a k that is no count.
+        Titles that the text spells come first, whole ones before those that begin so; then those that have its
+        words, mistyped or not (`LexicalIndex.match`). Watched titles are answered too. Equal matches stand in
+        the order of the profile's own scores, those of the prior where its history is empty, and by popularity
+        without a known profile; a named profile's answer is tagged as in `recommend`. Where nothing matches,
+        the answer is that of `recommend`, tagged NO_MATCH. country is that of the request; without a profile it
+        changes nothing. Raises QueryError on a blank text, one that is too long, and a k that is no count.
         """
         check_k(k)
-        if not isinstance(text, str):
-            raise QueryError(f"search: the text is {text!r}; expected a string")
-        row, score = self._text.match(text)
-        if rule is not None:
-            shown = bitmaps.contains(self._eligibility.bitmap(rule)[None], np.zeros(1, np.int64), row[None])[
-                0
-            ]
-            row, score = row[shown], score[shown]
+        check_text(text)
         k = min(k, len(self.items))
-        if len(row) == 0:
+        matches = self._passing(self._lexical.match(text), rule)
+        if len(matches.row) == 0:
             return self._without_text(profile_id, country, k, rule)
-        popularity = self._release.num_events[row]
-        liking: np.ndarray = popularity
-        reason = None
+        query, reason = None, None
         if profile_id is not None:
             query, _, reason = self._query(profile_id, None, country, None)
-            if reason is not Degraded.UNKNOWN_PROFILE:
-                liking = self._release.answers.liking(query, row)
-        best = np.lexsort((row, -popularity, -liking, -score))[:k]
-        return self._ranking(row[best], score[best], reason)
+        liking = None
+        if query is not None and reason is not Degraded.UNKNOWN_PROFILE:
+            liking = partial(self._release.answers.liking, query)
+        row, score = best_first(matches, k, self._lexical.titles.place, liking)
+        return self._ranking(row, score, reason)
+
+    def suggest(self, prefix: str, k: int = 10, *, rule: Rule | None = None) -> tuple[str, ...]:
+        """Ids of at most k titles that a text may become as it is typed, the most likely first.
+
+        Titles that begin with it, then those of which a later word does, then those that begin almost so; the
+        more popular first. None where it has no letter yet. rule: what may be shown at all. Raises QueryError
+        on what is no text or too long, and on a k that is no count.
+        """
+        check_k(k)
+        if not (isinstance(prefix, str) and not prefix.strip()):
+            check_text(prefix)
+        shown = None
+        if rule is not None:
+            bitmap = self._eligibility.bitmap(rule)
+            shown = np.unpackbits(bitmap, count=len(self.items), bitorder="little").view(bool)
+        return self._ids(self._lexical.titles.suggest(words_of(prefix), k, shown))
+
+    def _passing(self, matches: Matches, rule: Rule | None) -> Matches:
+        """The matches that pass a rule."""
+        if rule is None:
+            return matches
+        bitmap = self._eligibility.bitmap(rule)[None]
+        return matches.only(bitmaps.contains(bitmap, np.zeros(1, np.int64), matches.row[None])[0])
 
     def _without_text(
         self, profile_id: str | None, country: str | None, k: int, rule: Rule | None

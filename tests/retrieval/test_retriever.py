@@ -248,7 +248,7 @@ for ask in (
         "k = '3': expected a whole number of places, 0 or more",
         "k = True: expected a whole number of places, 0 or more",
         "time_seconds is 'now'; expected whole Unix seconds",
-        "search: the text is None; expected a string",
+        "search: the text is a NoneType; expected a string",
         "history: holds 3; expected item ids or (item id, Unix seconds) pairs",
         "history: some events have a time and some have none; expected all or none",
         "history: the time of 'i1' is 'now'; expected whole Unix seconds",

@@ -5,6 +5,7 @@ import unicodedata
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _APOSTROPHES = re.compile("['’ʼ`´]")
+_ASCII_WORD = re.compile("[a-z0-9_]+")
 
 
 def words_of(text: str) -> list[str]:
@@ -13,6 +14,8 @@ def words_of(text: str) -> list[str]:
     Only the combining accents U+0300 to U+036F are stripped; the vowel signs of other scripts are spelling.
     """
     closed = _APOSTROPHES.sub("", text)
+    if closed.isascii():  # the same, ten times as fast
+        return _ASCII_WORD.findall(closed.lower())
     decomposed = unicodedata.normalize("NFKD", closed.casefold())
     composed = unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed))
     # A mark (category M) belongs to its word, but \w does not take it.

@@ -1,0 +1,84 @@
+"""Text → the titles that match it by spelling and by words: the lexical half of search.
+
+What fits a title as it is spelled stands first; the others by how much of the text they have, mistyped or not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float32, Int64
+
+from retrieval.search.lexicon import Lexicon, build_lexicon
+from retrieval.search.spellings import spellings
+from retrieval.search.titles import Fit, Titles, build_titles
+from towers.data.words import words_of
+from towers.errors import QueryError
+
+MAX_CHARACTERS = 1000
+"""The longest text that is searched for; longer ones are no search and are refused."""
+
+# Words and likeness of spelling add up to less than 2; titles that the text spells stand above.
+_SCORE_OF_FIT = {Fit.BEGUN: 2.0, Fit.BEGINS: 3.0, Fit.WHOLE: 4.0}
+# Of titles that are only alike, those much less alike than the best are left out.
+_ALIKE = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Titles that match a text, in order of rows: their scores, and how each is spelled by it (`Fit`)."""
+
+    row: Int64[np.ndarray, " n"]
+    score: Float32[np.ndarray, " n"]
+    fit: Int64[np.ndarray, " n"]
+
+    def only(self, kept: Bool[np.ndarray, " n"]) -> "Matches":
+        """Those of the matches."""
+        return Matches(self.row[kept], self.score[kept], self.fit[kept])
+
+
+class LexicalIndex:
+    """The titles of an items table (`towers.data.schema.ITEMS`) by their words and spellings.
+
+    num_events: int64 (N,), the popularity of each. Safe for any number of threads.
+    """
+
+    def __init__(self, items: pa.Table, num_events: Int64[np.ndarray, " N"]) -> None:
+        spelled = [spellings(title) for title in items["title"].to_pylist()]
+        year = pc.fill_null(items["release_year"], -1).to_numpy().astype(np.int32)
+        self.titles: Titles = build_titles(spelled, year, num_events)
+        own = [list(dict.fromkeys(word for one in each for word in one.words)) for each in spelled]
+        self.lexicon: Lexicon = build_lexicon(items, own)
+
+    def match(self, text: str, words: Sequence[str] | None = None) -> Matches:
+        """The titles that match a text; none where nothing does.
+
+        words: what is left of its words where others were understood; all where None. Score: 4 where the text
+        is a spelling of the title, with or without its year; 3 where one begins with its words, 2 where one
+        begins so in the middle of a word; else the share of the words that the title has (`Lexicon.score`),
+        and, where no title begins with the text, how near its spelling is (`Titles.near`).
+        """
+        row, fit = self.titles.fits(text)
+        score = self.lexicon.score(words_of(text) if words is None else words)
+        if len(row) == 0:
+            like, near = self.titles.near(text)
+            kept = (near >= near.max(initial=0.0) - _ALIKE) | (score[like] > 0.0)
+            score[like[kept]] += near[kept]
+        fits = np.zeros(len(score), np.int64)
+        fits[row] = fit
+        for kind, own in _SCORE_OF_FIT.items():
+            score[row[fit == kind]] = own
+        found = np.flatnonzero(score)
+        return Matches(found, score[found], fits[found])
+
+
+def check_text(text: object) -> None:
+    """Raises QueryError, which never holds the text, unless it is one to search for."""
+    if not isinstance(text, str):
+        raise QueryError(f"search: the text is a {type(text).__name__}; expected a string")
+    if not text.strip():
+        raise QueryError("search: the text is blank; expected at least one word")
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"search: the text has {len(text)} characters; expected <= {MAX_CHARACTERS}")
