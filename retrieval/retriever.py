@@ -1,7 +1,7 @@
 """Queries → Rankings from one release: recommend, similar, search."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,20 @@ from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
 from retrieval.completion import unseen
-from retrieval.eligibility import bitmaps
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.index.allowed import Allowed
 from retrieval.release.read import Release, read_release
-from retrieval.search.lexical import LexicalIndex, Matches, check_text
+from retrieval.search.lexical import check_text
 from retrieval.search.order import best_first
+from retrieval.search.search import TextSearch, Undo, as_spelled_first
+from retrieval.search.understanding import Understood
 from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV
-from towers.data.words import words_of
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
-from towers.recommender import Degraded, Queries, Rankings, check_history, check_k
+from towers.recommender import PAD, Degraded, Queries, Rankings, check_history, check_k
 
 GivenHistory = Sequence[str] | Sequence[tuple[str, int]]
 """Item ids, or item ids and when they were watched in Unix seconds; oldest first."""
@@ -36,7 +36,7 @@ class Ranking:
 
     item_id: ids of the catalogue, none twice. score: float32 (n,), higher is better. release_id: what it was
     answered from. degraded: why it is not the answer asked for; None where it is. num_unknown_items: ids of
-    the history given that the catalogue lacks; they were left out.
+    the history given that the catalogue lacks; they were left out. understood: what a text was taken to say.
     """
 
     item_id: tuple[str, ...]
@@ -44,6 +44,7 @@ class Ranking:
     release_id: str
     degraded: Degraded | None = None
     num_unknown_items: int = 0
+    understood: tuple[Understood, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_id)
@@ -57,9 +58,9 @@ class Retriever:
 
     def __init__(self, release: Release) -> None:
         self._release = release
-        self._lexical = LexicalIndex(release.catalogue.table, release.num_events)
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
         self._eligibility = Eligibility(release.catalogue)
+        self._text = TextSearch(release.catalogue, release.num_events, self._eligibility)
 
     @classmethod
     def open(cls, path: str | Path) -> "Retriever":
@@ -193,30 +194,47 @@ class Retriever:
         country: str | None = None,
         k: int = 10,
         rule: Rule | None = None,
+        understood: Undo = True,
     ) -> Ranking:
         """The best k titles that match a text in title, cast, directors, genres or year, and pass the rule.
 
-        Titles that the text spells come first, whole ones before those that begin so; then those that have its
-        words, mistyped or not (`LexicalIndex.match`). Watched titles are answered too. Equal matches stand in
-        the order of the profile's own scores, those of the prior where its history is empty, and by popularity
-        without a known profile; a named profile's answer is tagged as in `recommend`. Where nothing matches,
-        the answer is that of `recommend`, tagged NO_MATCH. country is that of the request; without a profile it
-        changes nothing. Raises QueryError on a blank text, one that is too long, and a k that is no count.
+        Titles that the text spells come first, whole ones before those that begin so; then those that have
+        its words, mistyped or not (`LexicalIndex.match`). Watched titles are answered too. Equal matches
+        stand in the order of the profile's own scores, those of the prior where its history is empty, and by
+        popularity without a known profile; a named profile's answer is tagged as in `recommend`.
+
+        Words that say years, genres, people, what is for kids or not wanted are taken for rules, which the
+        answer holds (`understood`), unless the text names a title. understood: False takes all words for
+        words; some of an answer's own `understood` takes only those for rules.
+
+        Where nothing matches, the answer is that of `recommend`, tagged NO_MATCH; where a title is named that
+        has no licence by the rule, what else begins so and titles similar to it, tagged NOT_AVAILABLE.
+        country is that of the request; without a profile it changes nothing. Raises QueryError on a blank
+        text, one that is too long, and a k that is no count.
         """
         check_k(k)
         check_text(text)
         k = min(k, len(self.items))
-        matches = self._passing(self._lexical.match(text), rule)
+        found = self._text.find(text, rule, understood)
+        matches = found.matches
+        if found.withheld is not None:
+            allowed = self._among(Allowed.but(np.array([0, 1]), np.array([found.withheld])), [rule])
+            similar = self._release.answers.similar(found.withheld, k, allowed).item_row[0]
+            matches = as_spelled_first(matches, similar[similar != PAD])
         if len(matches.row) == 0:
-            return self._without_text(profile_id, country, k, rule)
+            other = self.recommend(profile_id, country=country, k=k, rule=rule)
+            reason = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
+            return replace(other, degraded=reason)
         query, reason = None, None
         if profile_id is not None:
             query, _, reason = self._query(profile_id, None, country, None)
         liking = None
         if query is not None and reason is not Degraded.UNKNOWN_PROFILE:
             liking = partial(self._release.answers.liking, query)
-        row, score = best_first(matches, k, self._lexical.titles.place, liking)
-        return self._ranking(row, score, reason)
+        row, score = best_first(matches, k, self._text.place, liking)
+        if found.withheld is not None:
+            reason = Degraded.NOT_AVAILABLE
+        return replace(self._ranking(row, score, reason), understood=found.understood)
 
     def suggest(self, prefix: str, k: int = 10, *, rule: Rule | None = None) -> tuple[str, ...]:
         """Ids of at most k titles that a text may become as it is typed, the most likely first.
@@ -226,26 +244,10 @@ class Retriever:
         on what is no text or too long, and on a k that is no count.
         """
         check_k(k)
-        if not (isinstance(prefix, str) and not prefix.strip()):
-            check_text(prefix)
-        shown = None
-        if rule is not None:
-            bitmap = self._eligibility.bitmap(rule)
-            shown = np.unpackbits(bitmap, count=len(self.items), bitorder="little").view(bool)
-        return self._ids(self._lexical.titles.suggest(words_of(prefix), k, shown))
-
-    def _passing(self, matches: Matches, rule: Rule | None) -> Matches:
-        """The matches that pass a rule."""
-        if rule is None:
-            return matches
-        bitmap = self._eligibility.bitmap(rule)[None]
-        return matches.only(bitmaps.contains(bitmap, np.zeros(1, np.int64), matches.row[None])[0])
-
-    def _without_text(
-        self, profile_id: str | None, country: str | None, k: int, rule: Rule | None
-    ) -> Ranking:
-        other = self.recommend(profile_id, country=country, k=k, rule=rule)
-        return Ranking(other.item_id, other.score, self.release_id, Degraded.NO_MATCH)
+        if prefix == "":
+            return ()
+        check_text(prefix)
+        return self._ids(self._text.suggest(prefix, k, rule))
 
     def _query(
         self,

@@ -15,6 +15,7 @@ _WHY = {
     Degraded.EMPTY_HISTORY: "no title of the catalogue in the history: answered as newcomers are",
     Degraded.NOT_PRECOMPUTED: "no list was made for this history: answered from those of its titles",
     Degraded.NO_MATCH: "no title matches: answered as if nothing had been searched for",
+    Degraded.NOT_AVAILABLE: "not in your territory at this time: answered with similar titles",
 }
 
 # How many of the most popular titles are looked through for one whose cast is known.

@@ -26,6 +26,8 @@ class Degraded(StrEnum):
     """The release answers from lists, and made none for this history: answered from those of its items."""
     NO_MATCH = "no_match"
     """No item matches the text: answered as if there were none."""
+    NOT_AVAILABLE = "not_available"
+    """The item that the text names has no licence for the territory and time: answered with similar ones."""
 
 
 @dataclass(frozen=True, slots=True)

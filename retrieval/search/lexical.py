@@ -1,9 +1,9 @@
 """Text → the titles that match it by spelling and by words: the lexical half of search.
 
-What fits a title as it is spelled stands first; the others by how much of the text they have, mistyped or not.
+What fits a title as it is spelled stands first; the others by how much of the text they have, mistyped or
+not.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,11 @@ MAX_CHARACTERS = 1000
 """The longest text that is searched for; longer ones are no search and are refused."""
 
 # Words and likeness of spelling add up to less than 2; titles that the text spells stand above.
-_SCORE_OF_FIT = {Fit.BEGUN: 2.0, Fit.BEGINS: 3.0, Fit.WHOLE: 4.0}
+SCORE_OF_FIT = {Fit.BEGUN: 2.0, Fit.ONE_SHORT: 2.5, Fit.BEGINS: 3.0, Fit.WHOLE: 4.0}
 # Of titles that are only alike, those much less alike than the best are left out.
 _ALIKE = 0.25
+# One and a half times the share of letters edited is lost; a fifth of them leaves this much.
+_LITTLE_MISTYPED = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,24 +54,26 @@ class LexicalIndex:
         own = [list(dict.fromkeys(word for one in each for word in one.words)) for each in spelled]
         self.lexicon: Lexicon = build_lexicon(items, own)
 
-    def match(self, text: str, words: Sequence[str] | None = None) -> Matches:
+    def match(self, text: str) -> Matches:
         """The titles that match a text; none where nothing does.
 
-        words: what is left of its words where others were understood; all where None. Score: 4 where the text
-        is a spelling of the title, with or without its year; 3 where one begins with its words, 2 where one
-        begins so in the middle of a word; else the share of the words that the title has (`Lexicon.score`),
-        and, where no title begins with the text, how near its spelling is (`Titles.near`).
+        Score: 4 where the text is a spelling of the title, with or without its year; 3 where one begins with
+        its words, 2 or 2.5 where one begins so in the middle of a word; else the share of the words that the
+        title has (`Lexicon.score`), and, where no title begins with the text, how near its spelling is
+        (`Titles.near`): less than 2 together.
         """
+        score = self.lexicon.score(words_of(text))
+        fits = np.zeros(len(score), np.int64)
         row, fit = self.titles.fits(text)
-        score = self.lexicon.score(words_of(text) if words is None else words)
-        if len(row) == 0:
+        if len(row):
+            fits[row] = fit
+            for kind, own in SCORE_OF_FIT.items():
+                score[row[fit == kind]] = own
+        else:
             like, near = self.titles.near(text)
             kept = (near >= near.max(initial=0.0) - _ALIKE) | (score[like] > 0.0)
             score[like[kept]] += near[kept]
-        fits = np.zeros(len(score), np.int64)
-        fits[row] = fit
-        for kind, own in _SCORE_OF_FIT.items():
-            score[row[fit == kind]] = own
+            fits[like[near >= _LITTLE_MISTYPED]] = Fit.ALIKE
         found = np.flatnonzero(score)
         return Matches(found, score[found], fits[found])
 

@@ -35,8 +35,8 @@ _MOST_WORDS = 24
 class Lexicon:
     """An inverted index from W words to N titles.
 
-    words: all words, sorted. offset: int64 (W + 1,); word w stands in the titles row[offset[w]:offset[w + 1]],
-    where its weight is weight[...], 0 to 1: how much it counts there.
+    words: all words, sorted. offset: int64 (W + 1,); word w stands in the titles
+    row[offset[w]:offset[w + 1]], where its weight is weight[...], 0 to 1: how much it counts there.
     """
 
     num_items: int
@@ -103,7 +103,7 @@ class Lexicon:
         return _best_of(np.concatenate(rows), np.concatenate(weights), self.num_items)
 
     def _mistyped(self, word: str) -> list[tuple[int, int]]:
-        """Words that this may be, nearest first, and the edits between: one in a short word, two in a long."""
+        """Words that this may be, nearest first, and the edits: one in a short word, two in a long one."""
         if len(word) < _MIN_MISTYPED:
             return []
         place, edits = self.pairs.near(word, 1 if len(word) < 8 else 2, 100)

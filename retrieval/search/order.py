@@ -12,7 +12,7 @@ from retrieval.search.lexical import Matches
 from retrieval.search.titles import Fit
 
 MOST_ORDERED = 1000
-"""So many matches, or k where it is more, are put in the order of who asks: the best by text and popularity."""
+"""So many matches, or k where it is more, are put in the order of who asks: the best, the most popular."""
 
 # Reciprocal rank fusion: the damping that its authors found to matter little, doi:10.1145/1571941.1572114.
 _DAMPING = 60.0
@@ -44,7 +44,7 @@ def best_first(
 
 def fused(matches: Matches, dense: Int64[np.ndarray, " d"]) -> Matches:
     """The matches and what a vector finds, scored by reciprocal rank; what the text spells as it was."""
-    spelled = matches.fit > Fit.NONE
+    spelled = matches.fit > Fit.ALIKE
     dense = dense[~np.isin(dense, matches.row[spelled])]
     row = np.union1d(matches.row, dense)
     score = np.zeros(len(row), np.float64)

@@ -9,19 +9,25 @@ from dataclasses import dataclass
 
 from towers.data.words import words_of
 
-ARTICLES = frozenset("the a an le la les l un une el los las una il lo gli der das ein eine de het".split())
+
+def listed(text: str) -> tuple[str, ...]:
+    """The words of a table that is written as one text."""
+    return tuple(text.split())
+
+
+ARTICLES = frozenset(listed("the a an le la les l un une el los las una il lo gli der das ein eine de het"))
 """First words that people leave out. No German "die": in English it is a word of its own."""
 
 _BEHIND = re.compile(rf",\s*({'|'.join(sorted(ARTICLES))})['’]?\s*$", re.IGNORECASE)
 _IN_BRACKETS = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 _ALSO_KNOWN = re.compile(r"^\s*(a\.?k\.?a\.?|also known as)\s+", re.IGNORECASE)
 _BETWEEN_PARTS = re.compile(r":|\s[-–—/]\s")
-_NUMBERED = frozenset("part episode chapter volume vol season series book no number".split())
-_FIRST_TWENTY = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-).split()
-_ROMAN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split()
+_NUMBERED = frozenset(listed("part episode chapter volume vol season series book no number"))
+_FIRST_TWENTY = listed(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty"
+)
+_ROMAN = listed("i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx")
 _WRITTEN = {
     written: (str(number), roman, name)
     for number, (roman, name) in enumerate(zip(_ROMAN, _FIRST_TWENTY, strict=True), 1)
@@ -32,7 +38,7 @@ _WRITTEN = {
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """Words that a title is known by. whole: of all of it, not only of what stands before or after a colon."""
+    """Words that a title is known by. whole: of all of it, not only of what is before or after a colon."""
 
     words: tuple[str, ...]
     whole: bool
@@ -105,7 +111,7 @@ def _is_number(words: tuple[str, ...], place: int) -> bool:
 
 
 def _article_first(name: str) -> str:
-    """ "Matrix, The" as "The Matrix"."""
+    """The name with the article in front that stands behind a comma: "Matrix, The"."""
     found = _BEHIND.search(name)
     return f"{found[1]} {name[: found.start()]}" if found else name.strip()
 

@@ -1,4 +1,4 @@
-"""Titles by how they are written: a whole one, one that begins so, one mistyped; and what may still be typed."""
+"""Titles by how they are written: whole, begun or mistyped; and what may become of what is typed."""
 
 import bisect
 from collections.abc import Sequence
@@ -24,14 +24,18 @@ _LAST = chr(0x10FFFF)
 
 
 class Fit(IntEnum):
-    """How a title fits a text by its spelling alone; higher is better."""
+    """How a text spells a title; higher is better."""
 
     NONE = 0
-    BEGUN = 1
+    ALIKE = 1
+    """No spelling begins with the text, and it mistypes one by at most a fifth of its letters."""
+    BEGUN = 2
     """A spelling begins with the text, in the middle of a word."""
-    BEGINS = 2
-    """A spelling begins with the words of the text."""
-    WHOLE = 3
+    ONE_SHORT = 3
+    """A spelling is the text and one letter more."""
+    BEGINS = 4
+    """A spelling begins with the words of the text, or is a part of the title."""
+    WHOLE = 5
     """A spelling is the text, or it and the year of release."""
 
 
@@ -39,10 +43,10 @@ class Fit(IntEnum):
 class Titles:
     """S spellings of N titles, closed up and sorted, each with its title; some stand twice.
 
-    text: the spellings. row: int32 (S,). whole: whether it is one of the whole title. boundary: int64 (S,), bit
-    n where a word ends after n letters. later, later_row: the same texts from their second words on, for what
-    is typed. year: int32 (N,), -1 where unknown. order: int64 (N,), the titles by popularity, most first;
-    place: int64 (N,), the place of each in it. pairs: over the distinct spellings; first: where each begins.
+    text: the spellings. row: int32 (S,). whole: whether it is one of the whole title. boundary: int64 (S,),
+    bit n where a word ends after n letters. later, later_row: the same texts from their second words on. year:
+    int32 (N,), -1 where unknown. order: int64 (N,), the titles by popularity, most first; place: int64 (N,),
+    the place of each in it. distinct: the spellings, each once, and pairs over them; first: where each begins.
     """
 
     text: list[str]
@@ -59,7 +63,7 @@ class Titles:
     pairs: LetterPairs
 
     def fits(self, text: str) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-        """The titles that a text spells, whole or from their beginning, and how (`Fit`), each once."""
+        """The titles that a text spells, whole or from their beginning, and how (above ALIKE), each once."""
         rows, kinds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for words in asked_spellings(text):
             asked = close_up(words)
@@ -67,7 +71,9 @@ class Titles:
             whole = slice(begun.start, bisect.bisect_right(self.text, asked))
             kind = np.full(begun.stop - begun.start, int(Fit.BEGUN))
             if len(asked) < _MAX_BOUNDARIES:
-                kind[self.boundary[begun] >> len(asked) & 1 == 1] = int(Fit.BEGINS)
+                ends = self.boundary[begun] >> len(asked)
+                kind[ends == 2] = int(Fit.ONE_SHORT)  # its last word ends with the next letter
+                kind[ends & 1 == 1] = int(Fit.BEGINS)
             kind[: whole.stop - whole.start] = np.where(self.whole[whole], int(Fit.WHOLE), int(Fit.BEGINS))
             rows.append(self.row[begun].astype(np.int64))
             kinds.append(kind)

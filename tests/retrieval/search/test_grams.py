@@ -60,7 +60,7 @@ def test_no_string_left_out_shares_more_pairs_and_is_nearer_in_length(
         return len(_pairs(text) & _pairs(words[row]))
 
     for row in set(range(len(words))) - set(found):
-        if 0 < shared(row) and len(words[row]) <= 2 * len(text):
+        if shared(row) > 0 and len(words[row]) <= 2 * len(text):
             assert len(found) == most
             assert all(near(row) <= near(one) or shared(row) < shared(one) for one in found)
 
