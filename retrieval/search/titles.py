@@ -44,9 +44,9 @@ class Titles:
     """S spellings of N titles, closed up and sorted, each with its title; some stand twice.
 
     text: the spellings. row: int32 (S,). whole: whether it is one of the whole title. boundary: int64 (S,),
-    bit n where a word ends after n letters. later, later_row: the same texts from their second words on. year:
-    int32 (N,), -1 where unknown. order: int64 (N,), the titles by popularity, most first; place: int64 (N,),
-    the place of each in it. distinct: the spellings, each once, and pairs over them; first: where each begins.
+    bit n where a word ends after n letters. later, later_row: the same texts from their second words on.
+    year: int32 (N,), -1 where unknown. order: int64 (N,), the titles by popularity, most first; place: int64
+    (N,), the place of each in it. distinct: the spellings, each once; first: where each begins in text.
     """
 
     text: list[str]

@@ -75,6 +75,6 @@ def _decade(word: str) -> int | None:
     if not found:
         return None
     digits = found[1]
-    if len(digits) == 2:
+    if len(digits) == 3:
         return int(digits) * 10
     return 2000 if digits == "0" else 1900 + 10 * int(digits)

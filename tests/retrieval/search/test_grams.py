@@ -29,7 +29,7 @@ WORDS = st.lists(st.text("abcd", min_size=1, max_size=7), min_size=1, max_size=4
 
 
 @given(words=WORDS, text=st.text("abcd", min_size=1, max_size=7), bound=st.integers(1, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_near_strings_are_those_within_the_bound_that_share_a_pair(
     words: list[str], text: str, bound: int
 ) -> None:
@@ -44,7 +44,7 @@ def test_near_strings_are_those_within_the_bound_that_share_a_pair(
 
 
 @given(words=WORDS, text=st.text("abcd", min_size=1, max_size=6), most=st.integers(1, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_string_left_out_shares_more_pairs_and_is_nearer_in_length(
     words: list[str], text: str, most: int
 ) -> None:

@@ -25,7 +25,7 @@ def _lexicon(rows: list[dict[str, list[str]]]) -> Lexicon:
     ),
     asked=st.lists(st.sampled_from(WORDS), min_size=1, max_size=4),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_score_is_that_of_the_formula(rows: list[dict[str, list[str]]], asked: list[str]) -> None:
     known = {word for row in rows for field in row.values() for word in field}
     asked = [word for word in asked if word in known]

@@ -15,7 +15,7 @@ def _matches(score: list[float], fit: list[int] | None = None) -> Matches:
 
 
 @given(seed=st.integers(0, 2**32 - 1), num=st.integers(0, 3000), k=st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_best_are_those_of_a_full_sort(seed: int, num: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     score = rng.integers(1, 4, num) / 4
