@@ -39,7 +39,12 @@ def _n10(seed: int, data: Sequence[str]) -> dict[str, float]:
 
 
 def data_overrides() -> list[str]:
-    """What tells a script of these folders; MissingDataError where $TOWERS_DATA has not all of them."""
+    """What tells a script of these folders; raises as `data_folders` does."""
+    return ["data=movielens", *(f"data.{key}={path}" for key, path in data_folders().items())]
+
+
+def data_folders() -> dict[str, Path]:
+    """The folder of each setting; MissingDataError where $TOWERS_DATA has not all of them."""
     folder = os.environ.get("TOWERS_DATA")
     if not folder:
         raise MissingDataError(
@@ -51,4 +56,4 @@ def data_overrides() -> list[str]:
             raise MissingDataError(
                 f"{path}: no such folder; TOWERS_DATA must hold {', '.join(FOLDERS.values())}"
             )
-    return ["data=movielens", *(f"data.{key}={path}" for key, path in paths.items())]
+    return paths
