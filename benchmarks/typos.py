@@ -45,7 +45,7 @@ def measure() -> Measurement:
     }
     return Measurement(
         figures={key: round(float(ours[name].mean()), 4) for key, name in _FIGURES.items()},
-        data=f"{len(texts):,} titles of ml-latest-small with people of TMDB and DBpedia, mistyped once or twice",
+        data=f"{len(texts):,} titles of ml-latest-small, people of TMDB and DBpedia, one or two slips each",
         seeds=(SEED,),
         details={
             "ours": _with_intervals(ours),

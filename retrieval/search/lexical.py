@@ -74,7 +74,7 @@ class LexicalIndex:
             kept = (near >= near.max(initial=0.0) - _ALIKE) | (score[like] > 0.0)
             score[like[kept]] += near[kept]
             fits[like[near >= _LITTLE_MISTYPED]] = Fit.ALIKE
-        found = np.flatnonzero(score)
+        found = np.flatnonzero(score > 0.0)  # of a mask it is many times as fast as of numbers
         return Matches(found, score[found], fits[found])
 
 

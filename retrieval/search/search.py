@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from retrieval.catalogue import Catalogue
-from retrieval.eligibility import bitmaps
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import All, Available, Rule
 from retrieval.search.lexical import LexicalIndex, Matches
@@ -86,7 +85,7 @@ class TextSearch:
         # What the whole text spells stands first, whatever its words were taken for.
         spelled = matches.only((matches.fit > Fit.ALIKE) & self._passes(matches.row, rule))
         score[spelled.row], fit[spelled.row] = spelled.score, spelled.fit
-        row = np.flatnonzero(score)
+        row = np.flatnonzero(score > 0.0)
         return Matches(row, score[row], fit[row])
 
     def _withheld(self, matches: Matches, rule: Rule | None) -> int | None:
@@ -105,8 +104,8 @@ class TextSearch:
     def _passes(self, row: Int64[np.ndarray, " n"], rule: Rule | None) -> Bool[np.ndarray, " n"]:
         if rule is None:
             return np.ones(len(row), bool)
-        bitmap = self._eligibility.bitmap(rule)[None]
-        return bitmaps.contains(bitmap, np.zeros(1, np.int64), row[None])[0]
+        passes: np.ndarray = self._mask(rule)[row]
+        return passes
 
     def _mask(self, rule: Rule) -> Bool[np.ndarray, " N"]:
         bitmap = self._eligibility.bitmap(rule)

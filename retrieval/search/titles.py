@@ -14,7 +14,7 @@ from retrieval.search.spellings import Spelling, asked_spellings, close_up
 _MAX_YEAR_DIGITS = 4
 _MOST_NEAR = 300
 # A short text shares few pairs with what it was meant to be, and many others share as many.
-_MOST_NEAR_SHORT, _SHORT = 1000, 6
+_MOST_NEAR_SHORT, _SHORT = 800, 6
 # Of a mistyped title, by the share of its letters that were edited.
 _COST_OF_EDITS = 1.5
 _PART_SHARE = 0.8

@@ -18,9 +18,9 @@ def graded_ndcg(
 ) -> Float64[np.ndarray, " Q"]:
     """N@k per query with graded judgments: the gain of a title is 2^grade − 1, of one not judged 0.
 
-    N@k = Σ_{r ≤ k} gain_r / log2(r + 1) over that of the judged titles in the best order. grades: of each query,
-    item row → grade, 0 or more. Raises QueryError where a query has no grade above 0. Source: Burges et al.
-    2005, Learning to rank using gradient descent, doi:10.1145/1102351.1102363.
+    N@k = Σ_{r ≤ k} gain_r / log2(r + 1) over that of the judged titles in the best order. grades: of each
+    query, item row → grade, 0 or more. Raises QueryError where a query has no grade above 0. Source: Burges
+    et al. 2005, Learning to rank using gradient descent, doi:10.1145/1102351.1102363.
     """
     if len(grades) != len(item_row):
         raise QueryError(f"judgments of {len(grades)} queries for {len(item_row)} answers; expected as many")
@@ -42,8 +42,8 @@ def search_metrics(
 ) -> dict[str, Float64[np.ndarray, " Q"]]:
     """success@k, mrr@k of the last k, precision@k of it and zero_results, each 0 to 1 per query.
 
-    targets: of each query, the item rows that answer it, each once. success@k: 1 where one of them stands in the
-    top k. precision@k: the share of the answer's first k that answer it, 0 of an empty one.
+    targets: of each query, the item rows that answer it, each once. success@k: 1 where one of them stands in
+    the top k. precision@k: the share of the answer's first k that answer it, 0 of an empty one.
     zero_results: 1 where the answer is empty.
     """
     offset = np.cumsum([0, *map(len, targets)])
