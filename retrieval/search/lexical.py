@@ -21,7 +21,8 @@ MAX_CHARACTERS = 1000
 """The longest text that is searched for; longer ones are no search and are refused."""
 
 # Words and likeness of spelling add up to less than 2; titles that the text spells stand above.
-SCORE_OF_FIT = {Fit.BEGUN: 2.0, Fit.ONE_SHORT: 2.5, Fit.BEGINS: 3.0, Fit.WHOLE: 4.0}
+_SCORE_OF_FIT = np.zeros(len(Fit), np.float32)
+_SCORE_OF_FIT[[Fit.BEGUN, Fit.ONE_SHORT, Fit.BEGINS, Fit.WHOLE]] = 2.0, 2.5, 3.0, 4.0
 # Of titles that are only alike, those much less alike than the best are left out.
 _ALIKE = 0.25
 # One and a half times the share of letters edited is lost; a fifth of them leaves this much.
@@ -39,6 +40,15 @@ class Matches:
     def only(self, kept: Bool[np.ndarray, " n"]) -> "Matches":
         """Those of the matches."""
         return Matches(self.row[kept], self.score[kept], self.fit[kept])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spelled:
+    """The titles that a text spells or mistypes, each once: how (`Fit`), and what that scores."""
+
+    row: Int64[np.ndarray, " n"]
+    fit: Int64[np.ndarray, " n"]
+    score: Float32[np.ndarray, " n"]
 
 
 class LexicalIndex:
@@ -62,20 +72,29 @@ class LexicalIndex:
         title has (`Lexicon.score`), and, where no title begins with the text, how near its spelling is
         (`Titles.near`): less than 2 together.
         """
-        score = self.lexicon.score(words_of(text))
-        fits = np.zeros(len(score), np.int64)
+        return self.with_words(self.spelled(text), text)
+
+    def spelled(self, text: str) -> Spelled:
+        """The titles that a text spells, or, where there are none, those that it may mistype."""
         row, fit = self.titles.fits(text)
         if len(row):
-            fits[row] = fit
-            for kind, own in SCORE_OF_FIT.items():
-                score[row[fit == kind]] = own
+            return Spelled(row, fit, _SCORE_OF_FIT[fit])
+        row, near = self.titles.near(text)
+        return Spelled(row, np.where(near >= _LITTLE_MISTYPED, Fit.ALIKE, Fit.NONE).astype(np.int64), near)
+
+    def with_words(self, spelled: Spelled, text: str) -> Matches:
+        """The titles that a text spells, and those that have its words."""
+        score = self.lexicon.score(words_of(text))
+        fit = np.zeros(len(score), np.int64)
+        row, own = spelled.row, spelled.score
+        if len(row) and spelled.fit[0] > Fit.ALIKE:
+            score[row] = own
         else:
-            like, near = self.titles.near(text)
-            kept = (near >= near.max(initial=0.0) - _ALIKE) | (score[like] > 0.0)
-            score[like[kept]] += near[kept]
-            fits[like[near >= _LITTLE_MISTYPED]] = Fit.ALIKE
+            kept = (own >= own.max(initial=0.0) - _ALIKE) | (score[row] > 0.0)
+            score[row[kept]] += own[kept]
+        fit[row] = spelled.fit
         found = np.flatnonzero(score > 0.0)  # of a mask it is many times as fast as of numbers
-        return Matches(found, score[found], fits[found])
+        return Matches(found, score[found], fit[found])
 
 
 def check_text(text: object) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import All, Available, Rule
-from retrieval.search.lexical import LexicalIndex, Matches
+from retrieval.search.lexical import LexicalIndex, Matches, Spelled
 from retrieval.search.titles import Fit
 from retrieval.search.understanding import Reading, Understanding, Understood
 from towers.data.words import words_of
@@ -52,13 +52,14 @@ class TextSearch:
     def find(self, text: str, rule: Rule | None = None, understood: Undo = True) -> Found:
         """The titles that match a text, of those that pass a rule; see `Retriever.search`."""
         kept = _rules_kept(understood)
-        matches = self._lexical.match(text)
+        spelled = self._lexical.spelled(text)
         if understood is not False:
             reading = self._understanding.read(text, kept)
-            if reading.understood and not _names_title(matches, text, reading):
-                read = self._read(matches, reading, rule)
+            if reading.understood and not _names_title(spelled, text, reading):
+                read = self._read(spelled, reading, rule)
                 if len(read.row):
                     return Found(read, reading.understood)
+        matches = self._lexical.with_words(spelled, text)
         passing = matches.only(self._passes(matches.row, rule))
         return Found(passing, withheld=self._withheld(matches, rule))
 
@@ -67,7 +68,7 @@ class TextSearch:
         shown = None if rule is None else self._mask(rule)
         return self._lexical.titles.suggest(words_of(prefix), k, shown)
 
-    def _read(self, matches: Matches, reading: Reading, rule: Rule | None) -> Matches:
+    def _read(self, spelled: Spelled, reading: Reading, rule: Rule | None) -> Matches:
         """The matches of what is left of a text, of titles that pass what is required of them."""
         required = tuple(one.rule for one in reading.understood if one.required)
         lifts = [one.rule for one in reading.understood if not one.required]
@@ -83,8 +84,8 @@ class TextSearch:
         if required and not score.any():
             score[shown] = 1.0
         # What the whole text spells stands first, whatever its words were taken for.
-        spelled = matches.only((matches.fit > Fit.ALIKE) & self._passes(matches.row, rule))
-        score[spelled.row], fit[spelled.row] = spelled.score, spelled.fit
+        first = (spelled.fit > Fit.ALIKE) & self._passes(spelled.row, rule)
+        score[spelled.row[first]], fit[spelled.row[first]] = spelled.score[first], spelled.fit[first]
         row = np.flatnonzero(score > 0.0)
         return Matches(row, score[row], fit[row])
 
@@ -121,9 +122,9 @@ def as_spelled_first(matches: Matches, others: Int64[np.ndarray, " n"]) -> Match
     return Matches(row, score, np.concatenate([spelled.fit, np.zeros(len(others), np.int64)]))
 
 
-def _names_title(matches: Matches, text: str, reading: Reading) -> bool:
+def _names_title(spelled: Spelled, text: str, reading: Reading) -> bool:
     """Whether a text is, or is about to be, the name of a title, so that its words are no wishes."""
-    best = int(matches.fit.max(initial=0))
+    best = int(spelled.fit.max(initial=0))
     if best == Fit.ALIKE:
         return bool(reading.words)  # what is understood in full mistypes nothing
     return best == Fit.WHOLE or (best > Fit.ALIKE and len(words_of(text)) > 1)
