@@ -1,5 +1,6 @@
 """Rankings for people: tables of titles, years and genres that fit a terminal of 100 columns."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -7,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from retrieval.eligibility.plain import to_plain
 from retrieval.retriever import Ranking, Retriever
 from towers.recommender import Degraded
 
@@ -20,6 +22,8 @@ _WHY = {
 
 # How many of the most popular titles are looked through for one whose cast is known.
 _POPULAR = 50
+# Suggestions that are shown beside a search.
+_OFFERED = 3
 
 
 def sample(retriever: Retriever) -> tuple[list[str], str | None, str | None]:
@@ -63,17 +67,27 @@ def similar_view(retriever: Retriever, item_id: str, ranking: Ranking) -> Render
 
 
 def search_view(retriever: Retriever, text: str, ranking: Ranking) -> RenderableType:
-    """The titles that were found for a text."""
+    """The titles that were found for a text, what it was taken to say, and what it may become."""
+    said = []
+    for one in ranking.understood:
+        how = "must be" if one.required else "is rather"
+        said.append(f"“{' '.join(one.words)}” {how} {json.dumps(to_plain(one.rule))}")
+    offered = [retriever.items[item_id].title for item_id in retriever.suggest(text, _OFFERED)]
+    notes = [*said, *([f"suggested: {' · '.join(offered)}"] if offered else [])]
     return _view(
-        f"Search for “{text}”", ranking, _titles(retriever, "", ranking.item_id, ranking.score.tolist())
+        f"Search for “{text}”",
+        ranking,
+        _titles(retriever, "", ranking.item_id, ranking.score.tolist()),
+        notes,
     )
 
 
-def _view(heading: str, ranking: Ranking, body: RenderableType) -> Group:
+def _view(heading: str, ranking: Ranking, body: RenderableType, notes: Sequence[str] = ()) -> Group:
     # Text, not markup: titles and searches may hold brackets, which are no styles.
     lines: list[RenderableType] = [Text(heading, style="bold", overflow="ellipsis", no_wrap=True)]
     if ranking.degraded is not None:
         lines.append(Text(_WHY[ranking.degraded], style="yellow"))
+    lines += [Text(note, style="dim", overflow="ellipsis", no_wrap=True) for note in notes]
     return Group(*lines, body, Text(""))
 
 

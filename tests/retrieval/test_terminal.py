@@ -68,6 +68,14 @@ def test_a_degraded_answer_says_why(retriever: Retriever) -> None:
     assert "no title matches" in _printed(search_view(retriever, "zzz", retriever.search("zzz")))
 
 
+def test_a_search_shows_what_was_understood_and_what_is_suggested(retriever: Retriever) -> None:
+    printed = _printed(search_view(retriever, "drama before 1960", retriever.search("drama before 1960")))
+    assert '“drama” must be {"genres_any": {"genres": ["Drama"]}}' in printed
+    assert '“before 1960” must be {"release_year_between": {"first": null, "last": 1959}}' in printed
+    assert "東京物語" in printed
+    assert "suggested: Heat" in _printed(search_view(retriever, "hea", retriever.search("hea")))
+
+
 def test_high_places_and_large_scores_are_whole() -> None:
     num_events = 10_000_000 + np.arange(120)[::-1].astype(np.int64)
     crowd = Retriever(release(np.eye(120, dtype=np.float32), num_events=num_events))
