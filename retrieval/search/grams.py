@@ -45,7 +45,8 @@ class LetterPairs:
 
         Without a longest, the text is taken for the beginning of one: what follows it does not count.
         """
-        return self._place[self._candidates(text, most, shortest, longest)]
+        place: np.ndarray = self._place[self._candidates(text, most, shortest, longest)]
+        return place
 
     def _candidates(self, text: str, most: int, shortest: int, longest: int | None) -> np.ndarray:
         letters = np.array([_START, *map(ord, text), _END])

@@ -5,6 +5,7 @@ Spellings are compared *closed up*: the words of `towers.data.words` without the
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from towers.data.words import words_of
@@ -71,7 +72,7 @@ def asked_spellings(text: str) -> list[tuple[str, ...]]:
     return [one for one in dict.fromkeys([*both, *map(_bare, both)]) if one]
 
 
-def close_up(words: tuple[str, ...] | list[str]) -> str:
+def close_up(words: Sequence[str]) -> str:
     """The words without blanks between them."""
     return "".join(words)
 

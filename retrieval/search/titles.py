@@ -166,7 +166,8 @@ class Titles:
         """The titles of a year that a text spells as a whole."""
         low, high = bisect.bisect_left(self.text, asked), bisect.bisect_right(self.text, asked)
         row = self.row[low:high][self.whole[low:high]].astype(np.int64)
-        return row[self.year[row] == year]
+        of_year: np.ndarray = row[self.year[row] == year]
+        return of_year
 
 
 def build_titles(
