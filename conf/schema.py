@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
 from conf.structured import register
 from retrieval.index.spec import IndexSpec
@@ -43,6 +44,7 @@ __all__ = [
     "LadderSettings",
     "PipelineSettings",
     "RecommendSettings",
+    "ReleasesSettings",
     "Stage",
     "TuneSettings",
 ]

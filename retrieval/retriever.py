@@ -15,6 +15,7 @@ from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.index.allowed import Allowed
 from retrieval.release.read import Release, read_release
+from retrieval.release.verify import Verify
 from retrieval.textmatch import text_match
 from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
@@ -59,13 +60,13 @@ class Retriever:
         self._eligibility = Eligibility(release.catalogue)
 
     @classmethod
-    def open(cls, path: str | Path) -> "Retriever":
+    def open(cls, path: str | Path, verify: Verify = Verify.FULL) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
-        Every file is verified before it is parsed. Raises ReleaseError where there is no release, and
-        IntegrityError, naming the file, where one is not as it was published.
+        Every file is verified before it is parsed, wholly unless `verify` says less. ReleaseError where
+        there is no release; IntegrityError, naming the file, where one is not as it was published.
         """
-        return cls(read_release(Path(path)))
+        return cls(read_release(Path(path), verify))
 
     @property
     def release_id(self) -> str:
