@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_no_change_while_another_publishes(root: Path) -> None:
 def test_a_lock_file_that_was_replaced_is_no_lock(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = fcntl.flock
 
-    def replaced(file: object, how: int) -> None:
+    def replaced(file: IO[str], how: int) -> None:
         lock(file, how)
         (root / ".lock").unlink()
         (root / ".lock").touch()
@@ -152,6 +153,7 @@ def test_a_lock_file_that_was_replaced_is_no_lock(root: Path, monkeypatch: pytes
 _BACK_AND_FORTH = """
 import sys
 from pathlib import Path
+from typing import IO
 from retrieval.release.operations import prune, roll_back
 from retrieval.release.store import publish
 from tests.retrieval.release.publisher import write_files
