@@ -15,6 +15,7 @@ from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.index.allowed import Allowed
 from retrieval.release.read import Release, read_release
+from retrieval.stages import Stage, stage
 from retrieval.textmatch import text_match
 from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
@@ -156,10 +157,12 @@ class Retriever:
         UNKNOWN_PROFILE; a history that a release of lists made none for as `rank` says. Raises QueryError
         where k, a history or a time is not as described.
         """
-        check_k(k)
-        query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
-        k = min(k, len(self.items))
-        allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
+        with stage(Stage.QUERY):
+            check_k(k)
+            query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
+            k = min(k, len(self.items))
+        with stage(Stage.FILTER):
+            allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
         if reason is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
             return self._ranking(best, self._release.num_events[best], reason, num_unknown)
@@ -298,7 +301,8 @@ class Retriever:
     def _ranking(
         self, row: np.ndarray, score: np.ndarray, reason: Degraded | None, num_unknown: int = 0
     ) -> Ranking:
-        return Ranking(self._ids(row), score.astype(np.float32), self.release_id, reason, num_unknown)
+        with stage(Stage.IDS):
+            return Ranking(self._ids(row), score.astype(np.float32), self.release_id, reason, num_unknown)
 
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
         ids = self.items.vocabulary.ids
