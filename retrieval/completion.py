@@ -6,6 +6,7 @@ by one. A graph that walks over rows it may not show finds too few of the others
 """
 
 import logging
+from typing import TypeGuard
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -34,6 +35,11 @@ def unseen(seen: Histories, also: Int64[np.ndarray, " n"] | None = None) -> Allo
     return Allowed.but(np.searchsorted(line, np.arange(len(seen) + 1)), rows)
 
 
+def _is_selective(index: Index) -> TypeGuard[SelectiveIndex]:
+    """By its one method more: asking the protocol takes as long as a search."""
+    return hasattr(index, "search_allowed")
+
+
 def complete_topk(
     index: Index,
     vectors: Float32[np.ndarray, "N D"],
@@ -50,7 +56,7 @@ def complete_topk(
     check_queries(query, k, index.dimension)
     allowed.check(len(query), len(vectors))
     num_interests = query.shape[1] if query.ndim == 3 else 1
-    if isinstance(index, SelectiveIndex):
+    if _is_selective(index):
         wide = allowed.repeat(num_interests)
         score, row = best_of(lambda one, depth: index.search_allowed(one, depth, wide), query, k)
         return score[:, :k], row[:, :k]
