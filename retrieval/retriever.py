@@ -93,6 +93,11 @@ class Retriever:
         """The profiles that the release knows, with or without a history."""
         return self._release.profiles.profiles.ids
 
+    @property
+    def as_of_seconds(self) -> int:
+        """The newest event of the histories, Unix seconds; 0 without events."""
+        return self._release.profiles.as_of_seconds
+
     def history(self, profile_id: str) -> tuple[str, ...]:
         """Ids of what a profile watched, oldest first; UnknownIdError where the profile is not known."""
         profiles = self._release.profiles
