@@ -35,7 +35,7 @@ _NUM_PROFILES, _NUM_WARM, _NUM_JUDGED, _ROUNDS = 2_000, 100, 500, 3
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Wall times of one answer at a time, of every round: as served, with a rule besides, and the index alone."""
+    """Wall times of single answers, by round: as served, with a rule besides, and of the index alone."""
 
     served: np.ndarray
     filtered: np.ndarray
@@ -109,7 +109,8 @@ def one_at_a_time(
 ) -> Seconds:
     """Every profile once a round; after each the index alone with the vector of the one half way on."""
     ids = [retriever.profile_ids[row] for row in profiles]
-    rule = {row: Available(str(retriever.questions(row, row + 1).country[0]), now) for row in profiles}
+    country = retriever.questions(0, len(retriever.profile_ids)).country[profiles].tolist()
+    rule = {each: Available(each, now) for each in set(country)}
     lines = [vector[line : line + 1] for line in range(len(vector))]
     seconds = Seconds(*np.empty((3, _ROUNDS, len(ids))))
 
@@ -117,7 +118,7 @@ def one_at_a_time(
         one, other = ids[line], lines[(line + len(lines) // 2) % len(lines)]
         return (
             _timed(lambda: retriever.recommend(one, k=K, time_seconds=now)),
-            _timed(lambda: retriever.recommend(one, k=K, time_seconds=now, rule=rule[profiles[line]])),
+            _timed(lambda: retriever.recommend(one, k=K, time_seconds=now, rule=rule[country[line]])),
             _timed(lambda: answers.index.search(other, K)),
         )
 

@@ -31,13 +31,18 @@ def made(recipe: TowersRecipe, root: Path) -> Path:
 
     Broken off, it goes on: towers that were trained stay.
     """
-    folder = root / hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:12]
+    folder = folder_of(recipe, root)
     releases = folder / f"releases-{_VERSION}"
     try:
         open_release(releases)
     except ReleaseError:
         _make(recipe, folder, releases)
     return releases
+
+
+def folder_of(recipe: TowersRecipe, root: Path) -> Path:
+    """Where what is made of a recipe lies, by a hash of it."""
+    return root / hashlib.sha256(json.dumps(asdict(recipe)).encode()).hexdigest()[:12]
 
 
 def _make(recipe: TowersRecipe, folder: Path, releases: Path) -> None:

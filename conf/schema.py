@@ -250,9 +250,9 @@ class RecommendSettings:
 class RecommendAllSettings:
     """What recommend_all.py writes: the best k titles of every profile of the current release of `artifacts`.
 
-    output: the Parquet file; null is recommendations.parquet in `artifacts`. time_seconds: of the requests, Unix
-    seconds; null is each one's last event. available: only what may be shown in the profile's country at that
-    moment, or without one at the newest event of all.
+    output: the Parquet file; null is recommendations.parquet in `artifacts`. time_seconds: of the requests,
+    Unix seconds; null is each one's last event. available: only what may be shown in the profile's country at
+    that moment, or without one at the newest event of all.
     """
 
     artifacts: str = "artifacts"

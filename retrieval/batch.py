@@ -62,9 +62,9 @@ def recommend_all(
 ) -> BatchReport:
     """Writes the best k titles of every profile to a Parquet file (`RECOMMENDATIONS`), whole or not at all.
 
-    time_seconds: as in `Retriever.questions`. rule_of: a profile's country → what it may be shown, called once
-    a country; every title where None. While one block is written, the next is answered; on a terminal a bar
-    shows how far it is. Raises QueryError where k is no count.
+    time_seconds: as in `Retriever.questions`. rule_of: a profile's country → what it may be shown, called
+    once a country; every title where None. While one block is written, the next is answered; on a terminal a
+    bar shows how far it is. Raises QueryError where k is no count.
     """
     check_k(k)
     begun, num_degraded, num_profiles = time.perf_counter(), 0, len(retriever.profile_ids)
@@ -93,9 +93,7 @@ def recommend_all(
             num_degraded += sum(reason is not None for reason in degraded)
         if written is not None:
             written.result()
-    report = BatchReport(
-        num_profiles, num_degraded, time.perf_counter() - begun, times.seconds[Stage.ENCODE]
-    )
+    report = BatchReport(num_profiles, num_degraded, time.perf_counter() - begun, times.seconds[Stage.ENCODE])
     log.info(
         "recommendations written num_profiles=%d num_degraded=%d k=%d seconds=%.2f encode_seconds=%.2f",
         report.num_profiles,

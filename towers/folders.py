@@ -56,7 +56,7 @@ def replace_file(path: Path, text: str) -> None:
 
 @contextmanager
 def file_aside(path: Path) -> Iterator[Path]:
-    """Where to write what then takes the place of a file, synced and whole; nothing of it does on an error."""
+    """Where to write what then takes the place of a file, synced and whole; on an error nothing does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
     try:

@@ -1,7 +1,6 @@
 """Queries → vectors, by the user towers of an export in machine code."""
 
 import numpy as np
-import pyarrow as pa
 import torch
 from jaxtyping import Float32
 

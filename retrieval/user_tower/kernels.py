@@ -1,8 +1,8 @@
-"""The user tower of `towers.nets.user_tower`, compiled: one call encodes many queries, each by its last position.
+"""The user tower of `towers.nets.user_tower`, compiled: one call encodes many queries by their last place.
 
-The layers below the last are computed for every position, since later ones are read by it; the last layer, and
-what comes after it, for the question alone. What training computes for every position, in torch, costs one
-query a hundred calls of some microseconds each; here it costs its arithmetic.
+Keys and values of every position are computed, and the layers below the last, which later ones read; the
+rest of the last layer, and what comes after it, for the question alone. In torch one query costs a hundred
+calls of some microseconds each, for all of its positions; here it costs the arithmetic its answer needs.
 """
 
 from typing import NamedTuple
@@ -21,8 +21,8 @@ _SHORTEST = np.float32(1e-12)
 class Weights(NamedTuple):
     """One member's user tower, of width E, L layers and I interests of W numbers each; see `weights`.
 
-    Matrices are (outputs, inputs), the outputs padded by zeros to a multiple of `OUTPUT_STEP`. What a layer norm
-    multiplies and adds is in those that read it. Tables of what a tower does not have are empty.
+    Matrices are (outputs, inputs), the outputs padded by zeros to a multiple of `OUTPUT_STEP`. What a layer
+    norm multiplies and adds is in those that read it. Tables of what a tower does not have are empty.
     """
 
     item: np.ndarray  # (E, E), of item vectors times the root of E
@@ -298,9 +298,7 @@ def _add_moment(seconds: int, clock: np.ndarray, knot: np.ndarray, out: np.ndarr
 
 
 @compiled
-def _write_ages(
-    seconds: int, ticks: np.ndarray, wanted: np.float32, out: np.ndarray, width: int
-) -> None:
+def _write_ages(seconds: int, ticks: np.ndarray, wanted: np.float32, out: np.ndarray, width: int) -> None:
     """Writes how much what is new is wanted behind the first numbers, at the two ticks about the moment."""
     start, end, num = ticks[0], ticks[1], ticks[2]
     span = end - start

@@ -81,7 +81,7 @@ def _after(
     return weight * norm.weight, bias + weight @ norm.bias
 
 
-def _stepped(value: Float[Tensor, "o *i"]) -> Float[Tensor, "p *i"]:
+def _stepped(value: Float[Tensor, "*n"]) -> Float[Tensor, "*m"]:
     """Zeros behind the last output, up to a multiple of OUTPUT_STEP."""
     return F.pad(value, (0, 0) * (value.ndim - 1) + (0, -len(value) % OUTPUT_STEP))
 

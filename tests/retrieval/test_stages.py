@@ -37,9 +37,8 @@ def test_what_popularity_answers_encodes_and_searches_nothing(retriever: Retriev
 
 
 def test_no_time_is_taken_outside_or_in_another_thread(retriever: Retriever) -> None:
-    with timed() as times:
-        with ThreadPoolExecutor(1) as pool:
-            assert len(pool.submit(retriever.recommend, "ann", k=3).result()) == 3
+    with timed() as times, ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(retriever.recommend, "ann", k=3).result()) == 3
     retriever.recommend("ann", k=3)
     assert times.total_seconds == 0.0
 

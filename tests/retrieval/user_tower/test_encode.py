@@ -37,7 +37,9 @@ LANGUAGES, COUNTRIES = ["en", "ko", None], ["GB", "KR", ""]
 
 def profiles_table(rng: np.random.Generator, num: int) -> pa.Table:
     drawn = rng.integers(0, 3, (num, 4))
-    since = [[{"name": "since", "value": f"{2000 + year}"}] if year else None for year in drawn[:, 3].tolist()]
+    since = [
+        [{"name": "since", "value": f"{2000 + year}"}] if year else None for year in drawn[:, 3].tolist()
+    ]
     return table(
         PROFILES,
         {
@@ -90,7 +92,7 @@ def random_queries(seed: int, lengths: list[int], *, known: bool) -> Queries:
     seconds = START_SECONDS - 50 * DAY_SECONDS + np.cumsum(gap)
     minutes = rng.uniform(0.0, 200.0, total).astype(np.float32)
     minutes[rng.random(total) < 0.3] = np.nan
-    last = np.array([seconds[stop - 1] if stop > start else 0 for start, stop in zip(offset, offset[1:])])
+    last = np.where(np.diff(offset) > 0, np.append(seconds, 0)[offset[1:] - 1], 0)
     asked = np.maximum(last, START_SECONDS) + (2.0 ** rng.uniform(0, 27, num)).astype(np.int64)
     asked = np.where(rng.random(num) < 0.3, last, asked).astype(np.int64)
     history = Histories(offset, rng.integers(0, NUM_ITEMS, total), seconds, minutes)
@@ -160,9 +162,7 @@ def test_events_before_those_that_are_read_change_nothing() -> None:
 
 @pytest.mark.parametrize("row", [-1, NUM_ITEMS])
 def test_a_history_of_what_is_no_item_is_refused(row: int) -> None:
-    compiled = CompiledTowers(
-        towers_of(ModelSettings(dim=16), "nothing", 0), unit_vectors(NUM_ITEMS, 16, 0)
-    )
+    compiled = CompiledTowers(towers_of(ModelSettings(dim=16), "nothing", 0), unit_vectors(NUM_ITEMS, 16, 0))
     queries = random_queries(0, [3, 4], known=False)
     queries.history.item_row[5] = row
     with pytest.raises(QueryError, match="query 1 names an item outside of the 30"):
