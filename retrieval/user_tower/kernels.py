@@ -315,10 +315,10 @@ def _bucket(seconds: int, known: bool, num_buckets: int) -> int:
     """As in `towers.nets.user_tower`: 1 + the whole logarithm to base 2, 0 where it is not known."""
     if not known:
         return 0
-    logarithm = np.floor(np.log2(np.float32(max(seconds, 1))))
-    return min(np.int64(logarithm), num_buckets - 2) + 1
+    logarithm = int(np.floor(np.log2(np.float32(max(seconds, 1)))))
+    return min(logarithm, num_buckets - 2) + 1
 
 
 @compiled
 def _sigmoid(x: np.float32) -> np.float32:
-    return np.float32(1.0) / (np.float32(1.0) + np.exp(-x))
+    return np.float32(np.float32(1.0) / (np.float32(1.0) + np.exp(-x)))

@@ -46,15 +46,14 @@ def weights_of(tower: UserTower) -> Weights:
 
 def _layer(block: Block, dim: int) -> dict[str, Tensor]:
     """The arrays of one layer by their names in Weights."""
-    query, told = block.qkv.weight.split([dim, 2 * dim])
-    query = query * (dim // block.num_heads) ** -0.5
+    query = block.qkv.weight[:dim] * (dim // block.num_heads) ** -0.5
     nothing = torch.zeros(dim)
     read, read_bias = _after(
         block.attention_norm,
         torch.cat([query, block.attention_gate.weight]),
         torch.cat([nothing, block.attention_gate.bias]),
     )
-    told, told_bias = _after(block.attention_norm, told, torch.cat([nothing, nothing]))
+    told, told_bias = _after(block.attention_norm, block.qkv.weight[dim:], torch.cat([nothing, nothing]))
     feed, feed_bias = _after(
         block.feed_norm,
         torch.cat([block.feed.weight, block.feed_gate.weight]),
