@@ -6,11 +6,13 @@ by one. A graph that walks over rows it may not show finds too few of the others
 """
 
 import logging
+from typing import TypeGuard
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from retrieval.index.allowed import Allowed
+from retrieval.index.compiled import compiled
 from retrieval.index.scan import scan_allowed
 from retrieval.index.spec import Index, SelectiveIndex, nothing_found
 from retrieval.interests import best_of, check_queries
@@ -24,14 +26,35 @@ _MAX_PLACES = 1 << 22
 
 def unseen(seen: Histories, also: Int64[np.ndarray, " n"] | None = None) -> Allowed:
     """Every row but those of a query's own history; and but those in `also`, which takes a single query."""
-    if len(seen) == 1:
-        rows = seen.item_row if also is None else np.concatenate([seen.item_row, also])
-        rows = np.unique(rows).astype(np.int64)
-        return Allowed.but(np.array([0, len(rows)]), rows)
-    # By profile and row at once; the lines are ascending already.
-    span = int(seen.item_row.max(initial=0)) + 1
-    line, rows = np.divmod(np.unique(seen.profile_rows() * span + seen.item_row), span)
-    return Allowed.but(np.searchsorted(line, np.arange(len(seen) + 1)), rows)
+    rows, offset = seen.item_row, seen.offset
+    if also is not None and len(also):
+        rows = np.concatenate([rows, also])
+        offset = np.array([0, len(rows)])
+    # A copy, in which the kernel moves them.
+    rows, left = rows.astype(np.int64), np.empty(len(offset), np.int64)
+    _distinct(rows, np.ascontiguousarray(offset), left)
+    return Allowed.but(left, rows[: left[-1]])
+
+
+@compiled
+def _distinct(rows: np.ndarray, offset: np.ndarray, offset_out: np.ndarray) -> None:
+    """Moves the distinct rows of each line, ascending, to the front; writes where they end up."""
+    size = 0
+    offset_out[0] = 0
+    for line in range(len(offset) - 1):
+        own = rows[offset[line] : offset[line + 1]]
+        own.sort()
+        for place in range(len(own)):
+            if place == 0 or own[place] != own[place - 1]:
+                # What is written lies before what is read still, and is read no more.
+                rows[size] = own[place]
+                size += 1
+        offset_out[line + 1] = size
+
+
+def _is_selective(index: Index) -> TypeGuard[SelectiveIndex]:
+    """By its one method more: asking the protocol takes as long as a search."""
+    return hasattr(index, "search_allowed")
 
 
 def complete_topk(
@@ -50,7 +73,7 @@ def complete_topk(
     check_queries(query, k, index.dimension)
     allowed.check(len(query), len(vectors))
     num_interests = query.shape[1] if query.ndim == 3 else 1
-    if isinstance(index, SelectiveIndex):
+    if _is_selective(index):
         wide = allowed.repeat(num_interests)
         score, row = best_of(lambda one, depth: index.search_allowed(one, depth, wide), query, k)
         return score[:, :k], row[:, :k]

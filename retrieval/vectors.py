@@ -11,6 +11,7 @@ from retrieval.index.allowed import Allowed
 from retrieval.index.operating import OperatingCurve
 from retrieval.index.partitioned.index import PartitionedIndex
 from retrieval.index.spec import Index
+from retrieval.stages import Stage, stage
 from towers.errors import QueryError, ReleaseError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries, Rankings, check_history, check_k
@@ -73,9 +74,11 @@ class VectorAnswers:
         """
         check_k(k)
         check_history(queries.history, self.num_items)
-        vector = self.encoder.encode(queries)
-        score, row = complete_topk(self._index_at(recall), self.vectors, vector, k, allowed)
-        return Rankings(row, score)
+        with stage(Stage.ENCODE):
+            vector = self.encoder.encode(queries)
+        with stage(Stage.SEARCH):
+            score, row = complete_topk(self._index_at(recall), self.vectors, vector, k, allowed)
+            return Rankings(row, score)
 
     def _index_at(self, recall: float | None) -> Index:
         if recall is None:
