@@ -1,9 +1,9 @@
 """Top-k of an index of what each query may be shown, and complete whatever the index finds.
 
 An index that reads what is allowed (`SelectiveIndex`) answers by itself. Others know nothing of it: they are
-asked for so many more as a query leaves out, and as nearly every row must pass where a rule fails a few. Where
-it fails more, the rows that pass are scored one by one: a graph that walks over rows it may not show finds too
-few of the others, so none is asked to.
+asked for so many more as a query leaves out, and as its rule fails where nearly every row passes. Where fewer
+do, those are scored one by one: a graph that walks over rows it may not show finds too few of the others, so
+none is asked to.
 """
 
 import logging
@@ -107,7 +107,8 @@ def complete_topk(
 
 def _num_passing(allowed: Allowed, num_rows: int) -> Int64[np.ndarray, " Q"]:
     """Rows that each query's rule lets pass; all where it has none."""
-    return np.append(allowed.passing(), num_rows)[allowed.line]  # line -1 is the last
+    of_line: np.ndarray = np.append(allowed.passing(), num_rows)[allowed.line]  # line -1 is the last
+    return of_line
 
 
 def _num_left_out(allowed: Allowed) -> Int64[np.ndarray, " Q"]:
@@ -127,7 +128,8 @@ def _depth(wanted: Int64[np.ndarray, " Q"], share: np.ndarray, num_rows: int) ->
     """
     share = np.maximum(share, _NEARLY_ALL)  # of others none is asked
     asked = (wanted + 3.0 * np.sqrt(wanted * (1.0 - share))) / share
-    return np.exp2(np.ceil(np.log2(np.minimum(asked, num_rows)))).astype(np.int64)
+    depth: np.ndarray = np.exp2(np.ceil(np.log2(np.minimum(asked, num_rows)))).astype(np.int64)
+    return depth
 
 
 def _first_allowed(score: np.ndarray, row: np.ndarray, k: int, allowed: Allowed) -> Found:

@@ -20,7 +20,7 @@ class Allowed:
     line: int64 (Q,), the bitmap of each query, -1 where every row passes.
     excluded_offset, excluded: CSR, the rows left out of the answer to query q are
     excluded[excluded_offset[q] : excluded_offset[q + 1]], ascending, none twice.
-    num_passing: int64 (B,), the rows of each bitmap where they are known already; they are counted where None.
+    num_passing: int64 (B,), the rows of each bitmap where they are known already; counted where None.
     """
 
     bitmap: UInt8[np.ndarray, "B W"]

@@ -54,7 +54,7 @@ def build_index(
 def load_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
     """The index of these vectors that `Index.save` wrote to the folder; verify the files' hashes first.
 
-    Of an `UpdatedIndex`, the vectors are those of all rows or those of the build, and the spec is the build's.
+    Of an `UpdatedIndex`, the vectors are those of all rows or of the build, and the spec is the build's.
     """
     if (folder / UPDATES_FILE).is_file():
         return load_updated(folder, vectors, lambda built: _load(spec, folder, built))

@@ -1,10 +1,10 @@
 """Items that come, go and change between two builds of an index, whatever its kind.
 
-What goes leaves a tombstone: a bit of a bitmap that every search keeps to. What comes is scanned exactly beside
-the index until the next build. A changed item goes with its row and comes with a new one.
+What goes leaves a tombstone: a bit of a bitmap that every search keeps to. What comes is scanned exactly,
+beside the index, until the next build. A changed item goes with its row and comes with a new one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class UpdatedIndex:
         if not fits:
             raise IndexBuildError(
                 f"index: {self.num_rows} rows, vectors {self.built.shape} and added ones {self.added.shape}; "
-                f"expected those of an index as it was built, {(num_built, self.dimension)}, and rows after it"
+                f"expected those of an index as it was built, {(num_built, self.dimension)}, and later rows"
             )
         # What is settled once: a check of the protocol takes as long as many a search.
         object.__setattr__(self, "_selective", self.base if isinstance(self.base, SelectiveIndex) else None)
@@ -211,19 +211,36 @@ def load_updated(
     Raises IndexBuildError where the file is of another index, or of other vectors.
     """
     path = folder / UPDATES_FILE
-    try:
-        arrays = load(path.read_bytes())
-        living, added, added_row = arrays["living"], arrays["added"], arrays["added_row"]
-        num_built, num_rows = arrays["num_rows"].tolist()
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise IndexBuildError(f"{path}: {error!r}; expected the updates of an index") from error
-    if len(vectors) not in (num_built, num_rows):
+    arrays = _read(path)
+    num_built, num_rows = arrays["num_rows"].tolist()
+    if len(vectors) not in (num_built, num_rows) or arrays["added"].shape[1] != vectors.shape[1]:
         raise IndexBuildError(
-            f"{path}: {num_built} rows were built and {num_rows} given; expected as many vectors, not {len(vectors)}"
+            f"{path}: of {num_built} vectors of {arrays['added'].shape[1]} numbers, and {num_rows} with "
+            f"those added; expected vectors like that, not {vectors.shape}"
         )
-    index = UpdatedIndex(load_base(vectors[:num_built]), vectors[:num_built], living, added, added_row, num_rows)
-    if len(added):
-        check_vectors(added)
+    added, added_row, built = arrays["added"], arrays["added_row"], vectors[:num_built]
+    index = UpdatedIndex(load_base(built), built, arrays["living"], added, added_row, num_rows)
     if len(vectors) == num_rows and not np.array_equal(vectors[added_row], added):
         raise IndexBuildError(f"{path}: added vectors are not those of their rows; expected the same")
     return index
+
+
+def _read(path: Path) -> Mapping[str, np.ndarray]:
+    """The arrays of the file, of the types and shapes that they have."""
+    expected = {"living": ("uint8", 1), "added": ("float32", 2), "added_row": ("int64", 1)}
+    expected["num_rows"] = ("int64", 1)
+    try:
+        arrays: dict[str, np.ndarray] = load(path.read_bytes())
+    except SafetensorError as error:
+        raise IndexBuildError(f"{path}: {error}; expected a safetensors file") from error
+    kinds = {name: (array.dtype.name, array.ndim) for name, array in arrays.items()}
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
+    if kinds != expected or lengths["num_rows"] != 2 or lengths["added"] != lengths["added_row"]:
+        found = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
+        raise IndexBuildError(
+            f"{path}: holds {found}; expected the updates of an index: living uint8 (W,), added float32 "
+            "(M, D), added_row int64 (M,) and num_rows int64 (2,)"
+        )
+    if len(arrays["added"]):
+        check_vectors(arrays["added"])
+    return arrays

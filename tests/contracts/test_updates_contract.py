@@ -1,4 +1,4 @@
-"""Every kind of index through random adds, removes, saves and searches, held against a dict of its vectors."""
+"""Every kind of index through random adds, removes, saves and searches, held against a dict of vectors."""
 
 import tempfile
 from pathlib import Path
@@ -106,7 +106,7 @@ def _assert_answers(
     score: np.ndarray,
     row: np.ndarray,
 ) -> None:
-    """Complete, allowed, true scores, best first with ties by row; the best there is where the kind is exact."""
+    """Complete, allowed, true scores, best first, ties by row; the best there is where the kind is exact."""
     interests = query if query.ndim == 3 else query[:, None]
     for one in range(len(query)):
         rows = [each for each in sorted(truth) if may[one, each]]
@@ -132,7 +132,8 @@ def _assert_answers(
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(kind: IndexKind) -> None:
     run_state_machine_as_test(
-        lambda: Updates(kind), settings=settings(max_examples=20, stateful_step_count=10, deadline=None)
+        lambda: Updates(kind),  # type: ignore[arg-type]
+        settings=settings(max_examples=20, stateful_step_count=10, deadline=None),
     )
 
 
