@@ -42,88 +42,6 @@ def scan_allowed(
     return score, row
 
 
-def scan_more(
-    vectors: Float32[np.ndarray, "M D"],
-    own_row: Int64[np.ndarray, " M"],
-    query: Float32[np.ndarray, "Q D"],
-    allowed: Allowed,
-    score: Float32[np.ndarray, "Q K"],
-    row: Int64[np.ndarray, "Q K"],
-) -> None:
-    """Puts more rows into answers, in place, where they are allowed and better than what is there.
-
-    own_row: whose vectors these are, ascending, and all above the rows that the answers hold; what is allowed
-    and what is answered goes by them. score, row: as `Index.search` gives them for these queries, and then
-    the best K of both. The vectors and the queries are finite and contiguous.
-    """
-    if len(vectors) == 0 or score.shape[1] == 0:
-        return
-
-    def span(first: int, last: int) -> None:
-        _scan_more(
-            query,
-            first,
-            last,
-            vectors,
-            own_row,
-            allowed.bitmap,
-            allowed.line,
-            allowed.excluded_offset,
-            allowed.excluded,
-            score,
-            row,
-        )
-
-    in_spans(span, len(query))
-
-
-@compiled
-def _scan_more(
-    query: np.ndarray,  # float32 (Q, D)
-    first: int,
-    last: int,
-    vectors: np.ndarray,  # float32 (M, D)
-    own_row: np.ndarray,  # int64 (M,)
-    bitmap: np.ndarray,  # uint8 (B, W)
-    line: np.ndarray,  # int64 (Q,)
-    excluded_offset: np.ndarray,  # int64 (Q + 1,)
-    excluded: np.ndarray,  # int64 (X,)
-    score_out: np.ndarray,
-    row_out: np.ndarray,
-) -> None:
-    """As `_scan`, with the heap of each query begun by the answer it has."""
-    k = score_out.shape[1]
-    best, best_row = np.empty(k, np.float32), np.empty(k, np.int32)
-    for one in range(first, last):
-        own, size = line[one], 0
-        begin, end = excluded_offset[one], excluded_offset[one + 1]
-        while size < k and row_out[one, size] >= 0:
-            size += 1
-        for i in range(size):  # worst first is a heap
-            best[i], best_row[i] = score_out[one, size - 1 - i], row_out[one, size - 1 - i]
-        changed = False
-        for each in range(len(vectors)):
-            row = own_row[each]
-            if (own >= 0 and not passes(bitmap[own], row)) or (
-                begin < end and holds(excluded, begin, end, row)
-            ):
-                continue
-            total = np.float32(0.0)
-            for d in range(vectors.shape[1]):
-                total += vectors[each, d] * query[one, d]
-            if size < k:
-                best[size], best_row[size] = total, row
-                _rise(best, best_row, size)
-                size += 1
-                changed = True
-            elif total > best[0]:
-                best[0], best_row[0] = total, row
-                _sink(best, best_row, size)
-                changed = True
-        if changed:
-            sort_into(best, best_row, size, score_out[one], row_out[one])
-
-
 @compiled
 def _scan(
     query: np.ndarray,  # float32 (Q, D)
@@ -155,11 +73,11 @@ def _scan(
                     total += vectors[row, d] * query[one, d]
                 if size < k:
                     best[size], best_row[size] = total, row
-                    _rise(best, best_row, size)
+                    rise(best, best_row, size)
                     size += 1
                 elif total > best[0]:  # an equal one has a higher row than all that are there
                     best[0], best_row[0] = total, row
-                    _sink(best, best_row, size)
+                    sink(best, best_row, size)
             row += 1
         sort_into(best, best_row, size, score_out[one], row_out[one])
 
@@ -176,7 +94,7 @@ def _swap(score: np.ndarray, row: np.ndarray, one: int, other: int) -> None:
 
 
 @compiled
-def _rise(score: np.ndarray, row: np.ndarray, place: int) -> None:
+def rise(score: np.ndarray, row: np.ndarray, place: int) -> None:
     """Moves the entry up a heap, worst first, to where it belongs."""
     while place > 0 and _worse(score, row, place, (place - 1) >> 1):
         _swap(score, row, place, (place - 1) >> 1)
@@ -184,7 +102,7 @@ def _rise(score: np.ndarray, row: np.ndarray, place: int) -> None:
 
 
 @compiled
-def _sink(score: np.ndarray, row: np.ndarray, size: int) -> None:
+def sink(score: np.ndarray, row: np.ndarray, size: int) -> None:
     """Moves the first entry of a heap, worst first, down to where it belongs."""
     place = 0
     while 2 * place + 1 < size:

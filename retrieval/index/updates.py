@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from retrieval.completion import complete_topk
 from retrieval.eligibility import bitmaps
 from retrieval.index.allowed import NO_BITMAP, Allowed, everything
-from retrieval.index.scan import scan_more
+from retrieval.index.delta import Delta, delta_of, scan_delta
 from retrieval.index.spec import Index, SelectiveIndex, check_query, check_vectors
 from towers.errors import IndexBuildError, QueryError
 
@@ -50,6 +50,7 @@ class UpdatedIndex:
     num_rows: int
     _num_living: Int64[np.ndarray, "1"] = field(init=False, repr=False)
     _selective: SelectiveIndex | None = field(init=False, repr=False)
+    _delta: Delta = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         num_built = self.base.size
@@ -70,6 +71,7 @@ class UpdatedIndex:
             )
         # What is settled once: a check of the protocol takes as long as many a search.
         object.__setattr__(self, "_selective", self.base if isinstance(self.base, SelectiveIndex) else None)
+        object.__setattr__(self, "_delta", delta_of(self.added, self.added_row))
         object.__setattr__(self, "_num_living", np.array([bitmaps.count(self.living)]))
 
     @classmethod
@@ -164,7 +166,7 @@ class UpdatedIndex:
             score, row = complete_topk(self.base, self.built, query, k, of_build)
         else:
             score, row = self._selective.search_allowed(query, k, of_build)
-        scan_more(self.added, self.added_row, np.ascontiguousarray(query, np.float32), allowed, score, row)
+        scan_delta(self._delta, query, allowed, score, row)
         return score, row
 
     def _of_build(self, allowed: Allowed) -> Allowed:
