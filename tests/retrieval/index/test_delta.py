@@ -46,7 +46,7 @@ def test_the_best_are_found_among_vectors_of_every_length(
 
 @pytest.mark.parametrize("outlier", [0.0, 50.0])
 def test_what_the_codes_cannot_tell_apart_the_vectors_do(outlier: float) -> None:
-    """2,000 vectors closer to each other than a step of their codes; a large coordinate makes steps coarse."""
+    """2,000 vectors closer than a step of their codes, which a large coordinate makes coarse."""
     rng = np.random.default_rng(0)
     vectors = np.tile(rng.standard_normal(64), (2000, 1))
     vectors[:, 0] = outlier
