@@ -11,6 +11,7 @@ from retrieval.index.exact import ExactIndex, load_exact
 from retrieval.index.faiss import build_flat, build_hnsw, load_flat, load_hnsw
 from retrieval.index.partitioned.index import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
+from retrieval.index.updates import UPDATES_FILE, load_updated
 from towers.errors import IndexBuildError
 from towers.settings import check_ranges
 
@@ -51,7 +52,16 @@ def build_index(
 
 
 def load_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
-    """The index of these vectors that `Index.save` wrote to the folder; verify the files' hashes first."""
+    """The index of these vectors that `Index.save` wrote to the folder; verify the files' hashes first.
+
+    Of an `UpdatedIndex`, the vectors are those of all rows or of the build, and the spec is the build's.
+    """
+    if (folder / UPDATES_FILE).is_file():
+        return load_updated(folder, vectors, lambda built: _load(spec, folder, built))
+    return _load(spec, folder, vectors)
+
+
+def _load(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
     match spec.kind:
         case IndexKind.EXACT:
             return load_exact(folder)
