@@ -57,7 +57,10 @@ class Allowed:
         return count
 
     def words(self) -> UInt64[np.ndarray, "B V"]:
-        """The bitmaps as words of 64 bits; bit i of word j is row 64 j + i. Copied where W is no multiple of 8."""
+        """The bitmaps as words of 64 bits; bit i of word j is row 64 j + i.
+
+        Copied only where W is no multiple of 8.
+        """
         odd = -self.bitmap.shape[1] % 8
         whole = np.pad(self.bitmap, [(0, 0), (0, odd)]) if odd else np.ascontiguousarray(self.bitmap)
         words: np.ndarray = whole.view(np.uint64)

@@ -1,4 +1,4 @@
-"""What every search of a partition takes: queries in the units of the codes, and exact scores of candidates."""
+"""What every search of a partition takes: queries in units of the codes, exact scores of candidates."""
 
 import numpy as np
 

@@ -91,8 +91,8 @@ def subset_search(code_dim: int) -> Callable[..., int]:
     ) -> int:
         """Writes the answers of the queries; gives -1, or the first query that is not finite.
 
-        Queries of one bitmap that stand together share its rows. Where no more rows pass than would be refined,
-        the vectors score all of them.
+        Queries of one bitmap that stand together share its rows. Where few more rows pass than would be
+        refined, the vectors score all of them.
         """
         whole_dim, dimension = basis.shape
         by_codes = tail.shape[0] > 0
