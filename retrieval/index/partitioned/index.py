@@ -13,7 +13,7 @@ from retrieval.index.allowed import Allowed, everything
 from retrieval.index.partitioned.basis import Basis, item_basis, query_basis
 from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, partition_search
 from retrieval.index.partitioned.partition import Partition, partition
-from retrieval.index.partitioned.subset import few_first, subset_search
+from retrieval.index.partitioned.subset import few_first, search_subset
 from retrieval.index.spec import Geometry, IndexSpec, Refinement, check_query, check_vectors
 from retrieval.index.threads import in_spans
 from towers.errors import IndexBuildError, QueryError
@@ -67,7 +67,6 @@ class PartitionedIndex:
         self._centre = torch.from_numpy(layout.centre)
         self._no_coarse = np.empty((0, len(layout.centre)), np.float32)
         self._search = partition_search(layout.code.shape[1])
-        self._among_few = subset_search(layout.code.shape[1])
         self._compile()
 
     def _compile(self) -> None:
@@ -145,7 +144,7 @@ class PartitionedIndex:
             num_few = few_first(words, allowed.line, _SUBSET_SHARE * self.size, passing, by_bitmap)
 
         def among_few(order: np.ndarray, first: int, last: int, own: np.ndarray) -> int:
-            return self._among_few(
+            return search_subset(
                 given,
                 order,
                 first,

@@ -1,8 +1,5 @@
 """Search among the few rows that a bitmap lets pass: each is scored by its code, and lists are left alone."""
 
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 
 from retrieval.index.bits import num_set, set_bits
@@ -52,92 +49,88 @@ def few_first(
     return int(num_few)
 
 
-@cache
-def subset_search(code_dim: int) -> Callable[..., int]:
-    """`search_subset` for codes of so many coordinates, as `partition_search`."""
+@compiled
+def search_subset(
+    query: np.ndarray,  # float32 (Q, D)
+    order: np.ndarray,  # int64 (n,): queries in the order in which they are answered
+    first: int,  # order[first] to order[last - 1]
+    last: int,
+    basis: np.ndarray,  # float32 (H, D): query → coordinates of the codes
+    code: np.ndarray,  # int8 (M, C)
+    tail: np.ndarray,  # int8 (M, H - C); (0, 0) where the vectors refine
+    scale: np.ndarray,  # float32 (H,)
+    place: np.ndarray,  # int32 (N,): a place of each row
+    vectors: np.ndarray,  # float32 (N, D); (0, D) where tails refine
+    depth: int,  # candidates that are refined; >= k
+    words: np.ndarray,  # uint64 (B, W): rows that pass
+    passing: np.ndarray,  # int64 (B,): how many
+    line: np.ndarray,  # int64 (Q,): the bitmap of each query
+    excluded_offset: np.ndarray,  # int64 (Q + 1,)
+    excluded: np.ndarray,  # int64 (X,): rows ascending within a query
+    score_out: np.ndarray,  # float32 (Q, K)
+    row_out: np.ndarray,  # int64 (Q, K)
+    work: np.ndarray,  # int64 (2,): adds codes multiplied to the first
+) -> int:
+    """Writes the answers of the queries; gives -1, or the first query that is not finite.
 
-    @compiled
-    def _dots_at(code: np.ndarray, query: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-        """out[i] = <code[places[i]], query>."""
-        for i in range(len(places)):
-            if i + _AHEAD < len(places):
-                prefetch(code, np.int64(places[i + _AHEAD]) * code_dim, code_dim)
-            total = np.int32(0)
-            for d in range(code_dim):
-                total += np.int32(code[places[i], d]) * np.int32(query[d])
-            out[i] = total
-
-    @compiled
-    def search_subset(
-        query: np.ndarray,  # float32 (Q, D)
-        order: np.ndarray,  # int64 (n,): queries in the order in which they are answered
-        first: int,  # order[first] to order[last - 1]
-        last: int,
-        basis: np.ndarray,  # float32 (H, D): query → coordinates of the codes
-        code: np.ndarray,  # int8 (M, C)
-        tail: np.ndarray,  # int8 (M, H - C); (0, 0) where the vectors refine
-        scale: np.ndarray,  # float32 (H,)
-        place: np.ndarray,  # int32 (N,): a place of each row
-        vectors: np.ndarray,  # float32 (N, D); (0, D) where tails refine
-        depth: int,  # candidates that are refined; >= k
-        words: np.ndarray,  # uint64 (B, W): rows that pass
-        passing: np.ndarray,  # int64 (B,): how many
-        line: np.ndarray,  # int64 (Q,): the bitmap of each query
-        excluded_offset: np.ndarray,  # int64 (Q + 1,)
-        excluded: np.ndarray,  # int64 (X,): rows ascending within a query
-        score_out: np.ndarray,  # float32 (Q, K)
-        row_out: np.ndarray,  # int64 (Q, K)
-        work: np.ndarray,  # int64 (2,): adds codes multiplied to the first
-    ) -> int:
-        """Writes the answers of the queries; gives -1, or the first query that is not finite.
-
-        Queries of one bitmap that stand together share its rows. Where few more rows pass than would be
-        refined, the vectors score all of them.
-        """
-        whole_dim, dimension = basis.shape
-        by_codes = tail.shape[0] > 0
-        unit, turned = np.empty(dimension, np.float32), np.empty(whole_dim, np.float32)
-        head_query, tail_query = np.empty(code_dim, np.int16), np.empty(whole_dim - code_dim, np.int16)
-        most = np.int64(0)
-        for turn in range(first, last):
-            most = max(most, passing[line[order[turn]]])
-        rows, dot = np.empty(most, np.int32), np.empty(most, np.int32)
-        found, found_at = np.empty(most, np.int32), np.empty(most, np.int32)
-        exact, best = np.empty(2 * depth, np.float32), np.empty(2 * depth, np.float32)
-        best_row = np.empty(2 * depth, np.int32)
-        held, num_rows = np.int64(-1), 0
-        for turn in range(first, last):
-            one = order[turn]
-            length = to_unit(query[one], unit)
-            if not np.isfinite(length):
-                return int(one)
-            if line[one] != held:
-                held = line[one]
-                num_rows = set_bits(words[held], rows)
-            left_out = excluded[excluded_offset[one] : excluded_offset[one + 1]]
-            size = _without(rows, num_rows, left_out, place, found, found_at)
-            if size <= 2 * depth and not by_codes:
-                score_by_vectors(found, size, vectors, query[one], exact)
+    Queries of one bitmap that stand together share its rows. Where few more rows pass than would be
+    refined, the vectors score all of them.
+    """
+    code_dim, whole_dim, dimension = code.shape[1], len(basis), basis.shape[1]
+    by_codes = tail.shape[0] > 0
+    unit, turned = np.empty(dimension, np.float32), np.empty(whole_dim, np.float32)
+    head_query, tail_query = np.empty(code_dim, np.int16), np.empty(whole_dim - code_dim, np.int16)
+    most = np.int64(0)
+    for turn in range(first, last):
+        most = max(most, passing[line[order[turn]]])
+    rows, dot = np.empty(most, np.int32), np.empty(most, np.int32)
+    found, found_at = np.empty(most, np.int32), np.empty(most, np.int32)
+    exact, best = np.empty(2 * depth, np.float32), np.empty(2 * depth, np.float32)
+    best_row = np.empty(2 * depth, np.int32)
+    held, num_rows = np.int64(-1), 0
+    for turn in range(first, last):
+        one = order[turn]
+        length = to_unit(query[one], unit)
+        if not np.isfinite(length):
+            return int(one)
+        if line[one] != held:
+            held = line[one]
+            num_rows = set_bits(words[held], rows)
+        left_out = excluded[excluded_offset[one] : excluded_offset[one + 1]]
+        size = _without(rows, num_rows, left_out, place, found, found_at)
+        if size <= 2 * depth and not by_codes:
+            score_by_vectors(found, size, vectors, query[one], exact)
+        else:
+            for h in range(whole_dim if by_codes else code_dim):
+                total = np.float32(0.0)
+                for d in range(dimension):
+                    total += basis[h, d] * unit[d]
+                turned[h] = total
+            factor = in_16_bits(turned, scale, 0, head_query)
+            work[0] += size
+            _dots_at(code, head_query, found_at[:size], dot)
+            size = _to_front(dot, found, found_at, size, depth)
+            if by_codes:
+                tail_factor = in_16_bits(turned, scale, code_dim, tail_query)
+                score_by_codes(dot, found_at, size, factor, tail, tail_query, tail_factor, length, exact)
             else:
-                for h in range(whole_dim if by_codes else code_dim):
-                    total = np.float32(0.0)
-                    for d in range(dimension):
-                        total += basis[h, d] * unit[d]
-                    turned[h] = total
-                factor = in_16_bits(turned, scale, 0, head_query)
-                work[0] += size
-                _dots_at(code, head_query, found_at[:size], dot)
-                size = _to_front(dot, found, found_at, size, depth)
-                if by_codes:
-                    tail_factor = in_16_bits(turned, scale, code_dim, tail_query)
-                    score_by_codes(dot, found_at, size, factor, tail, tail_query, tail_factor, length, exact)
-                else:
-                    score_by_vectors(found, size, vectors, query[one], exact)
-            sort_into(exact, found, size, best, best_row)
-            answer(best, best_row, size, score_out[one], row_out[one])
-        return -1
+                score_by_vectors(found, size, vectors, query[one], exact)
+        sort_into(exact, found, size, best, best_row)
+        answer(best, best_row, size, score_out[one], row_out[one])
+    return -1
 
-    return search_subset
+
+@compiled
+def _dots_at(code: np.ndarray, query: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    """out[i] = <code[places[i]], query>."""
+    width = len(query)
+    for i in range(len(places)):
+        if i + _AHEAD < len(places):
+            prefetch(code, np.int64(places[i + _AHEAD]) * width, width)
+        total = np.int32(0)
+        for d in range(width):
+            total += np.int32(code[places[i], d]) * np.int32(query[d])
+        out[i] = total
 
 
 @compiled
