@@ -152,7 +152,7 @@ class _Losing(ExactIndex):
 def test_an_index_that_is_fine_on_average_and_loses_the_tail_is_stopped() -> None:
     vectors = _normal(0, 1000, 8)
     lost = np.arange(1000) >= 700
-    vectors[lost] *= 0.5  # seldom among the best of a query
+    vectors[lost] *= 0.7  # seldom among the best of a query
     num_events = np.where(lost, 580, 1000)  # the head is four fifths of the events: all others
     candidate = _candidate(
         vectors, query=_normal(1, 200, 8), num_events=num_events, index=_Losing(vectors, lost)
