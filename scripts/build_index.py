@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from conf.compose import run
 from conf.schema import PipelineSettings
 from retrieval.release.build import build_release
+from retrieval.release.certificate import certificate_view, read_certificate
 
 
 def build_index(settings: PipelineSettings) -> None:
     """Publishes artifacts/releases/<id> and makes it current; refused where a gate fails."""
     folder = Path(settings.artifacts)
-    build_release(
+    release = build_release(
         model_dir=folder / "model",
         tables_dir=folder / "tables",
         releases_root=folder / "releases",
@@ -18,6 +21,8 @@ def build_index(settings: PipelineSettings) -> None:
         gates=settings.gates,
         dimension=settings.dimension,
     )
+    if certificate := read_certificate(release.folder):
+        Console().print(certificate_view(certificate))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8, UInt64
 
 from towers.data.histories import runs
 from towers.errors import QueryError
@@ -36,10 +36,11 @@ class Allowed:
                 f"allowed: {len(self.excluded_offset)} offsets to {len(self.excluded)} excluded rows; "
                 f"expected {num_queries + 1}, the last of them {len(self.excluded)}"
             )
-        if num_queries and not -1 <= self.line.min() <= self.line.max() < len(self.bitmap):
+        # Of one query, the most common request, two reductions would take longer than all else here.
+        low, high = (self.line[0],) * 2 if num_queries == 1 else _ends(self.line)
+        if not -1 <= low <= high < len(self.bitmap):
             raise QueryError(
-                f"allowed: bitmaps {self.line.min()} to {self.line.max()} are asked for; expected -1 to "
-                f"{len(self.bitmap) - 1}"
+                f"allowed: bitmaps {low} to {high} are asked for; expected -1 to {len(self.bitmap) - 1}"
             )
 
     def __len__(self) -> int:
@@ -56,11 +57,18 @@ class Allowed:
             return self.num_passing
         if len(self.bitmap) == 0:
             return _NONE
-        bits = self.bitmap
-        if bits.shape[1] % 8 == 0 and bits.flags.c_contiguous:
-            bits = bits.view(np.uint64)  # a word at a time
-        count: np.ndarray = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+        count: np.ndarray = np.bitwise_count(self.words()).sum(axis=1, dtype=np.int64)
         return count
+
+    def words(self) -> UInt64[np.ndarray, "B V"]:
+        """The bitmaps as words of 64 bits; bit i of word j is row 64 j + i.
+
+        Copied only where W is no multiple of 8.
+        """
+        odd = -self.bitmap.shape[1] % 8
+        whole = np.pad(self.bitmap, [(0, 0), (0, odd)]) if odd else np.ascontiguousarray(self.bitmap)
+        words: np.ndarray = whole.view(np.uint64)
+        return words
 
     def check(self, num_queries: int, num_rows: int) -> None:
         """Raises QueryError unless this says what so many queries may see of so many rows."""
@@ -111,6 +119,11 @@ class Allowed:
         place = np.minimum(np.searchsorted(left_out, asked), len(left_out) - 1)
         found: np.ndarray = (left_out[place] == asked) & (row >= 0)
         return found
+
+
+def _ends(line: np.ndarray) -> tuple[int, int]:
+    """The lowest and the highest bitmap asked for; none where nobody asks."""
+    return (int(line.min()), int(line.max())) if len(line) else (NO_BITMAP, NO_BITMAP)
 
 
 _NONE = np.zeros(0, np.int64)

@@ -1,6 +1,6 @@
 """The index of lists: what is stored, how it is laid out and searched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from retrieval.index.allowed import Allowed, everything
 from retrieval.index.partitioned.basis import Basis, item_basis, query_basis
 from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, partition_search
 from retrieval.index.partitioned.partition import Partition, partition
+from retrieval.index.partitioned.subset import few_first, search_subset
 from retrieval.index.spec import Geometry, IndexSpec, Refinement, check_query, check_vectors
 from retrieval.index.threads import in_spans
 from towers.errors import IndexBuildError, QueryError
@@ -22,6 +23,10 @@ _FILE = "index.safetensors"
 _CHUNK = 1 << 16
 # Fewer queries are not worth the product of matrices; entries beyond could leave float32 in it.
 _MIN_BATCH, _MAX_ENTRY = 8, 1e15
+# Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
+# lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough.
+_SUBSET_SHARE = 0.12
+_NOBODY, _NO_WORDS = np.empty(0, np.int64), np.empty((0, 0), np.uint64)
 # Scores of centres held at once: 2^22 are 16 MiB.
 _MAX_COARSE = 1 << 22
 
@@ -62,7 +67,14 @@ class PartitionedIndex:
         self._centre = torch.from_numpy(layout.centre)
         self._no_coarse = np.empty((0, len(layout.centre)), np.float32)
         self._search = partition_search(layout.code.shape[1])
-        self.search(np.zeros((1, self.dimension), np.float32), 1)  # compiles
+        self._compile()
+
+    def _compile(self) -> None:
+        """Has the kernels made, so that no request waits for them."""
+        nothing = np.zeros((1, self.dimension), np.float32)
+        self.search(nothing, 1)
+        nowhere = np.zeros((1, 8 * -(-self.size // 64)), np.uint8)
+        self.search_allowed(nothing, 1, everything(1).among(nowhere, np.zeros(1, np.int64)))
 
     @property
     def size(self) -> int:
@@ -119,24 +131,61 @@ class PartitionedIndex:
         score, row = np.empty((len(query), k), np.float32), np.empty((len(query), k), np.int64)
         allowed = everything(len(query)) if allowed is None else allowed
         allowed.check(len(query), self.size)
-        passing, work = allowed.passing(), np.zeros(2, np.int64)
+        work = np.zeros(2, np.int64)
+        if k == 0:
+            return score, row, work
         depth = min(self.size, max(k + self._spec.extra_candidates, round(k * self._spec.refine_factor)))
-        parts = self._layout
+        depth, parts = max(k, depth), self._layout
         given = np.ascontiguousarray(query, np.float32)
-        step = max(1, _MAX_COARSE // len(parts.centre))
+        words, passing, by_bitmap, num_few = _NO_WORDS, _NOBODY, _NOBODY, 0
+        if len(allowed.bitmap):
+            words, passing = allowed.words(), np.empty(len(allowed.bitmap), np.int64)
+            by_bitmap = np.empty(len(query), np.int64)
+            num_few = few_first(words, allowed.line, _SUBSET_SHARE * self.size, passing, by_bitmap)
 
-        for start in range(0, len(query) if k else 0, step):
+        def among_few(order: np.ndarray, first: int, last: int, own: np.ndarray) -> int:
+            return search_subset(
+                given,
+                order,
+                first,
+                last,
+                parts.basis,
+                parts.code,
+                parts.tail,
+                parts.scale,
+                parts.place,
+                self._vectors,
+                depth,
+                words,
+                passing,
+                allowed.line,
+                allowed.excluded_offset,
+                allowed.excluded,
+                score,
+                row,
+                own,
+            )
+
+        if num_few:
+            work += _in_spans(among_few, by_bitmap[:num_few], threads)
+        if num_few == len(query):
+            return score, row, work
+        others = np.ones(len(query), bool)
+        others[by_bitmap[:num_few]] = False
+
+        step = max(1, _MAX_COARSE // len(parts.centre))
+        for start in range(0, len(query), step):
             order, coarse = self._coarse(given, start, min(start + step, len(query)))
 
-            def span(
+            def in_lists(
+                order: np.ndarray,
                 first: int,
                 last: int,
+                own: np.ndarray,
                 start: int = start,
-                order: np.ndarray = order,
                 coarse: np.ndarray = coarse,
-            ) -> np.ndarray:
-                own = np.zeros(2, np.int64)
-                fault = self._search(
+            ) -> int:
+                return self._search(
                     given,
                     order,
                     first,
@@ -152,11 +201,9 @@ class PartitionedIndex:
                     parts.tail,
                     parts.scale,
                     parts.row,
-                    parts.place,
                     self._vectors,
-                    max(k, depth),
+                    depth,
                     allowed.bitmap,
-                    passing,
                     allowed.line,
                     allowed.excluded_offset,
                     allowed.excluded,
@@ -164,12 +211,8 @@ class PartitionedIndex:
                     row,
                     own,
                 )
-                if fault >= 0:
-                    raise QueryError(f"index: query {fault} is not finite; expected finite vectors")
-                return own
 
-            for own in in_spans(span, len(order), threads):
-                work += own
+            work += _in_spans(in_lists, order[others[order]] if num_few else order, threads)
         return score, row, work
 
     def _coarse(self, query: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
@@ -190,6 +233,22 @@ class PartitionedIndex:
         """Writes index.safetensors, every array of `Layout` by its name."""
         arrays = {field.name: getattr(self._layout, field.name) for field in fields(Layout)}
         (folder / _FILE).write_bytes(save(arrays))
+
+
+def _in_spans(
+    search: Callable[[np.ndarray, int, int, np.ndarray], int], order: np.ndarray, threads: int | None
+) -> np.ndarray:
+    """What was read by a kernel over these queries, codes and lists; QueryError where one is not finite."""
+
+    def span(first: int, last: int) -> np.ndarray:
+        own = np.zeros(2, np.int64)
+        fault = search(order, first, last, own)
+        if fault >= 0:
+            raise QueryError(f"index: query {fault} is not finite; expected finite vectors")
+        return own
+
+    first, *others = in_spans(span, len(order), threads)
+    return sum(others, start=first)
 
 
 def build_partitioned(
