@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from retrieval.index.exact import ExactIndex, load_exact
-from retrieval.index.faiss import build_flat, build_hnsw, load_flat, load_hnsw
+from retrieval.index.faiss.flat import build_flat, load_flat
+from retrieval.index.faiss.hnsw import build_hnsw, load_hnsw
 from retrieval.index.partitioned.index import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
 from retrieval.index.updates import UPDATES_FILE, load_updated

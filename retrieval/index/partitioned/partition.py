@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from retrieval.index.faiss import cluster_centres, nearest_centres
+from retrieval.index.faiss.centres import cluster_centres, nearest_centres
 
 
 @dataclass(frozen=True, slots=True)
