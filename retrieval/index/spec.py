@@ -15,6 +15,10 @@ from towers.settings import bounded
 # The largest norm whose square float32 holds: beyond it sums of squares overflow, and scores are inf or NaN.
 _MAX_NORM = 1e19
 
+ENUMERATED_SHARE = 0.05
+"""Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
+lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough."""
+
 
 class IndexKind(StrEnum):
     """How item vectors are searched."""
@@ -25,6 +29,8 @@ class IndexKind(StrEnum):
     """Every vector, in FAISS."""
     HNSW = "hnsw"
     """A graph of near neighbours, in FAISS: approximate."""
+    IVF = "ivf"
+    """Lists of near items, in FAISS, that hold codes: approximate."""
     PARTITIONED = "partitioned"
     """Lists of like items in coordinates made for the queries: approximate."""
     COMPILED = "compiled"
@@ -49,6 +55,25 @@ class Refinement(StrEnum):
     """Codes of all coordinates, 8 bits each: scores are off by about a thousandth, and the vectors rest."""
 
 
+class Codes(StrEnum):
+    """What the lists of kind ivf hold of a vector."""
+
+    FLAT = "flat"
+    """The vector itself."""
+    SQ8 = "sq8"
+    """8 bits for each coordinate."""
+    PQ4 = "pq4"
+    """4 bits for each two coordinates of the difference from the centre, looked up in registers.
+
+    Source: André et al. 2015, doi:10.14778/2856318.2856324.
+    """
+    RABITQ = "rabitq"
+    """One bit for each coordinate of the difference from the centre, turned at random.
+
+    Source: Gao and Long 2024, doi:10.1145/3654970.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
     """How to build an index, and how far to search it.
@@ -56,6 +81,10 @@ class IndexSpec:
     Read by hnsw: m, links per vector and layer (twice as many in the lowest); ef_construction, ef_search:
     candidates kept while building and while searching; a search for more than ef_search items keeps as many
     as it seeks. Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
+
+    Read by ivf: codes; num_lists, by a rule where 0; nprobe, lists that a search reads; refinement by the
+    vectors of refine_factor times as many candidates as are asked for and extra_candidates more at least;
+    seed: of the lists and codes.
 
     Read by partitioned: geometry; num_lists, by a rule where 0; code_dim, coordinates in a code;
     refinement, of refine_factor times as many candidates as are asked for and extra_candidates more at least;
@@ -71,6 +100,8 @@ class IndexSpec:
     ef_search: int = bounded(128, ge=1)
     geometry: Geometry = Geometry.QUERIES
     num_lists: int = bounded(0, ge=0)
+    codes: Codes = Codes.PQ4
+    nprobe: int = bounded(32, ge=1)
     code_dim: int = bounded(64, ge=1, le=512)
     refinement: Refinement = Refinement.VECTORS
     refine_factor: float = bounded(1.2, ge=1.0)
@@ -80,6 +111,11 @@ class IndexSpec:
     target_recall: float = bounded(0.95, gt=0.0, lt=1.0)
     target_k: int = bounded(100, ge=1)
     max_bytes_per_item: float = bounded(256.0, gt=0.0)
+
+    def lists_for(self, num_items: int) -> int:
+        """num_lists; where 0, the power of two nearest to 2.5 √N. At most as many as there are items."""
+        by_rule = int(2 ** round(np.log2(max(1.0, 2.5 * num_items**0.5))))
+        return min(self.num_lists or by_rule, num_items)
 
 
 @runtime_checkable

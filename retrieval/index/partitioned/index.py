@@ -217,7 +217,7 @@ def build_partitioned(
     code_dim = min(-(-spec.code_dim // CODE_STEP) * CODE_STEP, len(basis.item), MAX_CODE_DIM)
     head = _turned(vectors, basis.item[:code_dim])
     asked = None if queries is None else _turned(queries, basis.query[:code_dim])
-    lists = partition(head, asked, spec.num_lists or default_num_lists(len(vectors)), spec.seed)
+    lists = partition(head, asked, spec.lists_for(len(vectors)), spec.seed)
     return PartitionedIndex(_laid_out(vectors, head, basis.item, basis.query, lists, spec), vectors, spec)
 
 
@@ -225,11 +225,6 @@ def _in_steps(basis: Basis, step: int) -> Basis:
     """The same with coordinates that are always 0 up to a multiple of the step."""
     more = [(0, -len(basis.item) % step), (0, 0)]
     return Basis(np.pad(basis.item, more), np.pad(basis.query, more))
-
-
-def default_num_lists(num_items: int) -> int:
-    """The power of two nearest to 2.5 √N."""
-    return int(2 ** round(np.log2(max(1.0, 2.5 * num_items**0.5))))
 
 
 def load_partitioned(folder: Path, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> PartitionedIndex:

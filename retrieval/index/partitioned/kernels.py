@@ -12,12 +12,10 @@ import numpy as np
 
 from retrieval.index.compiled import compiled, holds, largest, passes, sort_into
 from retrieval.index.prefetch import prefetch
+from retrieval.index.spec import ENUMERATED_SHARE
 
 CODE_STEP, MAX_CODE_DIM = 32, 512
 """Coordinates of a code: a multiple of the first, so that few kernels are made, up to the second."""
-ENUMERATED_SHARE = 0.05
-"""Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
-lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough."""
 
 # Rows whose codes are multiplied at once; longer lists are read in pieces.
 _BLOCK = 1024

@@ -29,7 +29,7 @@ def partition(
     seed: int,
 ) -> Partition:
     """Lists by distance: k-means centres of a sample, each item in the list of its nearest."""
-    centre = cluster_centres(items, min(num_lists, len(items)), seed)
+    centre = cluster_centres(items, num_lists, seed)
     nearest = nearest_centres(items, centre, 1)[:, 0]
     return arranged(items, queries, nearest, np.arange(len(items)))
 
