@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 
 from retrieval.index.allowed import Allowed
 from towers.errors import IndexBuildError, QueryError
@@ -162,12 +162,48 @@ class SelectiveIndex(Index, Protocol):
         ...
 
 
+@runtime_checkable
+class DepthIndex(SelectiveIndex, Protocol):
+    """An index that reads as far as it is told, and says how much it read."""
+
+    spec: IndexSpec
+
+    @property
+    def depths(self) -> Float[np.ndarray, " P"]:
+        """How far it may be told to read, ascending: `stop` of a partition, `nprobe` of lists of FAISS."""
+        ...
+
+    @property
+    def num_lists(self) -> int:
+        """Lists that the items lie in."""
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """What a search reads, the vectors aside."""
+        ...
+
+    def to(self, stop: float) -> "DepthIndex":
+        """The same, searched so far; nothing is copied."""
+        ...
+
+    def search_with(
+        self, query: Float32[np.ndarray, "Q D"], k: int, *, stop: float
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"], Int64[np.ndarray, "2"]]:
+        """As `Index.search`, so far; also how many codes and lists were read."""
+        ...
+
+
 def check_vectors(vectors: Float32[np.ndarray, "..."]) -> None:
     """Raises IndexBuildError unless the vectors are (N >= 1, D >= 1), finite, and their scores are too."""
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise IndexBuildError(
             f"index: vectors have the shape {vectors.shape}; expected (items, dimension), both at least 1"
         )
+    # Mostly this says it all: a norm is at most √D times the largest entry, and that is NaN where one is.
+    largest = np.maximum(vectors.max(), -vectors.min())
+    if largest <= _MAX_NORM / vectors.shape[1] ** 0.5:
+        return
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)

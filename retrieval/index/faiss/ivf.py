@@ -195,13 +195,21 @@ class FaissIvf:
         (folder / _FRAME_FILE).write_bytes(save(frame))
 
 
-def build_ivf(vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> FaissIvf:
-    """The lists and codes of the vectors; IndexBuildError where they cannot be indexed."""
+def build_ivf(
+    vectors: Float32[np.ndarray, "N D"], spec: IndexSpec, centres: Float32[np.ndarray, "L D"] | None = None
+) -> FaissIvf:
+    """The lists and codes of the vectors; IndexBuildError where they cannot be indexed.
+
+    centres: of the lists, where they are known; else k-means finds them.
+    """
     check_vectors(vectors)
     exponent = int(np.frexp(np.linalg.norm(vectors.astype(np.float64), axis=1).max())[1]) - _LENGTH_EXPONENT
     turn = _turn(vectors.shape[1], spec)
     held = np.ldexp(vectors, -exponent) @ turn.T
-    centres = cluster_centres(held, spec.lists_for(len(held)), spec.seed)
+    if centres is None:
+        centres = cluster_centres(held, spec.lists_for(len(held)), spec.seed)
+    else:
+        centres = np.ldexp(centres, -exponent) @ turn.T
     index = _empty(spec, centres)
     # As much as a quantiser of 4 bits wants, of however few.
     index.train(held if len(held) >= _PQ_CENTRES else np.resize(held, (_PQ_CENTRES, held.shape[1])))

@@ -34,17 +34,15 @@ def _recall(index: FaissIvf, vectors: np.ndarray, query: np.ndarray, k: int = 20
 def test_a_part_of_the_lists_holds_most_of_the_answer(codes: Codes) -> None:
     vectors, query = _clustered(20_000, 1), _clustered(200, 2)
     index = build_ivf(vectors, replace(SPEC, codes=codes, refine_factor=6.0))
-    read = {stop: index.search_with(query, 20, stop=stop) for stop in (4, 32, index.num_lists)}
-    recall = {
-        stop: recall_by_query(row, exact_rows(vectors, query, 20)).mean()
-        for stop, (_, row, _) in read.items()
-    }
-    assert recall[4] < recall[32] <= recall[index.num_lists]
-    assert recall[32] > 0.9
-    assert read[32][2].tolist()[1] == 32 * 200
-    assert 0 < read[32][2][0] < 0.35 * 200 * len(vectors)
-    assert read[index.num_lists][2].tolist() == [200 * len(vectors), 200 * index.num_lists]
-    assert _recall(index.to(32), vectors, query) == pytest.approx(recall[32])
+    exact, num_lists = exact_rows(vectors, query, 20), index.num_lists
+    few, some, every = (index.search_with(query, 20, stop=stop) for stop in (4.0, 32.0, float(num_lists)))
+    recall = [recall_by_query(row, exact).mean() for _, row, _ in (few, some, every)]
+    assert recall[0] < recall[1] <= recall[2]
+    assert recall[1] > 0.9
+    assert some[2][1] == 32 * 200
+    assert 0 < some[2][0] < 0.35 * 200 * len(vectors)
+    assert every[2].tolist() == [200 * len(vectors), 200 * num_lists]
+    np.testing.assert_array_equal(index.to(32.0).search(query, 20)[1], some[1])
 
 
 @pytest.mark.parametrize("codes", Codes)
