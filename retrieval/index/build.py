@@ -11,6 +11,7 @@ from retrieval.index.exact import ExactIndex, load_exact
 from retrieval.index.faiss.flat import build_flat, load_flat
 from retrieval.index.faiss.hnsw import build_hnsw, load_hnsw
 from retrieval.index.faiss.ivf import build_ivf, load_ivf
+from retrieval.index.gpu import gpu_index
 from retrieval.index.partitioned.index import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
 from retrieval.index.updates import UPDATES_FILE, load_updated
@@ -39,6 +40,8 @@ def build_index(
             index = build_flat(vectors)
         case IndexKind.HNSW:
             index = build_hnsw(vectors, spec)
+        case IndexKind.GPU:
+            index = gpu_index(vectors, spec.device)
         case IndexKind.IVF:
             index = build_ivf(vectors, spec)
         case IndexKind.PARTITIONED:
@@ -73,6 +76,8 @@ def _load(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) ->
             return load_flat(folder)
         case IndexKind.HNSW:
             return load_hnsw(folder, spec)
+        case IndexKind.GPU:
+            return gpu_index(vectors, spec.device)
         case IndexKind.IVF:
             return load_ivf(folder, vectors, spec)
         case IndexKind.PARTITIONED:

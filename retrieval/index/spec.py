@@ -29,6 +29,8 @@ class IndexKind(StrEnum):
     """Every vector, in FAISS."""
     HNSW = "hnsw"
     """A graph of near neighbours, in FAISS: approximate."""
+    GPU = "gpu"
+    """Every vector, on a GPU: nothing but the vectors is stored."""
     IVF = "ivf"
     """Lists of near items, in FAISS, that hold codes: approximate."""
     PARTITIONED = "partitioned"
@@ -53,6 +55,17 @@ class Refinement(StrEnum):
     """The vectors: scores are the inner products."""
     CODES = "codes"
     """Codes of all coordinates, 8 bits each: scores are off by about a thousandth, and the vectors rest."""
+
+
+class Device(StrEnum):
+    """Where an index of kind gpu is held by the process that loads it."""
+
+    AUTO = "auto"
+    """On a GPU, or where there is none on the CPU, which is logged."""
+    CUDA = "cuda"
+    """On a GPU, or not at all."""
+    CPU = "cpu"
+    """On the CPU: the same answers, to be tested and not to be served."""
 
 
 class Codes(StrEnum):
@@ -82,6 +95,8 @@ class IndexSpec:
     candidates kept while building and while searching; a search for more than ef_search items keeps as many
     as it seeks. Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
 
+    Read by gpu: device.
+
     Read by ivf: codes; num_lists, by a rule where 0; nprobe, lists that a search reads; refinement by the
     vectors of refine_factor times as many candidates as are asked for and extra_candidates more at least;
     seed: of the lists and codes.
@@ -102,6 +117,7 @@ class IndexSpec:
     num_lists: int = bounded(0, ge=0)
     codes: Codes = Codes.PQ4
     nprobe: int = bounded(32, ge=1)
+    device: Device = Device.AUTO
     code_dim: int = bounded(64, ge=1, le=512)
     refinement: Refinement = Refinement.VECTORS
     refine_factor: float = bounded(1.2, ge=1.0)

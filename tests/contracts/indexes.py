@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from retrieval.index.spec import Codes, Geometry, IndexKind, IndexSpec
+from retrieval.index.spec import Codes, Device, Geometry, IndexKind, IndexSpec
 
 # Needs no queries, and searches far: random vectors are the hardest.
-_FAR = IndexSpec(geometry=Geometry.ITEMS, stop=6.0, nprobe=96, refine_factor=4.0)
+_FAR = IndexSpec(geometry=Geometry.ITEMS, stop=6.0, nprobe=96, refine_factor=4.0, device=Device.CPU)
 
 # Of few coordinates one bit each says little.
 _MORE = {Codes.RABITQ: 400}
