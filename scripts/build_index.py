@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from conf.compose import run
 from conf.schema import PipelineSettings
+from retrieval.index.curve_report import PLOT_FILE, render
+from retrieval.index.operating import read_curve
 from retrieval.release.build import build_release
 
 
 def build_index(settings: PipelineSettings) -> None:
     """Publishes artifacts/releases/<id> and makes it current; refused where a gate fails."""
     folder = Path(settings.artifacts)
-    build_release(
+    release = build_release(
         model_dir=folder / "model",
         tables_dir=folder / "tables",
         releases_root=folder / "releases",
@@ -18,6 +22,10 @@ def build_index(settings: PipelineSettings) -> None:
         gates=settings.gates,
         dimension=settings.dimension,
     )
+    curve = read_curve(release.folder)
+    if curve is not None:
+        Console().print(render(curve))
+        Console().print(f"plot: {release.folder / PLOT_FILE}")
 
 
 if __name__ == "__main__":
