@@ -9,8 +9,7 @@ from jaxtyping import Float32, Int64
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.operating import OperatingCurve
-from retrieval.index.partitioned.index import PartitionedIndex
-from retrieval.index.spec import Index
+from retrieval.index.spec import DepthIndex, Index
 from retrieval.stages import Stage, stage
 from towers.errors import QueryError, ReleaseError
 from towers.evaluation.exact import ExactRecommender
@@ -85,7 +84,7 @@ class VectorAnswers:
             return self.index
         if isinstance(recall, bool) or not isinstance(recall, float | int):
             raise QueryError(f"recall = {recall!r}: expected a share, above 0 and below 1")
-        if self.curve is None or not isinstance(self.index, PartitionedIndex):
+        if self.curve is None or not isinstance(self.index, DepthIndex):
             raise QueryError(f"recall = {recall}: the index has one depth of search; expected none")
         point = self.curve.at(recall)
         if point is None:

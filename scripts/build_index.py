@@ -6,6 +6,8 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import PipelineSettings
+from retrieval.index.curve_report import PLOT_FILE, render
+from retrieval.index.operating import read_curve
 from retrieval.release.build import build_release
 from retrieval.release.certificate import certificate_view, read_certificate
 
@@ -23,6 +25,10 @@ def build_index(settings: PipelineSettings) -> None:
     )
     if certificate := read_certificate(release.folder):
         Console().print(certificate_view(certificate))
+    curve = read_curve(release.folder)
+    if curve is not None:
+        Console().print(render(curve))
+        Console().print(f"plot: {release.folder / PLOT_FILE}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from retrieval.index.build import build_index, load_index
 from retrieval.index.compile import compile_index
+from retrieval.index.curve_report import PLOT_FILE, plot
 from retrieval.index.operating import write_curve
 from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
 from retrieval.release.certificate import FEW_EVENTS
@@ -44,6 +45,7 @@ class SavedIndex:
             self.spec, index = made.spec, made.index
             if made.curve is not None:
                 write_curve(made.curve, self._folder)
+                plot(made.curve, self._folder / PLOT_FILE)
         else:
             laid_out = self.spec.kind is IndexKind.PARTITIONED and self.spec.geometry is Geometry.QUERIES
             index = build_index(self.spec, self._vectors, self._queries() if laid_out else None)
