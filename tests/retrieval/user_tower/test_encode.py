@@ -80,7 +80,8 @@ def towers_of(model: ModelSettings, known: str, seed: int) -> TwoTower:
 
 def unit_vectors(num: int, dim: int, seed: int) -> np.ndarray:
     vectors = np.random.default_rng(seed).normal(size=(num, dim)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 def random_queries(seed: int, lengths: list[int], *, known: bool) -> Queries:
