@@ -218,7 +218,7 @@ class RandomRules:
 
     def _territory(self) -> str:
         known = [*self._titles.territories, "", "XX"]
-        return known[self._rng.integers(len(known))]
+        return str(self._rng.choice(known))
 
     def _some(self, names: list[str], most: int) -> tuple[str, ...]:
         chosen = [

@@ -8,6 +8,7 @@ of JSON, the seconds that each took. A process of its own, so that it and its ri
 import json
 import sys
 import time
+from typing import Any
 
 import faiss
 import numpy as np
@@ -21,11 +22,14 @@ def main(vectors: str, bitmaps: str, k: int, num_queries: int) -> None:
     index = faiss.IndexFlatIP(items.shape[1])
     index.add(items)
     bitmap = np.load(bitmaps, allow_pickle=False)
+    # The library's own type stubs do not know these arguments.
+    parameters: Any = faiss.SearchParameters
+    selector: Any = faiss.IDSelectorBitmap
     for line in sys.stdin:
         case, seconds = bitmap[int(line)], []
         for query in queries:
             begun = time.perf_counter()
-            chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(case))
+            chosen = parameters(sel=selector(case))
             index.search(query[None], k, params=chosen)
             seconds.append(time.perf_counter() - begun)
         print(json.dumps(seconds), flush=True)

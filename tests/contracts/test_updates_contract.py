@@ -12,27 +12,30 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import everything
 from retrieval.index.build import build_index, load_index
-from retrieval.index.spec import IndexKind
+from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.updates import UpdatedIndex
-from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
+from tests.contracts.indexes import APPROXIMATE, SPECS
 from tests.contracts.test_allowed_contract import allowed_of, vectors_for
 from towers.errors import IndexBuildError, QueryError
 
 _SEED = st.integers(0, 2**32 - 1)
 _DIM = 4
 
+# Updates know nothing of codes: one spec of each kind.
+_SPECS = list({spec.kind: spec for spec in SPECS}.values())
+
 
 class Updates(RuleBasedStateMachine):
     """An index, and what must be in it: row → vector."""
 
-    def __init__(self, kind: IndexKind) -> None:
+    def __init__(self, spec: IndexSpec) -> None:
         super().__init__()
-        self.kind = kind
+        self.spec = spec
 
     @initialize(seed=_SEED, num_items=st.integers(1, 60))
     def build(self, seed: int, num_items: int) -> None:
-        vectors = vectors_for(self.kind, np.random.default_rng(seed), num_items, _DIM)
-        self.index = UpdatedIndex.of(build_index(spec_of(self.kind), vectors), vectors)
+        vectors = vectors_for(self.spec, np.random.default_rng(seed), num_items, _DIM)
+        self.index = UpdatedIndex.of(build_index(self.spec, vectors), vectors)
         self.truth = dict(enumerate(vectors))
         self.ever = list(vectors)
         self.before = (self.index, dict(self.truth))
@@ -61,7 +64,7 @@ class Updates(RuleBasedStateMachine):
         vectors = np.array(self.ever)[: None if of_all else self.index.base.size]
         with tempfile.TemporaryDirectory() as folder:
             self.index.save(Path(folder))
-            loaded = load_index(spec_of(self.kind), Path(folder), vectors)
+            loaded = load_index(self.spec, Path(folder), vectors)
         assert isinstance(loaded, UpdatedIndex)
         self.index = loaded
 
@@ -70,7 +73,7 @@ class Updates(RuleBasedStateMachine):
         query = np.random.default_rng(seed).integers(-3, 4, (num_queries, _DIM)).astype(np.float32)
         for index, truth in ((self.index, self.truth), self.before):
             everywhere = np.ones((num_queries, index.num_rows), bool)
-            _assert_answers(self.kind, index, truth, query, everywhere, *index.search(query, k))
+            _assert_answers(self.spec.kind, index, truth, query, everywhere, *index.search(query, k))
 
     @rule(
         seed=_SEED,
@@ -89,7 +92,7 @@ class Updates(RuleBasedStateMachine):
         allowed, true = allowed_of(passes, line, left_out)
         query = rng.integers(-3, 4, (len(line), num_interests, _DIM)).astype(np.float32)
         answer = complete_topk(self.index, np.array(self.ever), query, k, allowed)
-        _assert_answers(self.kind, self.index, self.truth, query, true, *answer)
+        _assert_answers(self.spec.kind, self.index, self.truth, query, true, *answer)
 
     @invariant()
     def counts_are_those_of_the_dict(self) -> None:
@@ -129,18 +132,18 @@ def _assert_answers(
         assert not missed
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(kind: IndexKind) -> None:
+@pytest.mark.parametrize("spec", _SPECS, ids=lambda spec: str(spec.kind))
+def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(spec: IndexSpec) -> None:
     run_state_machine_as_test(
-        lambda: Updates(kind),  # type: ignore[arg-type]
+        lambda: Updates(spec),  # type: ignore[arg-type]
         settings=settings(max_examples=20, stateful_step_count=10, deadline=None),
     )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=_SPECS, ids=lambda spec: str(spec.kind))
 def index(request: pytest.FixtureRequest) -> UpdatedIndex:
     vectors = vectors_for(request.param, np.random.default_rng(1), 50, _DIM)
-    return UpdatedIndex.of(build_index(spec_of(request.param), vectors), vectors)
+    return UpdatedIndex.of(build_index(request.param, vectors), vectors)
 
 
 @pytest.mark.parametrize(

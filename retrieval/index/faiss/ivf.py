@@ -31,7 +31,7 @@ _LENGTH_EXPONENT = 10
 _RABITQ_QUERY_BITS = 8
 
 # The library's own type stubs lack these.
-_ivf_parameters: Any = faiss.SearchParametersIVF  # type: ignore[attr-defined]
+_ivf_parameters: Any = faiss.SearchParametersIVF
 _bitmap_selector: Any = faiss.IDSelectorBitmap
 _CLASSES: dict[Codes, Any] = {
     Codes.FLAT: faiss.IndexIVFFlat,

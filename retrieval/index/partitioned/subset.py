@@ -126,7 +126,7 @@ def _dots_at(code: np.ndarray, query: np.ndarray, places: np.ndarray, out: np.nd
     width = len(query)
     for i in range(len(places)):
         if i + _AHEAD < len(places):
-            prefetch(code, np.int64(places[i + _AHEAD]) * width, width)
+            prefetch(code, int(places[i + _AHEAD]) * width, width)
         total = np.int32(0)
         for d in range(width):
             total += np.int32(code[places[i], d]) * np.int32(query[d])
