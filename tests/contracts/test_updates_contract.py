@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import everything
 from retrieval.index.build import build_index, load_index
-from retrieval.index.spec import IndexKind
+from retrieval.index.spec import IndexSpec
 from retrieval.index.updates import UpdatedIndex
-from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
+from tests.contracts.indexes import APPROXIMATE, SPECS, name_of
 from tests.contracts.test_allowed_contract import allowed_of, vectors_for
 from towers.errors import IndexBuildError, QueryError
 
@@ -25,14 +25,14 @@ _DIM = 4
 class Updates(RuleBasedStateMachine):
     """An index, and what must be in it: row → vector."""
 
-    def __init__(self, kind: IndexKind) -> None:
+    def __init__(self, spec: IndexSpec) -> None:
         super().__init__()
-        self.kind = kind
+        self.spec = spec
 
     @initialize(seed=_SEED, num_items=st.integers(1, 60))
     def build(self, seed: int, num_items: int) -> None:
-        vectors = vectors_for(self.kind, np.random.default_rng(seed), num_items, _DIM)
-        self.index = UpdatedIndex.of(build_index(spec_of(self.kind), vectors), vectors)
+        vectors = vectors_for(self.spec, np.random.default_rng(seed), num_items, _DIM)
+        self.index = UpdatedIndex.of(build_index(self.spec, vectors), vectors)
         self.truth = dict(enumerate(vectors))
         self.ever = list(vectors)
         self.before = (self.index, dict(self.truth))
@@ -61,7 +61,7 @@ class Updates(RuleBasedStateMachine):
         vectors = np.array(self.ever)[: None if of_all else self.index.base.size]
         with tempfile.TemporaryDirectory() as folder:
             self.index.save(Path(folder))
-            loaded = load_index(spec_of(self.kind), Path(folder), vectors)
+            loaded = load_index(self.spec, Path(folder), vectors)
         assert isinstance(loaded, UpdatedIndex)
         self.index = loaded
 
@@ -70,7 +70,7 @@ class Updates(RuleBasedStateMachine):
         query = np.random.default_rng(seed).integers(-3, 4, (num_queries, _DIM)).astype(np.float32)
         for index, truth in ((self.index, self.truth), self.before):
             everywhere = np.ones((num_queries, index.num_rows), bool)
-            _assert_answers(self.kind, index, truth, query, everywhere, *index.search(query, k))
+            _assert_answers(self.spec, index, truth, query, everywhere, *index.search(query, k))
 
     @rule(
         seed=_SEED,
@@ -89,7 +89,7 @@ class Updates(RuleBasedStateMachine):
         allowed, true = allowed_of(passes, line, left_out)
         query = rng.integers(-3, 4, (len(line), num_interests, _DIM)).astype(np.float32)
         answer = complete_topk(self.index, np.array(self.ever), query, k, allowed)
-        _assert_answers(self.kind, self.index, self.truth, query, true, *answer)
+        _assert_answers(self.spec, self.index, self.truth, query, true, *answer)
 
     @invariant()
     def counts_are_those_of_the_dict(self) -> None:
@@ -98,7 +98,7 @@ class Updates(RuleBasedStateMachine):
 
 
 def _assert_answers(
-    kind: IndexKind,
+    spec: IndexSpec,
     index: UpdatedIndex,
     truth: dict[int, np.ndarray],
     query: np.ndarray,
@@ -123,24 +123,24 @@ def _assert_answers(
             zip((-found_score).tolist(), found, strict=True)
         )
         # Added items are found exactly in every kind, and all are in the kinds that are exact.
-        sure = {each: true[each] for each in rows if kind not in APPROXIMATE or each >= index.base.size}
+        sure = {each: true[each] for each in rows if spec.kind not in APPROXIMATE or each >= index.base.size}
         worst = found_score[-1] if num_filled else np.inf
         missed = [each for each in set(sure) - set(found) if sure[each] > worst + 1e-4]
         assert not missed
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(kind: IndexKind) -> None:
+@pytest.mark.parametrize("spec", SPECS, ids=name_of)
+def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(spec: IndexSpec) -> None:
     run_state_machine_as_test(
-        lambda: Updates(kind),  # type: ignore[arg-type]
+        lambda: Updates(spec),  # type: ignore[arg-type]
         settings=settings(max_examples=20, stateful_step_count=10, deadline=None),
     )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=SPECS, ids=name_of)
 def index(request: pytest.FixtureRequest) -> UpdatedIndex:
     vectors = vectors_for(request.param, np.random.default_rng(1), 50, _DIM)
-    return UpdatedIndex.of(build_index(spec_of(request.param), vectors), vectors)
+    return UpdatedIndex.of(build_index(request.param, vectors), vectors)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is drawn and printed of an operating curve is what was measured."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -40,7 +41,7 @@ def test_the_plot_shows_recall_over_codes(tmp_path: Path, monkeypatch: pytest.Mo
     drawn = []
     original = Axes.plot
 
-    def kept(self: Axes, codes: list[float], recall: list[float], *style: str, **more: object) -> object:
+    def kept(self: Axes, codes: list[float], recall: list[float], *style: str, **more: Any) -> object:
         drawn.append((codes, recall))
         return original(self, codes, recall, *style, **more)
 
