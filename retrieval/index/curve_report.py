@@ -67,7 +67,7 @@ def _draw(axes: "Axes", curve: OperatingCurve) -> None:
     axes.set_xlabel("codes read by a query")
     axes.set_ylabel(f"recall@{curve.k}")
     axes.set_xlim(left=0.0)
-    axes.margins(x=0.08)
+    axes.margins(x=0.08, y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(lambda codes, _: f"{codes:,.0f}")
     axes.grid(True, color="#EEEEEE")

@@ -12,17 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import everything
 from retrieval.index.build import build_index, load_index
-from retrieval.index.spec import IndexKind, IndexSpec
+from retrieval.index.spec import IndexSpec
 from retrieval.index.updates import UpdatedIndex
-from tests.contracts.indexes import APPROXIMATE, SPECS
+from tests.contracts.indexes import APPROXIMATE, SPECS, name_of
 from tests.contracts.test_allowed_contract import allowed_of, vectors_for
 from towers.errors import IndexBuildError, QueryError
 
 _SEED = st.integers(0, 2**32 - 1)
 _DIM = 4
-
-# Updates know nothing of codes: one spec of each kind.
-_SPECS = list({spec.kind: spec for spec in SPECS}.values())
 
 
 class Updates(RuleBasedStateMachine):
@@ -73,7 +70,7 @@ class Updates(RuleBasedStateMachine):
         query = np.random.default_rng(seed).integers(-3, 4, (num_queries, _DIM)).astype(np.float32)
         for index, truth in ((self.index, self.truth), self.before):
             everywhere = np.ones((num_queries, index.num_rows), bool)
-            _assert_answers(self.spec.kind, index, truth, query, everywhere, *index.search(query, k))
+            _assert_answers(self.spec, index, truth, query, everywhere, *index.search(query, k))
 
     @rule(
         seed=_SEED,
@@ -92,7 +89,7 @@ class Updates(RuleBasedStateMachine):
         allowed, true = allowed_of(passes, line, left_out)
         query = rng.integers(-3, 4, (len(line), num_interests, _DIM)).astype(np.float32)
         answer = complete_topk(self.index, np.array(self.ever), query, k, allowed)
-        _assert_answers(self.spec.kind, self.index, self.truth, query, true, *answer)
+        _assert_answers(self.spec, self.index, self.truth, query, true, *answer)
 
     @invariant()
     def counts_are_those_of_the_dict(self) -> None:
@@ -101,7 +98,7 @@ class Updates(RuleBasedStateMachine):
 
 
 def _assert_answers(
-    kind: IndexKind,
+    spec: IndexSpec,
     index: UpdatedIndex,
     truth: dict[int, np.ndarray],
     query: np.ndarray,
@@ -126,13 +123,13 @@ def _assert_answers(
             zip((-found_score).tolist(), found, strict=True)
         )
         # Added items are found exactly in every kind, and all are in the kinds that are exact.
-        sure = {each: true[each] for each in rows if kind not in APPROXIMATE or each >= index.base.size}
+        sure = {each: true[each] for each in rows if spec.kind not in APPROXIMATE or each >= index.base.size}
         worst = found_score[-1] if num_filled else np.inf
         missed = [each for each in set(sure) - set(found) if sure[each] > worst + 1e-4]
         assert not missed
 
 
-@pytest.mark.parametrize("spec", _SPECS, ids=lambda spec: str(spec.kind))
+@pytest.mark.parametrize("spec", SPECS, ids=name_of)
 def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(spec: IndexSpec) -> None:
     run_state_machine_as_test(
         lambda: Updates(spec),  # type: ignore[arg-type]
@@ -140,7 +137,7 @@ def test_whatever_comes_and_goes_the_answers_are_those_of_what_is_there(spec: In
     )
 
 
-@pytest.fixture(params=_SPECS, ids=lambda spec: str(spec.kind))
+@pytest.fixture(params=SPECS, ids=name_of)
 def index(request: pytest.FixtureRequest) -> UpdatedIndex:
     vectors = vectors_for(request.param, np.random.default_rng(1), 50, _DIM)
     return UpdatedIndex.of(build_index(request.param, vectors), vectors)

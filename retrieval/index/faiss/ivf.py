@@ -30,7 +30,7 @@ _LENGTH_EXPONENT = 10
 # Bits of a query that is multiplied with codes of one bit: with fewer, recall falls.
 _RABITQ_QUERY_BITS = 8
 
-# The library's own type stubs lack these.
+# Left untyped, as the library leaves them.
 _ivf_parameters: Any = faiss.SearchParametersIVF
 _bitmap_selector: Any = faiss.IDSelectorBitmap
 _CLASSES: dict[Codes, Any] = {
