@@ -19,8 +19,6 @@ def main(vectors: str, bitmaps: str, k: int, num_queries: int) -> None:
     faiss.omp_set_num_threads(1)
     with np.load(vectors, allow_pickle=False) as held:
         items, queries = held["items"], held["test_queries"][:num_queries]
-    parameters: Any = faiss.SearchParameters
-    selector: Any = faiss.IDSelectorBitmap
     index = faiss.IndexFlatIP(items.shape[1])
     index.add(items)
     bitmap = np.load(bitmaps, allow_pickle=False)
