@@ -154,7 +154,7 @@ def _of_the_watched(tables: Tables, num_items: int) -> Tables:
 def _factors(recipe: FactorsRecipe, folder: Path) -> Encoder:
     tables = folder / "tables"
     if not tables.is_dir():
-        ingest_source(_source(recipe.log), tables, RuleSettings(), SignalSettings())
+        ingest_source(source_of(recipe.log), tables, RuleSettings(), SignalSettings())
     dataset = read_dataset(tables, SignalSettings())
     num_items = len(dataset.catalogue)
     # No recency: the vector of a profile is then the one that its own sweep would give.
@@ -190,7 +190,8 @@ def _simulated(log: SimulatedLog | RealLog) -> SimulatedSettings:
     )
 
 
-def _source(log: SimulatedLog | RealLog) -> SimulatedSettings | SequenceSettings:
+def source_of(log: SimulatedLog | RealLog) -> SimulatedSettings | SequenceSettings:
+    """What reads a log; MissingDataError where it is not at hand."""
     match log:
         case SimulatedLog():
             return _simulated(log)

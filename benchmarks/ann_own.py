@@ -64,7 +64,8 @@ def build(items: np.ndarray, settings: dict[str, Any]) -> Own:
     stops = {}
     if isinstance(made.index, PartitionedIndex):
         measured = queries[:_NUM_MEASURED]
-        recalls = [search["recall"] for search in json.loads(Path(sys.argv[2]).read_text())["searches"]]
+        lines = json.loads(Path(sys.argv[2]).read_text())["lines"]
+        recalls = [search["recall"] for line in lines for search in line]
         curve = operating_curve(made.index, measured, exact_rows(items, measured, K), recalls)
         stops = {point.target: point.stop for point in curve.points}
     return Own(made.index, stops, items.nbytes if refinement is Refinement.VECTORS else 0)

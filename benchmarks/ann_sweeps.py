@@ -4,7 +4,6 @@ As wide as it takes for the best of a peer at recall .90, .95 and .99 to lie ins
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -29,18 +28,22 @@ class Peer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One build of a peer, and searches over it; the keys are those that the peer's script names."""
+    """One build of a peer, and searches over it in lines by rising effort, with the keys of its script."""
 
     build: dict[str, Any]
-    searches: tuple[dict[str, Any], ...]
+    lines: tuple[tuple[dict[str, Any], ...], ...]
 
 
-_PROBES = (2, 4, 8, 16, 32, 64, 128, 256)
+_PROBES = (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 _EFFORTS = (100, 150, 200, 300, 500, 800, 1200)
+_MANY_ITEMS = 500_000
 
 
 def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
-    """The settings of a peer for so many items. unit: whether their vectors are; no graph of FAISS else."""
+    """The settings of a peer for so many items. unit: whether their vectors are; no graph of FAISS else.
+
+    A graph of very many items takes half an hour to build: one of each of the graph libraries, none of FAISS.
+    """
     match peer:
         case Peer.OWN:
             return _own()
@@ -49,15 +52,15 @@ def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
         case Peer.SCANN:
             return _scann(num_items)
         case Peer.HNSWLIB | Peer.VOYAGER:
-            return [Setting(graph, _efforts()) for graph in _graphs()]
+            return [Setting(graph, _efforts()) for graph in _graphs(num_items)]
         case Peer.USEARCH:
-            return [Setting(graph | {"dtype": "f32"}, _efforts()) for graph in _graphs()]
+            return [Setting(graph | {"dtype": "f32"}, _efforts()) for graph in _graphs(num_items)]
 
 
 def _own() -> list[Setting]:
     """An index compiled for each recall, refined by codes alone or by the vectors."""
     return [
-        Setting({"target": target, "refinement": refinement}, tuple({"recall": recall} for recall in near))
+        Setting({"target": target, "refinement": refinement}, (tuple({"recall": one} for one in near),))
         for target, near in ((0.95, (0.9, 0.93, 0.95, 0.97)), (0.99, (0.98, 0.99, 0.995)))
         for refinement in ("codes", "vectors")
     ]
@@ -70,19 +73,19 @@ def lists_for(num_items: int) -> tuple[int, int]:
 
 
 def _faiss(num_items: int, *, unit: bool) -> list[Setting]:
-    settings = [Setting({"factory": "Flat"}, ({},))]
+    settings = [Setting({"factory": "Flat"}, (({},),))]
     for num_lists in lists_for(num_items):
         probes = [num for num in _PROBES if num <= num_lists]
-        probed = tuple({"nprobe": num} for num in probes)
+        probed = (tuple({"nprobe": num} for num in probes),)
         refined = tuple(
-            {"nprobe": num, "k_factor": factor} for num, factor in product(probes, (1.5, 2, 3, 5, 10))
+            tuple({"nprobe": num, "k_factor": factor} for num in probes) for factor in (1.5, 2, 3, 5, 10)
         )
         settings += [
             Setting({"factory": f"IVF{num_lists},PQ64x4fsr,RFlat"}, refined),
             Setting({"factory": f"IVF{num_lists},SQ8"}, probed),
             Setting({"factory": f"IVF{num_lists},Flat"}, probed),
         ]
-    if unit:
+    if unit and num_items < _MANY_ITEMS:
         settings.append(Setting({"factory": "HNSW32", "ef_construction": 200}, _efforts()))
     return settings
 
@@ -90,24 +93,21 @@ def _faiss(num_items: int, *, unit: bool) -> list[Setting]:
 def _scann(num_items: int) -> list[Setting]:
     settings = []
     for num_leaves, soar in product(lists_for(num_items), (None, 1.5)):
-        searches = tuple(
-            {"leaves": leaves, "reordered": reordered}
-            for leaves, reordered in product(_more_probes(num_leaves), (130, 200, 350, 700))
+        lines = tuple(
+            tuple(
+                {"leaves": leaves, "reordered": reordered} for leaves in _PROBES if 4 <= leaves <= num_leaves
+            )
+            for reordered in (130, 200, 350, 700)
         )
         build = {"num_leaves": num_leaves, "soar_lambda": soar, "quantize_centroids": False}
-        settings.append(Setting(build | {"anisotropic": 0.2, "reorder": "float32"}, searches))
+        settings.append(Setting(build | {"anisotropic": 0.2, "reorder": "float32"}, lines))
     return settings
 
 
-def _more_probes(num_leaves: int) -> Sequence[int]:
-    """Powers of two and what lies between them, from 4 on."""
-    every = sorted({*_PROBES, *(num * 3 // 2 for num in _PROBES)})
-    return [num for num in every if 4 <= num <= num_leaves]
+def _graphs(num_items: int) -> list[dict[str, Any]]:
+    links = (16, 32) if num_items < _MANY_ITEMS else (16,)
+    return [{"num_links": num, "ef_construction": 200} for num in links]
 
 
-def _graphs() -> list[dict[str, Any]]:
-    return [{"num_links": num, "ef_construction": 200} for num in (16, 32)]
-
-
-def _efforts() -> tuple[dict[str, Any], ...]:
-    return tuple({"ef": ef} for ef in _EFFORTS)
+def _efforts() -> tuple[tuple[dict[str, Any], ...], ...]:
+    return (tuple({"ef": ef} for ef in _EFFORTS),)

@@ -74,7 +74,7 @@ class Plan:
 
 # One pass over the log, what is learned last held out: the recipe's own epochs take a CPU hours, as every
 # step embeds the whole catalogue. Nothing is dropped, since nothing is seen twice.
-_ONE_PASS = (
+ONE_PASS = (
     "split=global_time",
     "split.test_share=0.001",
     "split.validation_share=0.001",
@@ -92,11 +92,11 @@ PLANS = {
     SetName.MOVIELENS: Plan(TowersRecipe(RealLog.MOVIELENS, _FEW_EPOCHS), test_share=0.2),
     SetName.GAMES: Plan(FactorsRecipe(RealLog.GAMES), num_build=25_000),
     SetName.TOWERS_50K: Plan(
-        TowersRecipe(SimulatedLog(50_000, 700_000, 24_000), _ONE_PASS), num_build=20_000, num_test=2_400
+        TowersRecipe(SimulatedLog(50_000, 700_000, 24_000), ONE_PASS), num_build=20_000, num_test=2_400
     ),
-    SetName.TOWERS_200K: Plan(TowersRecipe(SimulatedLog(200_000, 1_200_000, 40_000), _ONE_PASS)),
+    SetName.TOWERS_200K: Plan(TowersRecipe(SimulatedLog(200_000, 1_200_000, 40_000), ONE_PASS)),
     SetName.FACTORS_200K: Plan(FactorsRecipe(SimulatedLog(200_000, 3_000_000, 100_000))),
-    SetName.TOWERS_1M: Plan(TowersRecipe(SimulatedLog(1_000_000, 1_500_000, 50_000), _ONE_PASS, 100_000)),
+    SetName.TOWERS_1M: Plan(TowersRecipe(SimulatedLog(1_000_000, 1_500_000, 50_000), ONE_PASS, 100_000)),
     SetName.FACTORS_1M: Plan(FactorsRecipe(SimulatedLog(1_000_000, 10_000_000, 330_000), iterations=5)),
 }
 

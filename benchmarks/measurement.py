@@ -65,7 +65,7 @@ def record(claim: Claim, measured: Measurement) -> Record:
                 f"{claim.name}: {key} is {figure}; expected a number, or none where not measured"
             )
     context: dict[str, object] = {
-        "machine": _machine(),
+        "machine": machine(),
         "versions": _versions(),
         "commit": commit(),
         "data": measured.data,
@@ -94,7 +94,8 @@ def last_record(claim: Claim, folder: Path = FIGURES) -> Record | None:
     return Record(read["claim"], read["figures"], read["context"])
 
 
-def _machine() -> dict[str, object]:
+def machine() -> dict[str, object]:
+    """The machine that this runs on."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),

@@ -15,7 +15,8 @@ from towers.folders import replace_file
 class Kept:
     """Results of one claim at one commit; nothing is kept of changes that are not committed.
 
-    commit: that of the tree now, or None; asked again before a result is kept, as the tree may have changed.
+    commit: that of the tree now, or None, or another version of what measures; asked again before a result is
+    kept, as the tree may have changed.
     """
 
     claim: str

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
 from conf.structured import register
 from retrieval.index.spec import IndexSpec
@@ -42,7 +43,9 @@ __all__ = [
     "IngestSettings",
     "LadderSettings",
     "PipelineSettings",
+    "RecommendAllSettings",
     "RecommendSettings",
+    "ReleasesSettings",
     "Stage",
     "TuneSettings",
 ]
@@ -245,6 +248,22 @@ class RecommendSettings:
     k: int = bounded(10, ge=0)
 
 
+@dataclass(frozen=True, slots=True)
+class RecommendAllSettings:
+    """What recommend_all.py writes: the best k titles of every profile of the current release of `artifacts`.
+
+    output: the Parquet file; null is recommendations.parquet in `artifacts`. time_seconds: of the requests,
+    Unix seconds; null is each one's last event. available: only what may be shown in the profile's country at
+    that moment, or without one at the newest event of all.
+    """
+
+    artifacts: str = "artifacts"
+    output: str | None = None
+    k: int = bounded(100, ge=0)
+    time_seconds: int | None = bounded(None, ge=0)
+    available: bool = False
+
+
 def _settled(
     settings: PipelineSettings | LearningSettings, statistics: Statistics, warm_start: str | None = None
 ) -> Settled:
@@ -275,3 +294,4 @@ register("tune_settings", TuneSettings)
 register("drift_settings", DriftCheckSettings)
 register("evaluate_settings", EvaluateSettings)
 register("recommend_settings", RecommendSettings)
+register("recommend_all_settings", RecommendAllSettings)

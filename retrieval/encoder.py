@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from jaxtyping import Float32
 
+from retrieval.user_tower.encode import CompiledTowers
 from towers.errors import ConfigError, ReleaseError
 from towers.evaluation.cut import cut
 from towers.exported import read_object
@@ -36,12 +36,11 @@ class QueryEncoder:
         self.dimension = dimension
         self.fingerprint = fingerprint
         self.profile_columns = towers.encoder.profile_columns
-        self._towers = towers
-        self._item = torch.from_numpy(item_vectors)
+        self._towers = CompiledTowers(towers, item_vectors)
 
     def encode(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:
         """Unit vectors per query, (Q, K, D) of K > 1 interests; without a history its profile's prior."""
-        return self._towers.encode(queries, self._item)
+        return self._towers.encode(queries)
 
 
 class PrefixEncoder:

@@ -11,14 +11,17 @@ from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
 from retrieval.completion import unseen
+from retrieval.eligibility.columns import Once
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.index.allowed import Allowed
 from retrieval.release.read import Release, read_release
+from retrieval.release.verify import Verify
 from retrieval.search.lexical import check_text
 from retrieval.search.order import best_first
 from retrieval.search.search import TextSearch, Undo, as_spelled_first
 from retrieval.search.understanding import Understood
+from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV
@@ -60,16 +63,17 @@ class Retriever:
         self._release = release
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
         self._eligibility = Eligibility(release.catalogue)
-        self._text = TextSearch(release.catalogue, release.num_events, self._eligibility)
+        # Made by the first search: a service that only recommends needs none.
+        self._text = Once(lambda: TextSearch(release.catalogue, release.num_events, self._eligibility))
 
     @classmethod
-    def open(cls, path: str | Path) -> "Retriever":
+    def open(cls, path: str | Path, verify: Verify = Verify.FULL) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
-        Every file is verified before it is parsed. Raises ReleaseError where there is no release, and
-        IntegrityError, naming the file, where one is not as it was published.
+        Every file is verified before it is parsed, wholly unless `verify` says less. ReleaseError where
+        there is no release; IntegrityError, naming the file, where one is not as it was published.
         """
-        return cls(read_release(Path(path)))
+        return cls(read_release(Path(path), verify))
 
     @property
     def release_id(self) -> str:
@@ -95,6 +99,11 @@ class Retriever:
     def profile_ids(self) -> tuple[str, ...]:
         """The profiles that the release knows, with or without a history."""
         return self._release.profiles.profiles.ids
+
+    @property
+    def as_of_seconds(self) -> int:
+        """The newest event of the histories, Unix seconds; 0 without events."""
+        return self._release.profiles.as_of_seconds
 
     def history(self, profile_id: str) -> tuple[str, ...]:
         """Ids of what a profile watched, oldest first; UnknownIdError where the profile is not known."""
@@ -132,7 +141,26 @@ class Retriever:
         """
         check_k(k)
         check_history(queries.history, len(self.items))
-        return self._release.answers.rank(queries, k, self._among(unseen(queries.history), rules), recall)
+        with stage(Stage.FILTER):
+            allowed = self._among(unseen(queries.history), rules)
+        return self._release.answers.rank(queries, k, allowed, recall)
+
+    def questions(self, first: int, last: int, time_seconds: int | None = None) -> Queries:
+        """What the profiles first to last - 1 of `profile_ids` ask, each with its stored history.
+
+        time_seconds: of the request, Unix seconds; else, and never before, that of each one's last event.
+        """
+        if not 0 <= first <= last <= len(self.profile_ids):
+            raise QueryError(
+                f"questions: profiles {first} to {last}; expected a part of 0 to {len(self.profile_ids)}"
+            )
+        asked = 0 if time_seconds is None else _seconds("time_seconds", time_seconds)
+        stored = self._release.profiles
+        history = stored.history.select(np.arange(first, last))
+        latest = np.full(last - first, asked)
+        np.maximum.at(latest, history.profile_rows(), history.time_seconds)
+        features = None if stored.features is None else stored.features.slice(first, last - first)
+        return Queries(history, latest, stored.country[first:last], features)
 
     def recommend(
         self,
@@ -160,10 +188,12 @@ class Retriever:
         UNKNOWN_PROFILE; a history that a release of lists made none for as `rank` says. Raises QueryError
         where k, a history or a time is not as described.
         """
-        check_k(k)
-        query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
-        k = min(k, len(self.items))
-        allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
+        with stage(Stage.QUERY):
+            check_k(k)
+            query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
+            k = min(k, len(self.items))
+        with stage(Stage.FILTER):
+            allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
         if reason is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
             return self._ranking(best, self._release.num_events[best], reason, num_unknown)
@@ -215,7 +245,7 @@ class Retriever:
         check_k(k)
         check_text(text)
         k = min(k, len(self.items))
-        found = self._text.find(text, rule, understood)
+        found = self._text().find(text, rule, understood)
         matches = found.matches
         if found.withheld is not None:
             allowed = self._among(Allowed.but(np.array([0, 1]), np.array([found.withheld])), [rule])
@@ -231,7 +261,7 @@ class Retriever:
         liking = None
         if query is not None and reason is not Degraded.UNKNOWN_PROFILE:
             liking = partial(self._release.answers.liking, query)
-        row, score = best_first(matches, k, self._text.place, liking)
+        row, score = best_first(matches, k, self._text().place, liking)
         if found.withheld is not None:
             reason = Degraded.NOT_AVAILABLE
         return replace(self._ranking(row, score, reason), understood=found.understood)
@@ -244,10 +274,10 @@ class Retriever:
         on what is no text or too long, and on a k that is no count.
         """
         check_k(k)
-        if prefix == "":
+        if isinstance(prefix, str) and not prefix.strip():
             return ()
         check_text(prefix)
-        return self._ids(self._text.suggest(prefix, k, rule))
+        return self._ids(self._text().suggest(prefix, k, rule))
 
     def _query(
         self,
@@ -260,24 +290,25 @@ class Retriever:
         if time_seconds is not None:
             _seconds("time_seconds", time_seconds)
         profiles = self._release.profiles
-        row = OOV if profile_id is None else int(profiles.profiles.rows([profile_id])[0])
+        stranger = profile_id is None or profile_id not in profiles.profiles
+        row = OOV if stranger else profiles.profiles.row(profile_id or "")
         num_unknown = 0
         if history is not None:
             watched, num_unknown = self._given(history, time_seconds)
         elif row != OOV:
-            watched = profiles.history.select(np.array([row]))
+            watched = profiles.history.of(row)
         else:
             watched = Histories.empty(1)
         if country is None:
             country = "" if row == OOV else str(profiles.country[row])
         last = int(watched.time_seconds.max(initial=0))
         asked_seconds = last if time_seconds is None else max(time_seconds, last)
-        known = None if row == OOV or profiles.features is None else profiles.features.slice(row, 1)
-        query = Queries(watched, np.array([asked_seconds]), np.array([country]), known)
+        features = None if row == OOV or profiles.features is None else profiles.features.slice(row, 1)
+        query = Queries(watched, np.array([asked_seconds]), np.array([country]), features)
         if watched.num_events:
             return query, num_unknown, None
-        stranger = row == OOV and history is None
-        return query, num_unknown, Degraded.UNKNOWN_PROFILE if stranger else Degraded.EMPTY_HISTORY
+        nobody = stranger and history is None
+        return query, num_unknown, Degraded.UNKNOWN_PROFILE if nobody else Degraded.EMPTY_HISTORY
 
     def _given(self, history: GivenHistory, time_seconds: int | None) -> tuple[Histories, int]:
         """A history of these events by time; ids without one lie at that of the request, each once."""
@@ -320,11 +351,11 @@ class Retriever:
     def _ranking(
         self, row: np.ndarray, score: np.ndarray, reason: Degraded | None, num_unknown: int = 0
     ) -> Ranking:
-        return Ranking(self._ids(row), score.astype(np.float32), self.release_id, reason, num_unknown)
+        with stage(Stage.IDS):
+            return Ranking(self._ids(row), score.astype(np.float32), self.release_id, reason, num_unknown)
 
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
-        ids = self.items.vocabulary.ids
-        return tuple(ids[one] for one in row.tolist())
+        return tuple(map(self.items.vocabulary.ids.__getitem__, row.tolist()))
 
 
 def _event(given: object) -> tuple[str, int | None]:

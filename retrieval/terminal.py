@@ -10,6 +10,7 @@ from rich.text import Text
 
 from retrieval.eligibility.plain import to_plain
 from retrieval.retriever import Ranking, Retriever
+from retrieval.stages import StageTimes
 from towers.recommender import Degraded
 
 _WHY = {
@@ -40,8 +41,10 @@ def sample(retriever: Retriever) -> tuple[list[str], str | None, str | None]:
     return list(dict.fromkeys(profiles)), similar, search
 
 
-def profile_view(retriever: Retriever, profile_id: str, ranking: Ranking) -> RenderableType:
-    """What a profile watched last, newest first, beside what is recommended to it."""
+def profile_view(
+    retriever: Retriever, profile_id: str, ranking: Ranking, times: StageTimes | None = None
+) -> RenderableType:
+    """What a profile watched last, newest first, beside what is recommended to it, and how long that took."""
     known = ranking.degraded is not Degraded.UNKNOWN_PROFILE
     history = retriever.history(profile_id) if known else ()
     newest = history[::-1][: max(len(ranking), 1)]
@@ -52,7 +55,8 @@ def profile_view(retriever: Retriever, profile_id: str, ranking: Ranking) -> Ren
         _titles(retriever, f"watched: the last {len(newest)} of {len(history)}", newest),
         _titles(retriever, "recommended", ranking.item_id),
     )
-    return _view(f"Profile {profile_id}", ranking, beside)
+    took = () if times is None else (_took(times),)
+    return _view(f"Profile {profile_id}", ranking, Group(beside, *took))
 
 
 def similar_view(retriever: Retriever, item_id: str, ranking: Ranking) -> RenderableType:
@@ -89,6 +93,11 @@ def _view(heading: str, ranking: Ranking, body: RenderableType, notes: Sequence[
         lines.append(Text(_WHY[ranking.degraded], style="yellow"))
     lines += [Text(note, style="dim", overflow="ellipsis", no_wrap=True) for note in notes]
     return Group(*lines, body, Text(""))
+
+
+def _took(times: StageTimes) -> Text:
+    stages = ", ".join(f"{stage} {1e3 * seconds:.2f}" for stage, seconds in times.seconds.items())
+    return Text(f"ms: {stages}", style="dim", overflow="ellipsis", no_wrap=True)
 
 
 def _titles(

@@ -9,8 +9,8 @@ from jaxtyping import Float32, Int64
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.operating import OperatingCurve
-from retrieval.index.partitioned.index import PartitionedIndex
-from retrieval.index.spec import Index
+from retrieval.index.spec import DepthIndex, Index
+from retrieval.stages import Stage, stage
 from towers.errors import QueryError, ReleaseError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries, Rankings, check_history, check_k
@@ -73,16 +73,18 @@ class VectorAnswers:
         """
         check_k(k)
         check_history(queries.history, self.num_items)
-        vector = self.encoder.encode(queries)
-        score, row = complete_topk(self._index_at(recall), self.vectors, vector, k, allowed)
-        return Rankings(row, score)
+        with stage(Stage.ENCODE):
+            vector = self.encoder.encode(queries)
+        with stage(Stage.SEARCH):
+            score, row = complete_topk(self._index_at(recall), self.vectors, vector, k, allowed)
+            return Rankings(row, score)
 
     def _index_at(self, recall: float | None) -> Index:
         if recall is None:
             return self.index
         if isinstance(recall, bool) or not isinstance(recall, float | int):
             raise QueryError(f"recall = {recall!r}: expected a share, above 0 and below 1")
-        if self.curve is None or not isinstance(self.index, PartitionedIndex):
+        if self.curve is None or not isinstance(self.index, DepthIndex):
             raise QueryError(f"recall = {recall}: the index has one depth of search; expected none")
         point = self.curve.at(recall)
         if point is None:

@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from conf.compose import run
 from conf.schema import PipelineSettings
+from retrieval.index.curve_report import PLOT_FILE, render
+from retrieval.index.operating import read_curve
 from retrieval.release.build import build_release
+from retrieval.release.certificate import certificate_view, read_certificate
 
 
 def build_index(settings: PipelineSettings) -> None:
     """Publishes artifacts/releases/<id> and makes it current; refused where a gate fails."""
     folder = Path(settings.artifacts)
-    build_release(
+    release = build_release(
         model_dir=folder / "model",
         tables_dir=folder / "tables",
         releases_root=folder / "releases",
@@ -18,6 +23,12 @@ def build_index(settings: PipelineSettings) -> None:
         gates=settings.gates,
         dimension=settings.dimension,
     )
+    if certificate := read_certificate(release.folder):
+        Console().print(certificate_view(certificate))
+    curve = read_curve(release.folder)
+    if curve is not None:
+        Console().print(render(curve))
+        Console().print(f"plot: {release.folder / PLOT_FILE}")
 
 
 if __name__ == "__main__":

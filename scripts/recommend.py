@@ -7,6 +7,7 @@ from rich.console import Console
 from conf.compose import run
 from conf.schema import RecommendSettings
 from retrieval.retriever import Retriever
+from retrieval.stages import timed
 from retrieval.terminal import profile_view, sample, search_view, similar_view
 
 
@@ -21,8 +22,9 @@ def recommend(settings: RecommendSettings) -> None:
     )
     console = Console()
     for profile in profiles:
-        ranking = retriever.recommend(profile, country=settings.country, k=settings.k)
-        console.print(profile_view(retriever, profile, ranking))
+        with timed() as times:
+            ranking = retriever.recommend(profile, country=settings.country, k=settings.k)
+        console.print(profile_view(retriever, profile, ranking, times))
     if similar:
         console.print(similar_view(retriever, similar, retriever.similar(similar, settings.k)))
     if search:

@@ -50,12 +50,22 @@ def replace_file(path: Path, text: str) -> None:
 
     A reader finds the old file or the new one, whole. Raises OSError where it cannot be written.
     """
+    with file_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def file_aside(path: Path) -> Iterator[Path]:
+    """Where to write what then takes the place of a file, synced and whole; on an error nothing does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text, encoding="utf-8")
-    sync(aside)
-    aside.replace(path)
-    sync(path.parent)
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ import numpy as np
 
 K, NUM_THREADS, BATCH = 100, 2, 1024
 _NUM_WARM = 50
+# There is nothing to compare beyond this recall, and a search that gains less than this is at its end.
+_ENOUGH, _LEAST_GAIN = 0.992, 0.0005
 
 
 class Searcher(Protocol):
@@ -109,8 +111,9 @@ def folder_bytes(folder: Path) -> int:
 def run(build: Build) -> None:
     """What a peer's script does: builds once, prints what it took, then measures every search setting.
 
-    settings.json: {"build": {…}, "searches": [{…}, …], "rounds": 3, "num_queries": null for all}. A search
-    that the peer refuses is printed with its error.
+    settings.json: {"build": {…}, "lines": [[{…}, …], …], "rounds": 3, "num_queries": null for all}. A line
+    is of searches by rising effort, and ends early where more effort has nothing to show. A search that the
+    peer refuses is printed with its error.
     """
     vectors, settings = np.load(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     items = np.ascontiguousarray(vectors["items"])
@@ -121,12 +124,19 @@ def run(build: Build) -> None:
     searcher = build(items, settings["build"])
     seconds = time.perf_counter() - begun
     _print({"build_seconds": seconds, "bytes_per_item": searcher.num_bytes() / len(items)})
-    for search in settings["searches"]:
-        try:
-            found: dict[str, Any] = dict(measured(searcher, queries, truth, search, settings["rounds"]))
-        except RuntimeError as error:  # hnswlib where it finds fewer than K
-            found = {"error": str(error)}
-        _print({"search": search} | found)
+    for line in settings["lines"]:
+        last = -1.0
+        for search in line:
+            try:
+                found: dict[str, Any] = dict(measured(searcher, queries, truth, search, settings["rounds"]))
+            except RuntimeError as error:  # hnswlib where it finds fewer than K
+                _print({"search": search, "error": str(error)})
+                continue
+            _print({"search": search} | found)
+            least = min(found["single_recall"], found["batch_recall"])
+            if least >= _ENOUGH or least < last + _LEAST_GAIN:
+                break
+            last = least
 
 
 def _print(line: dict[str, Any]) -> None:

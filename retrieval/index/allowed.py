@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8, UInt64
 
 from towers.data.histories import runs
 from towers.errors import QueryError
@@ -20,12 +20,14 @@ class Allowed:
     line: int64 (Q,), the bitmap of each query, -1 where every row passes.
     excluded_offset, excluded: CSR, the rows left out of the answer to query q are
     excluded[excluded_offset[q] : excluded_offset[q + 1]], ascending, none twice.
+    num_passing: int64 (B,), the rows of each bitmap where they are known already; counted where None.
     """
 
     bitmap: UInt8[np.ndarray, "B W"]
     line: Int64[np.ndarray, " Q"]
     excluded_offset: Int64[np.ndarray, " Q1"]
     excluded: Int64[np.ndarray, " X"]
+    num_passing: Int64[np.ndarray, " B"] | None = None
 
     def __post_init__(self) -> None:
         num_queries = len(self.line)
@@ -34,10 +36,11 @@ class Allowed:
                 f"allowed: {len(self.excluded_offset)} offsets to {len(self.excluded)} excluded rows; "
                 f"expected {num_queries + 1}, the last of them {len(self.excluded)}"
             )
-        if num_queries and not -1 <= self.line.min() <= self.line.max() < len(self.bitmap):
+        # Of one query, the most common request, two reductions would take longer than all else here.
+        low, high = (self.line[0],) * 2 if num_queries == 1 else _ends(self.line)
+        if not -1 <= low <= high < len(self.bitmap):
             raise QueryError(
-                f"allowed: bitmaps {self.line.min()} to {self.line.max()} are asked for; expected -1 to "
-                f"{len(self.bitmap) - 1}"
+                f"allowed: bitmaps {low} to {high} are asked for; expected -1 to {len(self.bitmap) - 1}"
             )
 
     def __len__(self) -> int:
@@ -50,10 +53,22 @@ class Allowed:
 
     def passing(self) -> Int64[np.ndarray, " B"]:
         """Rows that each bitmap lets pass."""
+        if self.num_passing is not None:
+            return self.num_passing
         if len(self.bitmap) == 0:
             return _NONE
-        count: np.ndarray = np.bitwise_count(self.bitmap).sum(axis=1, dtype=np.int64)
+        count: np.ndarray = np.bitwise_count(self.words()).sum(axis=1, dtype=np.int64)
         return count
+
+    def words(self) -> UInt64[np.ndarray, "B V"]:
+        """The bitmaps as words of 64 bits; bit i of word j is row 64 j + i.
+
+        Copied only where W is no multiple of 8.
+        """
+        odd = -self.bitmap.shape[1] % 8
+        whole = np.pad(self.bitmap, [(0, 0), (0, odd)]) if odd else np.ascontiguousarray(self.bitmap)
+        words: np.ndarray = whole.view(np.uint64)
+        return words
 
     def check(self, num_queries: int, num_rows: int) -> None:
         """Raises QueryError unless this says what so many queries may see of so many rows."""
@@ -69,11 +84,17 @@ class Allowed:
         """What these of the queries are allowed, in that order."""
         length = np.diff(self.excluded_offset)[lines]
         kept = self.excluded[runs(self.excluded_offset[lines], length)]
-        return Allowed(self.bitmap, self.line[lines], np.concatenate([[0], np.cumsum(length)]), kept)
+        offset = np.concatenate([[0], np.cumsum(length)])
+        return Allowed(self.bitmap, self.line[lines], offset, kept, self.num_passing)
 
-    def among(self, bitmap: UInt8[np.ndarray, "B W"], line: Int64[np.ndarray, " Q"]) -> "Allowed":
+    def among(
+        self,
+        bitmap: UInt8[np.ndarray, "B W"],
+        line: Int64[np.ndarray, " Q"],
+        num_passing: Int64[np.ndarray, " B"] | None = None,
+    ) -> "Allowed":
         """The same, of rows that pass these bitmaps only."""
-        return Allowed(bitmap, line, self.excluded_offset, self.excluded)
+        return Allowed(bitmap, line, self.excluded_offset, self.excluded, num_passing)
 
     def mask(self, line: int, num_rows: int) -> Bool[np.ndarray, " N"]:
         """Which rows one query is allowed."""
@@ -98,6 +119,11 @@ class Allowed:
         place = np.minimum(np.searchsorted(left_out, asked), len(left_out) - 1)
         found: np.ndarray = (left_out[place] == asked) & (row >= 0)
         return found
+
+
+def _ends(line: np.ndarray) -> tuple[int, int]:
+    """The lowest and the highest bitmap asked for; none where nobody asks."""
+    return (int(line.min()), int(line.max())) if len(line) else (NO_BITMAP, NO_BITMAP)
 
 
 _NONE = np.zeros(0, np.int64)

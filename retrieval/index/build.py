@@ -8,9 +8,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from retrieval.index.exact import ExactIndex, load_exact
-from retrieval.index.faiss import build_flat, build_hnsw, load_flat, load_hnsw
+from retrieval.index.faiss.flat import build_flat, load_flat
+from retrieval.index.faiss.hnsw import build_hnsw, load_hnsw
+from retrieval.index.faiss.ivf import build_ivf, load_ivf
+from retrieval.index.gpu import gpu_index
 from retrieval.index.partitioned.index import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
+from retrieval.index.updates import UPDATES_FILE, load_updated
 from towers.errors import IndexBuildError
 from towers.settings import check_ranges
 
@@ -36,6 +40,10 @@ def build_index(
             index = build_flat(vectors)
         case IndexKind.HNSW:
             index = build_hnsw(vectors, spec)
+        case IndexKind.GPU:
+            index = gpu_index(vectors, spec.device)
+        case IndexKind.IVF:
+            index = build_ivf(vectors, spec)
         case IndexKind.PARTITIONED:
             index = build_partitioned(vectors, spec, queries)
         case IndexKind.COMPILED:
@@ -51,7 +59,16 @@ def build_index(
 
 
 def load_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
-    """The index of these vectors that `Index.save` wrote to the folder; verify the files' hashes first."""
+    """The index of these vectors that `Index.save` wrote to the folder; verify the files' hashes first.
+
+    Of an `UpdatedIndex`, the vectors are those of all rows or of the build, and the spec is the build's.
+    """
+    if (folder / UPDATES_FILE).is_file():
+        return load_updated(folder, vectors, lambda built: _load(spec, folder, built))
+    return _load(spec, folder, vectors)
+
+
+def _load(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
     match spec.kind:
         case IndexKind.EXACT:
             return load_exact(folder)
@@ -59,6 +76,10 @@ def load_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"
             return load_flat(folder)
         case IndexKind.HNSW:
             return load_hnsw(folder, spec)
+        case IndexKind.GPU:
+            return gpu_index(vectors, spec.device)
+        case IndexKind.IVF:
+            return load_ivf(folder, vectors, spec)
         case IndexKind.PARTITIONED:
             return load_partitioned(folder, vectors, spec)
         case IndexKind.COMPILED:

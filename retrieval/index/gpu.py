@@ -1,5 +1,6 @@
 """Exact search on a GPU: all items are scored in bfloat16, the best again in float32, and answers proven."""
 
+import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,21 +11,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int64
-from safetensors.numpy import load, save
 from torch import Tensor
 
 from retrieval.index import groups
+from retrieval.index.allowed import NO_BITMAP, Allowed
 from retrieval.index.cuda_graphs import Replays
-from retrieval.index.spec import check_query, check_vectors
+from retrieval.index.spec import Device, check_query, check_vectors, nothing_found
 from towers.errors import IndexBuildError
-from towers.topk import topk
+from towers.topk import ordered_topk, topk
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_FILE = "index.safetensors"
+log = logging.getLogger(__name__)
+
 # Maxima of groups held at once: 1.5 GiB of float32.
 _MOST_MAXIMA = 3 << 27
+# Answers of "may this query see this item?" held at once, a byte each.
+_MOST_ANSWERS = 1 << 28
 # Queries that one block of threads takes at most: parts of so many leave none of them idle.
 _ROUND = 256
 # Up to so many queries a search takes the GPU less time than the CPU needs to ask for it.
@@ -95,6 +99,70 @@ class GpuIndex:
         score, row, _ = self.search_tensors(given, k)
         return score.cpu().numpy(), row.cpu().numpy()
 
+    def search_allowed(
+        self, query: Float32[np.ndarray, "Q D"], k: int, allowed: Allowed
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+        """The best k that are allowed, exactly; see `SelectiveIndex`.
+
+        Bitmaps are unpacked on the device and masked where the maxima of groups are taken. Rows left out of
+        everything are few: as many more are asked for.
+        """
+        check_query(query, k, self.dimension)
+        allowed.check(len(query), self.size)
+        score, row = nothing_found(len(query), k)
+        if k == 0 or len(query) == 0:
+            return score, row
+        whole = np.flatnonzero(allowed.line == NO_BITMAP)
+        if len(whole):
+            score[whole], row[whole] = self._but(query[whole], k, allowed.select(whole))
+        ruled = np.flatnonzero(allowed.line != NO_BITMAP)
+        wanted, step = min(k, self.size), max(1, _MOST_ANSWERS // self.size)
+        for start in range(0, len(ruled), step):
+            part = ruled[start : start + step]
+            given = torch.from_numpy(query[part]).to(self._item.device)
+            found = self._best_allowed(given, wanted, self._unpacked(allowed.select(part)))
+            score[part, :wanted], row[part, :wanted] = (each.cpu().numpy() for each in found)
+        return score, row
+
+    def _but(self, query: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
+        """The best k of all but the rows left out."""
+        most = int(np.diff(allowed.excluded_offset).max())
+        # In few sizes: a search of few queries is recorded for each.
+        score, row = self.search(query, min(self.size, k + (1 << (most - 1).bit_length() if most else 0)))
+        kept = (row >= 0) & ~allowed.excludes(row)
+        order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+        kept = np.take_along_axis(kept, order, axis=1)
+        best, best_row = nothing_found(len(query), k)
+        best[:, : order.shape[1]] = np.where(kept, np.take_along_axis(score, order, axis=1), -np.inf)
+        best_row[:, : order.shape[1]] = np.where(kept, np.take_along_axis(row, order, axis=1), -1)
+        return best, best_row
+
+    def _unpacked(self, allowed: Allowed) -> Bool[Tensor, "Q N"]:
+        """Which items each query is allowed."""
+        device = self._item.device
+        used, line = np.unique(allowed.line, return_inverse=True)
+        bits = torch.from_numpy(allowed.bitmap[used]).to(device)
+        place = torch.arange(8, dtype=torch.uint8, device=device)
+        passes = (bits[:, :, None] >> place & 1).flatten(1)[:, : self.size].bool()
+        passes = passes[torch.from_numpy(line).to(device)]
+        asked = np.repeat(np.arange(len(allowed)), np.diff(allowed.excluded_offset))
+        passes[torch.from_numpy(asked).to(device), torch.from_numpy(allowed.excluded).to(device)] = False
+        return passes
+
+    def _best_allowed(
+        self, query: Float32[Tensor, "Q D"], k: int, allowed: Bool[Tensor, "Q N"]
+    ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"]]:
+        """As `_best`, of what is allowed; all of it is scored for those that are not proven."""
+        near, blur = self._blurred(query)
+        maxima = groups.allowed_maxima(near, self._rounded, allowed, 16)
+        score, row, proven = self._among(query, near, blur, *maxima, k=k, num=_more_than(k), allowed=allowed)
+        row = torch.where(score == -torch.inf, -1, row)
+        left = torch.nonzero(~proven)[:, 0]
+        if len(left):
+            scores = (query[left] @ self._item.T).masked_fill_(~allowed[left], -torch.inf)
+            score[left], row[left] = ordered_topk(scores, k)
+        return score, row
+
     def search_tensors(
         self, query: Float32[Tensor, "Q D"], k: int
     ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"], int]:
@@ -106,7 +174,9 @@ class GpuIndex:
         if not len(query) or not k:
             return score, row, 0
         wanted = min(k, self.size)
-        num_parts = -(-len(query) * -(-self.size // groups.GROUP) // _MOST_MAXIMA)
+        # In plain torch every score is held before its maximum.
+        held = self.size if self._kernels is groups else -(-self.size // groups.GROUP)
+        num_parts = -(-len(query) * held // _MOST_MAXIMA)
         step = -(-len(query) // (num_parts * _ROUND)) * _ROUND
         found = [self._best(part, wanted) for part in torch.split(query, step)]
         score[:, :wanted], row[:, :wanted], proven = map(torch.cat, zip(*found, strict=True))
@@ -116,8 +186,7 @@ class GpuIndex:
         return score, row, len(left)
 
     def save(self, folder: Path) -> None:
-        """Writes index.safetensors {"vector"}."""
-        (folder / _FILE).write_bytes(save({"vector": self._item.cpu().numpy()}))
+        """Writes nothing: the index is the vectors, which a release holds."""
 
     def _best(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, Tensor, Tensor]:
         """Scores and rows of the best k that were found, and for which queries they are proven."""
@@ -131,14 +200,18 @@ class GpuIndex:
 
     def _look(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, ...]:
         """What is known of the queries, as `_among` takes it, and what it finds."""
-        near = self._near(query)
-        lost, length = self._lengths(query, near)
-        slack = self.dimension * _LOST_PER_TERM * length * self._longest
-        blur = length * self._lost + lost * (self._longest + self._lost) + slack
+        near, blur = self._blurred(query)
         # Few queries: many small blocks, which share out evenly. Many: fewer super-groups to choose from.
         maxima = self._kernels.group_maxima(near, self._rounded, 16 if len(query) <= _FEW else 64)
         asked = (query, near, blur, *maxima)
         return *asked, *self._among(*asked, k=k, num=_more_than(k))
+
+    def _blurred(self, query: Float32[Tensor, "Q D"]) -> tuple[Tensor, Tensor]:
+        """The queries rounded, and how far a rounded score of each may be off."""
+        near = self._near(query)
+        lost, length = self._lengths(query, near)
+        slack = self.dimension * _LOST_PER_TERM * length * self._longest
+        return near, length * self._lost + lost * (self._longest + self._lost) + slack
 
     def _looked_again(self, looked: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The answer, after a second look for those that the first did not prove."""
@@ -162,10 +235,12 @@ class GpuIndex:
         *,
         k: int,
         num: int,
+        allowed: Bool[Tensor, "Q N"] | None = None,
     ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"], Bool[Tensor, " Q"]]:
         """The best k of the best `num` items of the best `num` groups, and whether they are proven.
 
-        near: the queries rounded; blur: how far a rounded score may be off; and the maxima.
+        near: the queries rounded; blur: how far a rounded score may be off; and the maxima; of what is
+        allowed.
         """
         tiles_per_block = of_group.shape[1] // of_super.shape[1]
         best_super = of_super.topk(min(num, of_super.shape[1]), sorted=False).indices
@@ -176,6 +251,10 @@ class GpuIndex:
         everything = group.shape[1] == of_group.shape[1]
         outside = best.values.new_full((len(query),), -torch.inf) if everything else best.values.amin(1)
         near_score = self._kernels.scores_within(near, self._rounded, group)
+        if allowed is not None:
+            candidate = groups.rows_of(group).flatten(1)
+            passes = allowed.gather(1, candidate.clamp(max=self.size - 1)) & (candidate < self.size)
+            near_score = near_score.masked_fill(~passes, -torch.inf)
         kept = near_score.topk(min(num, near_score.shape[1]), sorted=False)
         if kept.indices.shape[1] < near_score.shape[1]:
             outside = torch.maximum(outside, kept.values.amin(1))
@@ -183,6 +262,8 @@ class GpuIndex:
         # A product and a sum: a matrix product would be TF32's where torch is told to use that.
         score = (self._item[row.clamp(max=self.size - 1)] * query[:, None]).sum(2)
         score.masked_fill_(row >= self.size, -torch.inf)
+        if allowed is not None:
+            score.masked_fill_(~allowed.gather(1, row.clamp(max=self.size - 1)), -torch.inf)
         score, order = score.sort(dim=1, descending=True, stable=True)
         proven = (score[:, k - 1] > outside + blur) | (outside == -torch.inf)
         return score[:, :k], row.gather(1, order)[:, :k], proven
@@ -201,9 +282,16 @@ class GpuIndex:
         return torch.linalg.vector_norm(vectors - near, dim=1), torch.linalg.vector_norm(near, dim=1)
 
 
-def load_gpu(folder: Path, device: torch.device | str = "cuda") -> GpuIndex:
-    """The index that `GpuIndex.save` wrote."""
-    return GpuIndex(load((folder / _FILE).read_bytes())["vector"], device)
+def gpu_index(vectors: Float32[np.ndarray, "N D"], device: Device) -> GpuIndex:
+    """The index of the vectors, on a GPU if there is one that serves; Device.CUDA: IndexBuildError if not."""
+    if device is Device.AUTO:
+        try:
+            return GpuIndex(vectors, "cuda")
+        except IndexBuildError as error:
+            check_vectors(vectors)
+            log.warning("index put on the CPU, where a scan by kind flat is faster reason=%s", error)
+            device = Device.CPU
+    return GpuIndex(vectors, str(device))
 
 
 def _more_than(k: int) -> int:

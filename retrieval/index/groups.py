@@ -8,11 +8,14 @@ The functions here are the layout in plain torch, for devices without the kernel
 """
 
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 TILE, GROUP, PLACES = 128, 32, 4
 """Items of a tile and of a group, and groups of a tile."""
+
+# Items whose scores are held at once.
+_PART = 1 << 18
 
 
 def num_blocks(num_items: int, tiles_per_block: int) -> int:
@@ -41,10 +44,35 @@ def group_maxima(
 
     -inf where there is no item. All scores are held.
     """
+    return _maxima((query @ item.T).float(), tiles_per_block)
+
+
+def allowed_maxima(
+    query: Float[Tensor, "Q D"],
+    item: Float[Tensor, "N D"],
+    allowed: Bool[Tensor, "Q N"],
+    tiles_per_block: int,
+) -> tuple[Float32[Tensor, "Q G"], Float32[Tensor, "Q S"]]:
+    """As `group_maxima`, of the items that each query is allowed: -inf where there is none.
+
+    Scores of some items are held at a time, products and sums in float32.
+    """
+    step = max(1, _PART // (TILE * tiles_per_block)) * TILE * tiles_per_block
+    parts = zip(torch.split(item, step), torch.split(allowed, step, dim=1), strict=True)
+    found = [
+        _maxima((query.float() @ part.float().T).masked_fill_(~passes, -torch.inf), tiles_per_block)
+        for part, passes in parts
+    ]
+    of_group, of_super = (torch.cat(each, dim=1) for each in zip(*found, strict=True))
+    return of_group, of_super
+
+
+def _maxima(scores: Tensor, tiles_per_block: int) -> tuple[Tensor, Tensor]:
+    """Of scores (Q, N) from a block's first item on."""
     size = TILE * tiles_per_block
-    missing = num_blocks(len(item), tiles_per_block) * size - len(item)
-    scores = torch.nn.functional.pad((query @ item.T).float(), (0, missing), value=-torch.inf)
-    tiles = scores.view(len(query), -1, tiles_per_block, TILE // 8, PLACES, 2).amax((3, 5))
+    missing = num_blocks(scores.shape[1], tiles_per_block) * size - scores.shape[1]
+    scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
+    tiles = scores.view(len(scores), -1, tiles_per_block, TILE // 8, PLACES, 2).amax((3, 5))
     return tiles.flatten(1), tiles.amax(2).flatten(1)
 
 

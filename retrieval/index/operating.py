@@ -1,29 +1,29 @@
 """How far an index must search for a recall, found on real queries, and what that costs."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from retrieval.index.partitioned.index import PartitionedIndex
+from retrieval.index.spec import DepthIndex
 from towers.errors import ReleaseError
 from towers.topk import topk
 
 CURVE_FILE = "index_curve.json"
 """What a compiled index gives at several depths of search, in a release."""
 
-_MAX_STOP, _HALVINGS = 10.0, 8
-
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """One depth of search, and what it gives on queries that the index was not laid out for.
 
-    target: the recall it was set for; stop: `IndexSpec.stop` for it. recall: measured, at the curve's k.
+    target: the recall it was set for; stop: `IndexSpec.stop` for it, or `nprobe` of lists of FAISS. recall:
+    measured, at the curve's k.
     codes, lists: read by a query, mean.
     """
 
@@ -82,41 +82,54 @@ def recall_by_query(
     found: Int64[np.ndarray, "Q K"], exact: Int64[np.ndarray, "Q K"]
 ) -> Float32[np.ndarray, " Q"]:
     """Share of each query's exact answer that was found; padding is nothing."""
-    num_rows = int(max(found.max(initial=0), exact.max(initial=0))) + 1
-    line = np.arange(len(exact))[:, None] * num_rows
-    hit = np.isin((line + exact).ravel(), (line + found)[found >= 0]).reshape(exact.shape)
+    span = int(max(found.max(initial=0), exact.max(initial=0))) + 2
+    line = np.arange(len(exact))[:, None] * span
+    # One ascending array of all that was found, by query: padding, one below row 0, is looked for by none.
+    known = (line + np.sort(found + 1, axis=1)).ravel()
     wanted = exact >= 0
-    share: np.ndarray = (hit & wanted).sum(axis=1) / np.maximum(wanted.sum(axis=1), 1)
+    place = np.minimum(np.searchsorted(known, line + exact + 1), max(len(known) - 1, 0))
+    hit = wanted & (known[place] == line + exact + 1) if len(known) else np.zeros_like(wanted)
+    share: np.ndarray = hit.sum(axis=1) / np.maximum(wanted.sum(axis=1), 1)
     return share.astype(np.float32)
 
 
 def operating_curve(
-    index: PartitionedIndex,
+    index: DepthIndex,
     query: Float32[np.ndarray, "Q D"],
     exact: Int64[np.ndarray, "Q K"],
     targets: Iterable[float],
 ) -> OperatingCurve:
-    """The least depth of search for each recall, by halving: recall rises with the depth."""
-    k = exact.shape[1]
-    points = [point for target in sorted(targets) if (point := _point(index, query, exact, target))]
+    """The least depth of search for each recall; recall rises with the depth."""
+    k, depths = exact.shape[1], index.depths
+
+    @cache
+    def measured(place: int) -> OperatingPoint:
+        _, row, work = index.search_with(query, k, stop=float(depths[place]))
+        recall = float(recall_by_query(row, exact).mean())
+        codes, lists = (work / len(query)).tolist()
+        return OperatingPoint(recall, float(depths[place]), recall, codes, lists)
+
+    points, place = [], 0
+    for target in sorted(targets):
+        found = _least(lambda at, target=target: measured(at).recall >= target, place, len(depths))  # type: ignore[misc]
+        if found is None:
+            break
+        place = found
+        points.append(replace(measured(place), target=target))
     return OperatingCurve(k, len(query), index.num_bytes / index.size, tuple(points))
 
 
-def _point(
-    index: PartitionedIndex, query: np.ndarray, exact: np.ndarray, target: float
-) -> OperatingPoint | None:
-    def at(stop: float) -> OperatingPoint:
-        _, row, work = index.search_with(query, exact.shape[1], stop=stop)
-        recall = float(recall_by_query(row, exact).mean())
-        return OperatingPoint(target, stop, recall, *(work / len(query)).tolist())
+def _least(reaches: Callable[[int], bool], first: int, num: int) -> int | None:
+    """The least place from `first` to `num` - 1 that reaches, as do those after it; None where none does.
 
-    least, most = 0.0, at(_MAX_STOP)
-    if most.recall < target:
-        return None
-    for _ in range(_HALVINGS):
-        middle = at((least + most.stop) / 2)
-        if middle.recall >= target:
-            most = middle
-        else:
-            least = middle.stop
-    return most
+    Looked for from below, by strides that double, and by halves: what lies far reads the most.
+    """
+    low, high, stride = first - 1, first, max(1, num // 32)
+    while not reaches(high):
+        if high == num - 1:
+            return None
+        low, high, stride = high, min(high + stride, num - 1), 2 * stride
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    return high

@@ -73,11 +73,11 @@ def _scan(
                     total += vectors[row, d] * query[one, d]
                 if size < k:
                     best[size], best_row[size] = total, row
-                    _rise(best, best_row, size)
+                    rise(best, best_row, size)
                     size += 1
                 elif total > best[0]:  # an equal one has a higher row than all that are there
                     best[0], best_row[0] = total, row
-                    _sink(best, best_row, size)
+                    sink(best, best_row, size)
             row += 1
         sort_into(best, best_row, size, score_out[one], row_out[one])
 
@@ -94,7 +94,7 @@ def _swap(score: np.ndarray, row: np.ndarray, one: int, other: int) -> None:
 
 
 @compiled
-def _rise(score: np.ndarray, row: np.ndarray, place: int) -> None:
+def rise(score: np.ndarray, row: np.ndarray, place: int) -> None:
     """Moves the entry up a heap, worst first, to where it belongs."""
     while place > 0 and _worse(score, row, place, (place - 1) >> 1):
         _swap(score, row, place, (place - 1) >> 1)
@@ -102,7 +102,7 @@ def _rise(score: np.ndarray, row: np.ndarray, place: int) -> None:
 
 
 @compiled
-def _sink(score: np.ndarray, row: np.ndarray, size: int) -> None:
+def sink(score: np.ndarray, row: np.ndarray, size: int) -> None:
     """Moves the first entry of a heap, worst first, down to where it belongs."""
     place = 0
     while 2 * place + 1 < size:

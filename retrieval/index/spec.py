@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 
 from retrieval.index.allowed import Allowed
 from towers.errors import IndexBuildError, QueryError
@@ -14,6 +14,10 @@ from towers.settings import bounded
 
 # The largest norm whose square float32 holds: beyond it sums of squares overflow, and scores are inf or NaN.
 _MAX_NORM = 1e19
+
+ENUMERATED_SHARE = 0.05
+"""Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
+lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough."""
 
 
 class IndexKind(StrEnum):
@@ -25,6 +29,10 @@ class IndexKind(StrEnum):
     """Every vector, in FAISS."""
     HNSW = "hnsw"
     """A graph of near neighbours, in FAISS: approximate."""
+    GPU = "gpu"
+    """Every vector, on a GPU: nothing but the vectors is stored."""
+    IVF = "ivf"
+    """Lists of near items, in FAISS, that hold codes: approximate."""
     PARTITIONED = "partitioned"
     """Lists of like items in coordinates made for the queries: approximate."""
     COMPILED = "compiled"
@@ -49,6 +57,36 @@ class Refinement(StrEnum):
     """Codes of all coordinates, 8 bits each: scores are off by about a thousandth, and the vectors rest."""
 
 
+class Device(StrEnum):
+    """Where an index of kind gpu is held by the process that loads it."""
+
+    AUTO = "auto"
+    """On a GPU, or where there is none on the CPU, which is logged."""
+    CUDA = "cuda"
+    """On a GPU, or not at all."""
+    CPU = "cpu"
+    """On the CPU: the same answers, to be tested and not to be served."""
+
+
+class Codes(StrEnum):
+    """What the lists of kind ivf hold of a vector."""
+
+    FLAT = "flat"
+    """The vector itself."""
+    SQ8 = "sq8"
+    """8 bits for each coordinate."""
+    PQ4 = "pq4"
+    """4 bits for each two coordinates of the difference from the centre, looked up in registers.
+
+    Source: André et al. 2015, doi:10.14778/2856318.2856324.
+    """
+    RABITQ = "rabitq"
+    """One bit for each coordinate of the difference from the centre, turned at random.
+
+    Source: Gao and Long 2024, doi:10.1145/3654970.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
     """How to build an index, and how far to search it.
@@ -56,6 +94,12 @@ class IndexSpec:
     Read by hnsw: m, links per vector and layer (twice as many in the lowest); ef_construction, ef_search:
     candidates kept while building and while searching; a search for more than ef_search items keeps as many
     as it seeks. Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
+
+    Read by gpu: device.
+
+    Read by ivf: codes; num_lists, by a rule where 0; nprobe, lists that a search reads; refinement by the
+    vectors of refine_factor times as many candidates as are asked for and extra_candidates more at least;
+    seed: of the lists and codes.
 
     Read by partitioned: geometry; num_lists, by a rule where 0; code_dim, coordinates in a code;
     refinement, of refine_factor times as many candidates as are asked for and extra_candidates more at least;
@@ -71,6 +115,9 @@ class IndexSpec:
     ef_search: int = bounded(128, ge=1)
     geometry: Geometry = Geometry.QUERIES
     num_lists: int = bounded(0, ge=0)
+    codes: Codes = Codes.PQ4
+    nprobe: int = bounded(32, ge=1)
+    device: Device = Device.AUTO
     code_dim: int = bounded(64, ge=1, le=512)
     refinement: Refinement = Refinement.VECTORS
     refine_factor: float = bounded(1.2, ge=1.0)
@@ -80,6 +127,11 @@ class IndexSpec:
     target_recall: float = bounded(0.95, gt=0.0, lt=1.0)
     target_k: int = bounded(100, ge=1)
     max_bytes_per_item: float = bounded(256.0, gt=0.0)
+
+    def lists_for(self, num_items: int) -> int:
+        """num_lists; where 0, the power of two nearest to 2.5 √N. At most as many as there are items."""
+        by_rule = int(2 ** round(np.log2(max(1.0, 2.5 * num_items**0.5))))
+        return min(self.num_lists or by_rule, num_items)
 
 
 @runtime_checkable
@@ -126,12 +178,48 @@ class SelectiveIndex(Index, Protocol):
         ...
 
 
+@runtime_checkable
+class DepthIndex(SelectiveIndex, Protocol):
+    """An index that reads as far as it is told, and says how much it read."""
+
+    spec: IndexSpec
+
+    @property
+    def depths(self) -> Float[np.ndarray, " P"]:
+        """How far it may be told to read, ascending: `stop` of a partition, `nprobe` of lists of FAISS."""
+        ...
+
+    @property
+    def num_lists(self) -> int:
+        """Lists that the items lie in."""
+        ...
+
+    @property
+    def num_bytes(self) -> int:
+        """What a search reads, the vectors aside."""
+        ...
+
+    def to(self, stop: float) -> "DepthIndex":
+        """The same, searched so far; nothing is copied."""
+        ...
+
+    def search_with(
+        self, query: Float32[np.ndarray, "Q D"], k: int, *, stop: float
+    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"], Int64[np.ndarray, "2"]]:
+        """As `Index.search`, so far; also how many codes and lists were read."""
+        ...
+
+
 def check_vectors(vectors: Float32[np.ndarray, "..."]) -> None:
     """Raises IndexBuildError unless the vectors are (N >= 1, D >= 1), finite, and their scores are too."""
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise IndexBuildError(
             f"index: vectors have the shape {vectors.shape}; expected (items, dimension), both at least 1"
         )
+    # Mostly this says it all: a norm is at most √D times the largest entry, and that is NaN where one is.
+    largest = np.maximum(vectors.max(), -vectors.min())
+    if largest <= _MAX_NORM / vectors.shape[1] ** 0.5:
+        return
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from retrieval.encoder import embed_catalogue, load_encoder
 from retrieval.index.spec import IndexSpec
 from retrieval.profiles import write_profiles
+from retrieval.release.certificate import write_certificate
 from retrieval.release.files import (
     ITEMS_FILE,
     MODEL_FILES,
@@ -22,7 +23,7 @@ from retrieval.release.files import (
 from retrieval.release.gates import Candidate, GateSettings, check_gates
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
-from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries
+from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import read_dataset
 from towers.data.signals.settings import signals_of
@@ -67,14 +68,18 @@ def build_release(
         index = SavedIndex(
             index_spec, searched, folder, lambda: encoder.encode(build_queries(dataset, gates.num_queries))
         )
+        asked = gate_queries(dataset, gates.num_queries)
         candidate = Candidate(
             item_id=dataset.catalogue.ids,
             vectors=vectors,
             searched=searched,
             num_events=num_events,
             embed=lambda: embed_catalogue(folder, dataset.items),
-            encode=lambda: encoder.encode(gate_queries(dataset, gates.num_queries)),
+            encode=lambda: encoder.encode(asked),
             build=index,
+            length=asked.history.lengths,
+            encode_new=lambda: encoder.encode(new_queries(dataset, gates.num_queries)),
+            keep=lambda certificate: write_certificate(certificate, folder),
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")

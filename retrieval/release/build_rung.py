@@ -20,11 +20,12 @@ from retrieval.encoder import load_fold_in, save_fold_in
 from retrieval.index.spec import IndexSpec
 from retrieval.lists import LISTS_FILE, RankedLists, countries_of
 from retrieval.profiles import write_profiles
+from retrieval.release.certificate import write_certificate
 from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
 from retrieval.release.gates import Candidate, GateSettings, check_gates, check_lists, require, rung_overlap
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
-from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries
+from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
@@ -99,6 +100,9 @@ def release_factors(
             embed=lambda: vectors,
             encode=lambda: encoder.encode(asked),
             build=index,
+            length=asked.history.lengths,
+            encode_new=lambda: encoder.encode(new_queries(dataset, gates.num_queries)),
+            keep=lambda certificate: write_certificate(certificate, folder),
         )
         passed = check_gates(candidate, gates)
         description = _description(

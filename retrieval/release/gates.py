@@ -5,17 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Int64
 
 from retrieval.index.spec import Index
-from retrieval.interests import best_of
 from retrieval.lists import RankedLists, sound
+from retrieval.release.certificate import Certificate, SliceRecall, certify, find
 from retrieval.release.manifest import GateResult
 from towers.errors import GateError
 from towers.recommender import Rankings
 from towers.settings import bounded
-from towers.topk import topk
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +29,16 @@ class GateSettings:
     """Bounds on a candidate release.
 
     min_recall: share of the exact top k that the index finds; 0 lets a catalogue without any history be
-    published, whose recall cannot be measured. k: places compared, at most the catalogue.
+    published, whose recall cannot be measured. min_slice_recall: the same of each slice of
+    `certificate.RecallSlice`, which fails where its whole interval lies below; of too few queries to tell it
+    passes. k: places compared, at most the catalogue.
     num_queries: profiles whose encoded histories are the queries, spread over all that have one.
     max_parity_error: largest difference in any coordinate between the exported item vectors and those that
     the exported tower gives for the same titles now.
     """
 
     min_recall: float = bounded(0.95, ge=0.0, le=1.0)
+    min_slice_recall: float = bounded(0.90, ge=0.0, le=1.0)
     k: int = bounded(100, ge=1)
     num_queries: int = bounded(1000, ge=1)
     max_parity_error: float = bounded(1e-4, ge=0.0)
@@ -50,7 +51,8 @@ class Candidate:
     item_id: the catalogue. vectors: exported, (N, D). searched: what of them is searched, (N, S).
     num_events: exported, (N,). embed: the same titles embedded anew, (N, D). encode: real histories as
     queries, (Q, S), or (Q, K, S) of K interests. build: the index of what is searched, as it is read from
-    the release.
+    the release. length: events of each of these histories; encode_new: as encode, of the same profiles when
+    they were new. keep: is given what was certified of the index.
     """
 
     item_id: Sequence[str]
@@ -60,6 +62,9 @@ class Candidate:
     embed: Callable[[], np.ndarray]
     encode: Callable[[], np.ndarray]
     build: Callable[[], Index]
+    length: Int64[np.ndarray, " Q"]
+    encode_new: Callable[[], np.ndarray]
+    keep: Callable[[Certificate], None]
 
 
 def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResult, ...]:
@@ -67,7 +72,8 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
 
     finite_vectors, finite_queries: lines with NaN or infinity. unique_ids: ids that stand more than once.
     export_counts, index_counts: the largest difference between the counts of titles, vectors and event
-    counts, and between titles and index. embedding_parity, recall: see GateSettings.
+    counts, and between titles and index. embedding_parity, recall: see GateSettings. recall_of_…: the upper
+    end of the interval of a slice, None where its queries are too few to tell.
     """
     num_items, vectors = len(candidate.item_id), candidate.vectors
     results = [
@@ -75,22 +81,40 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
         gate("unique_ids", num_items - len(set(candidate.item_id)), "==", 0),
         gate("export_counts", _spread(num_items, len(vectors), len(candidate.num_events)), "==", 0),
     ]
-    query, parity, num_bad_queries, count, recall = None, None, None, None, None
+    query, new, parity, num_bad_queries, count, recall = None, None, None, None, None, None
+    certificate: Certificate | None = None
     if _all_passed(results):
         parity = _parity(vectors, candidate.embed())
-        query = candidate.encode()
-        num_bad_queries = _num_not_finite(query)
+        query, new = candidate.encode(), candidate.encode_new()
+        num_bad_queries = _num_not_finite(query) + _num_not_finite(new)
     results.append(gate("embedding_parity", parity, "<=", settings.max_parity_error))
     results.append(gate("finite_queries", num_bad_queries, "==", 0))
-    if query is not None and _all_passed(results):
+    if query is not None and new is not None and _all_passed(results):
         index = candidate.build()
         count = _spread(num_items, index.size)
-        recall = recall_of(index, candidate.searched, query, min(settings.k, num_items))
+        certificate = _certified(candidate, index, query, new, min(settings.k, num_items))
+        recall = certificate.slices[0].recall
+        candidate.keep(certificate)
     results.append(gate("index_counts", count, "==", 0))
     results.append(gate("recall", recall, ">=", settings.min_recall))
     if query is not None and len(query) == 0 and settings.min_recall == 0.0 and count == 0:
         results[-1] = GateResult("recall", None, ">=", 0.0, passed=True)
+    if certificate is not None:
+        results += [_slice_gate(each, settings.min_slice_recall) for each in certificate.slices[1:]]
     return require(results)
+
+
+def _certified(candidate: Candidate, index: Index, query: np.ndarray, new: np.ndarray, k: int) -> Certificate:
+    of_new = find(index, candidate.searched, new, k) if len(new) else None
+    of_all = find(index, candidate.searched, query, k)
+    return certify(of_all, of_new, candidate.num_events, candidate.length)
+
+
+def _slice_gate(recall: SliceRecall, least: float) -> GateResult:
+    name = f"recall_of_{recall.slice.value}"
+    if recall.too_few:
+        return GateResult(name, None, ">=", least, passed=True)
+    return gate(name, recall.high, ">=", least)
 
 
 def check_lists(lists: RankedLists, item_id: Sequence[str]) -> tuple[GateResult, ...]:
@@ -136,25 +160,12 @@ def recall_of(
 ) -> float | None:
     """Mean share of the exact top k that the index finds, 1 <= k <= N; None without queries.
 
-    An item that scores no less than the k-th of the exact answer counts, so equal items are no misses; one
-    that stands twice in an answer counts once. Scores are those of the vectors, not those the index reports.
+    An item that scores no less than the k-th of the exact answer counts, so equal items are no misses; see
+    `certificate.find`.
     """
     if len(query) == 0:
         return None
-    exact, _ = topk(torch.from_numpy(query), torch.from_numpy(vectors), k)
-    bound = exact.numpy()[:, -1:]
-    _, row = best_of(index.search, query, k)
-    row = np.sort(row[:, :k], axis=1)
-    first = np.concatenate([np.ones((len(row), 1), bool), row[:, 1:] != row[:, :-1]], axis=1)
-    found = first & (row >= 0) & (row < len(vectors))
-    hits = 0
-    for line in range(len(query)):  # one query's k vectors at a time, not all of them
-        near, interests = vectors[row[line, found[line]]], np.atleast_2d(query[line])
-        score = near @ interests.T
-        # Sums in another order differ in the last bits of the largest product.
-        slack = 1e-6 * (np.abs(near) @ np.abs(interests).T)
-        hits += int((score >= bound[line] - slack).any(axis=1).sum())
-    return hits / (len(query) * k)
+    return int(find(index, vectors, query, k).hits.sum()) / (len(query) * k)
 
 
 def _decimals(value: float | None) -> str:

@@ -12,9 +12,9 @@ from retrieval.index.spec import IndexSpec
 from towers.errors import ConfigError, IntegrityError, ReleaseError
 from towers.settings import settings_from_plain
 
-FORMAT_VERSION = 2
-READ_VERSIONS = (1, 2)
-"""Version 1 knew towers alone, and named no kind."""
+FORMAT_VERSION = 3
+READ_VERSIONS = (1, 2, 3)
+"""Version 1 knew towers alone, and named no kind; 2 had no hashes of blocks."""
 MANIFEST_FILE = "manifest.json"
 HASH_FILE = "manifest.sha256"
 """The manifest's own hash, in the form that `sha256sum -c` checks."""
@@ -37,10 +37,11 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """sha256: lower-case hex. size_bytes: length of the file."""
+    """sha256: lower-case hex. size_bytes: length of the file. blocks: SHA-256 of each block of a long one."""
 
     sha256: str
     size_bytes: int
+    blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +191,10 @@ def _files(read: "_Reader") -> dict[str, FileEntry]:
             raise IntegrityError(f"{read.where}: names the file {name!r}; expected plain names in its folder")
         entry = read.reader(name)
         sha256, size_bytes = entry.text("sha256"), entry.integer("size_bytes")
-        if _SHA256.fullmatch(sha256) is None or size_bytes < 0:
+        blocks = tuple(map(str, entry.typed("blocks", list))) if "blocks" in entry.document else ()
+        if not all(map(_SHA256.fullmatch, (sha256, *blocks))) or size_bytes < 0:
             raise IntegrityError(f"{entry.where}: expected 64 lower-case hex digits and a size >= 0")
-        files[name] = FileEntry(sha256, size_bytes)
+        files[name] = FileEntry(sha256, size_bytes, blocks)
     return files
 
 

@@ -20,7 +20,8 @@ from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
 from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_vectors
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
-from retrieval.release.store import open_release
+from retrieval.release.store import current, open_release
+from retrieval.release.verify import Verify
 from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError
@@ -54,13 +55,25 @@ class Release:
             )
 
 
-def read_release(path: Path) -> Release:
+def read_release(path: Path, verify: Verify = Verify.FULL) -> Release:
     """The current release of a root, or the release in this folder, verified before anything is parsed.
 
-    Raises ReleaseError where there is none, IntegrityError where a file is not the one published.
+    verify: how much of it is hashed. Raises ReleaseError where there is none, IntegrityError where a file is
+    not the one published. Where another release became current while this one was read, and this one was
+    cleared away, the other is read.
     """
+    while True:
+        at = current(path)
+        try:
+            return _read(path, verify)
+        except (ReleaseError, OSError):
+            if at is None or current(path) == at:
+                raise
+
+
+def _read(path: Path, verify: Verify) -> Release:
     start = time.perf_counter()
-    info = open_release(path)
+    info = open_release(path, verify)
     required = (ITEMS_FILE, PROFILES_FILE, *ANSWER_FILES[info.manifest.description.kind])
     for name in required:
         if name not in info.manifest.files:

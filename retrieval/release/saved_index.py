@@ -9,9 +9,12 @@ from jaxtyping import Float32
 
 from retrieval.index.build import build_index, load_index
 from retrieval.index.compile import compile_index
+from retrieval.index.curve_report import PLOT_FILE, plot
 from retrieval.index.operating import write_curve
 from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
+from retrieval.release.certificate import FEW_EVENTS
 from towers.data.dataset import Dataset
+from towers.data.histories import Histories
 from towers.recommender import Queries
 
 # Query vectors an index is laid out for, at most: more change it little.
@@ -42,6 +45,7 @@ class SavedIndex:
             self.spec, index = made.spec, made.index
             if made.curve is not None:
                 write_curve(made.curve, self._folder)
+                plot(made.curve, self._folder / PLOT_FILE)
         else:
             laid_out = self.spec.kind is IndexKind.PARTITIONED and self.spec.geometry is Geometry.QUERIES
             index = build_index(self.spec, self._vectors, self._queries() if laid_out else None)
@@ -56,6 +60,14 @@ class SavedIndex:
 def gate_queries(dataset: Dataset, num_queries: int) -> Queries:
     """Histories of profiles spread evenly over those that have one, each asked at its last event."""
     return _asked(dataset, _spread(np.flatnonzero(dataset.history.lengths), num_queries))
+
+
+def new_queries(dataset: Dataset, num_queries: int) -> Queries:
+    """The profiles of `gate_queries` when they were new: at their third event, or the last they have."""
+    chosen = _spread(np.flatnonzero(dataset.history.lengths), num_queries)
+    start = dataset.history.offset[chosen]
+    stop = np.minimum(start + FEW_EVENTS, dataset.history.offset[chosen + 1])
+    return _asked(dataset, chosen, dataset.history.slices(chosen, start, stop))
 
 
 def build_queries(dataset: Dataset, num_gate_queries: int) -> Queries:
@@ -75,8 +87,9 @@ def _spread(profiles: np.ndarray, num: int) -> np.ndarray:
     return chosen
 
 
-def _asked(dataset: Dataset, chosen: np.ndarray) -> Queries:
-    history = dataset.history
-    time_seconds = history.time_seconds[history.offset[chosen + 1] - 1]
+def _asked(dataset: Dataset, chosen: np.ndarray, history: Histories | None = None) -> Queries:
+    """Each of these profiles at its last event, or at the last of the history given, which is not empty."""
+    history = dataset.history.select(chosen) if history is None else history
+    time_seconds = history.time_seconds[history.offset[1:] - 1]
     known = dataset.profile_table.take(pa.array(chosen))
-    return Queries(history.select(chosen), time_seconds, dataset.country[chosen], known)
+    return Queries(history, time_seconds, dataset.country[chosen], known)

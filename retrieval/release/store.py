@@ -9,12 +9,14 @@
 A release is written aside, synced, renamed to its id, and becomes current by the atomic replacement of
 CURRENT: a reader sees the old release or the new one. What a killed publisher leaves has a name that no
 reader looks at, except a renamed release that CURRENT never came to name; .aside-CURRENT, written before
-the rename, says which one that is. The next publish removes all of it.
+the rename, says which one that is. The next publish removes all of it. Going back to a release that stands
+replaces CURRENT alone, by way of .aside-BACK.
 """
 
 import fcntl
 import hashlib
 import logging
+import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,12 +30,11 @@ from retrieval.release.manifest import (
     HASH_FILE,
     MANIFEST_FILE,
     Description,
-    FileEntry,
     Manifest,
     is_release_id,
     manifest_bytes,
-    parse_manifest,
 )
+from retrieval.release.verify import Verify, entry_of, verified
 from towers.errors import DISK_FULL, IntegrityError, ReleaseError, TowersError
 from towers.folders import sync
 
@@ -43,6 +44,7 @@ CURRENT_FILE = "CURRENT"
 _LOCK_FILE = ".lock"
 _ASIDE = ".aside-"
 _ASIDE_CURRENT = f"{_ASIDE}{CURRENT_FILE}"
+_ASIDE_BACK = f"{_ASIDE}BACK"
 _MADE_BY = ("two-tower-retrieval", "torch", "faiss-cpu", "numpy", "pyarrow", "safetensors")
 
 
@@ -69,7 +71,7 @@ def publish(root: Path, write: Callable[[Path], Description]) -> ReleaseInfo:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _single_writer(root):
+        with single_writer(root):
             _remove_leftovers(root)
             parent = current(root)
             release_id = _next_id(root, parent)
@@ -106,29 +108,57 @@ def current(root: Path) -> str | None:
     return release_id
 
 
-def open_release(path: Path) -> ReleaseInfo:
+def open_release(path: Path, verify: Verify = Verify.FULL) -> ReleaseInfo:
     """The verified current release of a root, or the verified release that lies in this folder.
 
-    No file is handed to a parser before its SHA-256 is what the manifest names, and the manifest's own is
-    what manifest.sha256 names. Raises ReleaseError where there is no release, and IntegrityError naming the
-    first file that is missing, surplus, changed or not a plain file.
+    No file is handed to a parser before its SHA-256 is what the manifest names, as far as `verify` looks, and
+    the manifest's own is what manifest.sha256 names. Raises ReleaseError where there is no release, and
+    IntegrityError naming the first file that is missing, surplus, changed or not a plain file.
     """
     if path.exists() and not path.is_dir():
         raise ReleaseError(f"{path}: is a file; expected a folder of releases or one release")
     if (path / MANIFEST_FILE).exists() or (path / HASH_FILE).exists():
-        return _verified(path)
+        return ReleaseInfo(path, verified(path, verify))
     release_id = current(path)
     if release_id is None:
         raise ReleaseError(
             f"{path}: no {CURRENT_FILE} and no {MANIFEST_FILE}; expected a folder of releases or one "
             "release; run scripts/build_index.py to publish one"
         )
-    info = _verified(path / release_id)
+    return release_of(path, release_id, verify)
+
+
+def release_of(root: Path, release_id: str, verify: Verify = Verify.FULL) -> ReleaseInfo:
+    """The verified release of this id; see `open_release`."""
+    info = ReleaseInfo(root / release_id, verified(root / release_id, verify))
     if info.release_id != release_id:
         raise IntegrityError(
             f"{info.folder / MANIFEST_FILE}: release_id is {info.release_id!r}; expected {release_id!r}"
         )
     return info
+
+
+def release_ids(root: Path) -> list[str]:
+    """The ids of the releases that stand under a root, oldest first, whole or damaged; not read."""
+    found = [path.name for path in root.iterdir() if is_release_id(path.name)] if root.is_dir() else []
+    return sorted(found, key=lambda id_: int(id_[1:]))
+
+
+def make_current(root: Path, release_id: str) -> None:
+    """Lets CURRENT name a release that stands, atomically; the caller holds the lock and has verified it."""
+    pointer = root / _ASIDE_BACK
+    pointer.write_text(f"{release_id}\n")
+    sync(pointer)
+    pointer.replace(root / CURRENT_FILE)
+    sync(root)
+
+
+def remove(root: Path, release_id: str) -> None:
+    """Removes a release; the caller holds the lock. Killed in between, the next publish goes on with it."""
+    aside = root / f"{_ASIDE}{release_id}"
+    (root / release_id).rename(aside)
+    sync(root)
+    shutil.rmtree(aside)
 
 
 def _publish(
@@ -141,7 +171,7 @@ def _publish(
         release_id=release_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         parent=parent,
-        files={path.name: _entry(path) for path in sorted(aside.iterdir())},
+        files={path.name: entry_of(path) for path in sorted(aside.iterdir())},
         description=description,
         created_by=_made_by(),
     )
@@ -177,17 +207,21 @@ def _remove_leftovers(root: Path) -> None:
         shutil.rmtree(path)
         log.info("leftover of an unfinished publish removed name=%s", path.name)
     pointer.unlink(missing_ok=True)
+    (root / _ASIDE_BACK).unlink(missing_ok=True)
 
 
 def _next_id(root: Path, parent: str | None) -> str:
-    ids = [path.name for path in root.iterdir() if is_release_id(path.name)]
-    newest = max((int(id_[1:]) for id_ in [*ids, *([parent] if parent else [])]), default=0)
+    ids = [*release_ids(root), *([parent] if parent else [])]
+    newest = max((int(id_[1:]) for id_ in ids), default=0)
     return f"r{newest + 1:06d}"
 
 
 @contextmanager
-def _single_writer(root: Path) -> Iterator[None]:
-    """Holds the lock of `root`; the kernel frees it when the process ends, however it ends."""
+def single_writer(root: Path) -> Iterator[None]:
+    """Holds the lock of `root`; the kernel frees it when the process ends, however it ends.
+
+    Raises ReleaseError where another process holds it, or took it under a file of the same name.
+    """
     with (root / _LOCK_FILE).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -196,55 +230,17 @@ def _single_writer(root: Path) -> Iterator[None]:
                 f"{root}: another process is publishing here (it holds {lock.name}); try again "
                 "when it is done"
             ) from error
+        # Who removes the lock file lets another process hold one of the same name.
+        if not _is_still(root / _LOCK_FILE, lock.fileno()):
+            raise ReleaseError(f"{root}: {lock.name} was replaced while it was taken; publish again")
         yield
 
 
-def _verified(folder: Path) -> ReleaseInfo:
-    content = _read_plain(folder / MANIFEST_FILE)
-    expected = _read_plain(folder / HASH_FILE)
-    found = hashlib.sha256(content).hexdigest()
-    if expected != f"{found}  {MANIFEST_FILE}\n".encode():
-        raise IntegrityError(
-            f"{folder / MANIFEST_FILE}: SHA-256 is {found}; {HASH_FILE} expects "
-            f"{expected[:64].decode('ascii', errors='replace')!r}"
-        )
-    manifest = parse_manifest(content, folder / MANIFEST_FILE)
-    surplus = {path.name for path in folder.iterdir()} - {*manifest.files, MANIFEST_FILE, HASH_FILE}
-    if surplus:
-        raise IntegrityError(
-            f"{folder / min(surplus)}: not in the manifest; expected only the files it names"
-        )
-    for name, entry in manifest.files.items():
-        _verify(folder / name, entry)
-    return ReleaseInfo(folder, manifest)
-
-
-def _verify(path: Path, expected: FileEntry) -> None:
-    found = _entry(path)
-    if found.size_bytes != expected.size_bytes:
-        raise IntegrityError(
-            f"{path}: has {found.size_bytes} bytes; the manifest expects {expected.size_bytes}"
-        )
-    if found.sha256 != expected.sha256:
-        raise IntegrityError(f"{path}: SHA-256 is {found.sha256}; the manifest expects {expected.sha256}")
-
-
-def _entry(path: Path) -> FileEntry:
-    _require_plain(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileEntry(sha256, file.tell())
-
-
-def _read_plain(path: Path) -> bytes:
-    _require_plain(path)
-    return path.read_bytes()
-
-
-def _require_plain(path: Path) -> None:
-    if path.is_symlink() or not path.is_file():
-        found = "is not a plain file" if path.is_symlink() or path.exists() else "is missing"
-        raise IntegrityError(f"{path}: {found}; expected every file of a release in its folder")
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _made_by() -> dict[str, str]:

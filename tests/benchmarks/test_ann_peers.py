@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,8 @@ def test_partitions_grow_with_the_root_of_the_items() -> None:
 @pytest.mark.parametrize("peer", list(Peer))
 def test_no_sweep_searches_more_partitions_than_there_are(peer: Peer) -> None:
     for setting in sweep(peer, 10_000, unit=True):
-        assert setting.searches
-        for search in setting.searches:
+        assert setting.lines
+        for search in chain(*setting.lines):
             effort = search.get("nprobe", search.get("leaves", 1))
             assert effort <= max(lists_for(10_000))
 
@@ -129,8 +130,8 @@ def test_plain_faiss_is_swept_over_a_file_and_finds_all_by_brute_force(tmp_path:
     path = tmp_path / "vectors.npz"
     np.savez(path, items=items, test_queries=queries, truth=truth)
     settings = [
-        Setting({"factory": "Flat"}, ({},)),
-        Setting({"factory": "IVF8,SQ8"}, ({"nprobe": 1}, {"nprobe": 8})),
+        Setting({"factory": "Flat"}, (({},),)),
+        Setting({"factory": "IVF8,SQ8"}, (({"nprobe": 1}, {"nprobe": 8}),)),
     ]
     flat, few, every = swept(Peer.FAISS, path, settings, rounds=1, num_queries=30)
     assert (flat.single_recall, flat.batch_recall) == (1.0, 1.0)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.build import build_index
-from retrieval.index.spec import IndexKind
-from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
+from retrieval.index.spec import IndexKind, IndexSpec
+from tests.contracts.indexes import APPROXIMATE, SPECS, name_of
 from towers.errors import QueryError
 
-pytestmark = pytest.mark.parametrize("kind", KINDS)
+pytestmark = pytest.mark.parametrize("spec", SPECS, ids=name_of)
 
 
 def allowed_of(passes: np.ndarray, line: list[int], left_out: list[list[int]]) -> tuple[Allowed, np.ndarray]:
@@ -33,10 +33,10 @@ def allowed_of(passes: np.ndarray, line: list[int], left_out: list[list[int]]) -
     return given, true
 
 
-def vectors_for(kind: IndexKind, rng: np.random.Generator, num: int, dim: int) -> np.ndarray:
+def vectors_for(spec: IndexSpec, rng: np.random.Generator, num: int, dim: int) -> np.ndarray:
     """Integers, whose products are exact and often equal; of one norm for a graph."""
     found = rng.integers(-3, 4, (num, dim)).astype(np.float32)
-    if kind is not IndexKind.HNSW:
+    if spec.kind is not IndexKind.HNSW:
         return found
     found = found + np.float32(0.25)
     unit: np.ndarray = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
@@ -54,7 +54,7 @@ def vectors_for(kind: IndexKind, rng: np.random.Generator, num: int, dim: int) -
 )
 @settings(max_examples=60, deadline=None)
 def test_answers_are_complete_allowed_and_none_twice(
-    kind: IndexKind,
+    spec: IndexSpec,
     num_items: int,
     share: float,
     line: list[int],
@@ -64,10 +64,10 @@ def test_answers_are_complete_allowed_and_none_twice(
     seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
-    vectors = vectors_for(kind, rng, num_items, 4)
+    vectors = vectors_for(spec, rng, num_items, 4)
     query = rng.integers(-3, 4, (len(line), num_interests, 4)).astype(np.float32)
     allowed, true = allowed_of(rng.random((3, num_items)) < share, line, left_out[: len(line)])
-    index = build_index(spec_of(kind), vectors)
+    index = build_index(spec, vectors)
     score, row = complete_topk(index, vectors, query[:, 0] if num_interests == 1 else query, k, allowed)
     products = np.einsum("qid,nd->qin", query.astype(np.float64), vectors.astype(np.float64)).max(axis=1)
     assert score.shape == row.shape == (len(line), k)
@@ -80,14 +80,14 @@ def test_answers_are_complete_allowed_and_none_twice(
         assert true[one, found].all()
         np.testing.assert_allclose(score[one, :num_filled], products[one, found], rtol=1e-5, atol=1e-5)
         assert (np.diff(score[one, :num_filled]) <= 0).all()
-        if kind not in APPROXIMATE:
+        if spec.kind not in APPROXIMATE:
             best = np.sort(products[one, true[one]])[::-1][:num_filled]
             np.testing.assert_allclose(score[one, :num_filled], best, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("correlated", [False, True])
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.04, 0.06, 0.2, 0.6, 0.95])
-def test_recall_holds_at_every_share_that_passes(kind: IndexKind, share: float, correlated: bool) -> None:
+def test_recall_holds_at_every_share_that_passes(spec: IndexSpec, share: float, correlated: bool) -> None:
     rng = np.random.default_rng(0)
     centre = rng.standard_normal((40, 16))
     vectors = centre[rng.integers(0, 40, 6000)] + 0.5 * rng.standard_normal((6000, 16))
@@ -97,7 +97,7 @@ def test_recall_holds_at_every_share_that_passes(kind: IndexKind, share: float, 
     merit = vectors @ centre[0] if correlated else rng.random(6000)
     passes = (merit >= np.quantile(merit, 1 - share))[None]
     allowed, true = allowed_of(passes, [0] * 60, [[line] for line in range(60)])
-    _, row = complete_topk(build_index(spec_of(kind), vectors), vectors, query, 20, allowed)
+    _, row = complete_topk(build_index(spec, vectors), vectors, query, 20, allowed)
     products = np.where(true, query @ vectors.T, -np.inf)
     num_filled = np.minimum(20, true.sum(axis=1))
     assert ((row >= 0).sum(axis=1) == num_filled).all()
@@ -108,17 +108,17 @@ def test_recall_holds_at_every_share_that_passes(kind: IndexKind, share: float, 
     assert np.mean(hits) >= 0.95
 
 
-def test_what_is_allowed_must_be_of_as_many_queries(kind: IndexKind) -> None:
-    vectors = vectors_for(kind, np.random.default_rng(1), 20, 4)
+def test_what_is_allowed_must_be_of_as_many_queries(spec: IndexSpec) -> None:
+    vectors = vectors_for(spec, np.random.default_rng(1), 20, 4)
     allowed, _ = allowed_of(np.ones((1, 20), bool), [0, 0], [[], []])
     with pytest.raises(QueryError, match="3 queries"):
-        complete_topk(build_index(spec_of(kind), vectors), vectors, np.ones((3, 4), np.float32), 5, allowed)
+        complete_topk(build_index(spec, vectors), vectors, np.ones((3, 4), np.float32), 5, allowed)
 
 
-def test_a_bitmap_that_does_not_cover_the_rows_is_refused(kind: IndexKind) -> None:
-    vectors = vectors_for(kind, np.random.default_rng(2), 20, 4)
+def test_a_bitmap_that_does_not_cover_the_rows_is_refused(spec: IndexSpec) -> None:
+    vectors = vectors_for(spec, np.random.default_rng(2), 20, 4)
     narrow = Allowed(
         np.zeros((1, 2), np.uint8), np.zeros(1, np.int64), np.zeros(2, np.int64), np.zeros(0, np.int64)
     )
     with pytest.raises(QueryError, match="bitmaps of 2 bytes for 20 rows"):
-        complete_topk(build_index(spec_of(kind), vectors), vectors, np.ones((1, 4), np.float32), 5, narrow)
+        complete_topk(build_index(spec, vectors), vectors, np.ones((1, 4), np.float32), 5, narrow)

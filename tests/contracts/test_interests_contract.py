@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 from retrieval import completion, interests
 from retrieval.completion import complete_topk, unseen
 from retrieval.index.build import build_index
-from retrieval.index.spec import IndexKind
+from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.release.gates import recall_of
-from tests.contracts.indexes import APPROXIMATE, KINDS, spec_of
+from tests.contracts.indexes import APPROXIMATE, SPECS, name_of
 from tests.retrieval.worlds import histories
 from towers.errors import QueryError
 
-pytestmark = pytest.mark.parametrize("kind", KINDS)
+pytestmark = pytest.mark.parametrize("spec", SPECS, ids=name_of)
 
 
-def vectors_for(kind: IndexKind, seed: int, num: int, dim: int) -> np.ndarray:
+def vectors_for(spec: IndexSpec, seed: int, num: int, dim: int) -> np.ndarray:
     """Integers, whose products are exact and often equal; of one norm for a graph."""
     found = np.random.default_rng(seed).integers(-3, 4, (num, dim)).astype(np.float32)
-    if kind is not IndexKind.HNSW:
+    if spec.kind is not IndexKind.HNSW:
         return found
     found = found + np.float32(0.25)
     unit: np.ndarray = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
@@ -42,14 +42,14 @@ def best_of_all(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 )
 @settings(max_examples=60, deadline=None)
 def test_answers_are_the_best_of_all_interests_and_full(
-    kind: IndexKind, num_items: int, num_interests: int, watched: list[list[int]], k: int, seed: int
+    spec: IndexSpec, num_items: int, num_interests: int, watched: list[list[int]], k: int, seed: int
 ) -> None:
-    vectors = vectors_for(kind, seed, num_items, 4)
+    vectors = vectors_for(spec, seed, num_items, 4)
     query = (
         np.random.default_rng(seed + 1).integers(-3, 4, (len(watched), num_interests, 4)).astype(np.float32)
     )
     seen = histories(*[[row % num_items for row in rows] for rows in watched])
-    index = build_index(spec_of(kind), vectors)
+    index = build_index(spec, vectors)
     score, row = complete_topk(index, vectors, query, k, unseen(seen))
     assert score.shape == row.shape == (len(watched), k)
     true = best_of_all(query, vectors)
@@ -63,17 +63,17 @@ def test_answers_are_the_best_of_all_interests_and_full(
         assert (row[line, num_filled:] == -1).all()
         assert (score[line, num_filled:] == -np.inf).all()
         assert (np.diff(score[line, :num_filled]) <= 0).all()
-        if kind not in APPROXIMATE:
+        if spec.kind not in APPROXIMATE:
             order = sorted(set(range(num_items)) - hidden, key=lambda one: (-true[line, one], one))
             # Which of equals the last places go to is laid down for the exact index alone.
             expected = true[line, order[:num_filled]].tolist()
             assert score[line, :num_filled].tolist() == expected
             assert true[line, found].tolist() == expected
-            assert kind is not IndexKind.EXACT or found == order[:num_filled]
+            assert spec.kind is not IndexKind.EXACT or found == order[:num_filled]
 
 
 def test_much_is_found_without_the_scan_of_everything(
-    kind: IndexKind, monkeypatch: pytest.MonkeyPatch
+    spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_scan(*given: object) -> None:
         raise AssertionError("every row was scored")
@@ -84,21 +84,21 @@ def test_much_is_found_without_the_scan_of_everything(
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query = rng.standard_normal((40, 3, 8)).astype(np.float32)
     seen = histories(*[rng.choice(3000, 5, replace=False).tolist() for _ in range(40)])
-    _, row = complete_topk(build_index(spec_of(kind), vectors), vectors, query, 20, unseen(seen))
+    _, row = complete_topk(build_index(spec, vectors), vectors, query, 20, unseen(seen))
     true = best_of_all(query, vectors)
     true[np.repeat(np.arange(40), 5), seen.item_row] = -np.inf
     expected = np.argsort(-true, axis=1)[:, :20]
     share = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(row.tolist(), expected.tolist(), strict=True)])
-    assert share == 1.0 if kind not in APPROXIMATE else share >= 0.95
+    assert share == 1.0 if spec.kind not in APPROXIMATE else share >= 0.95
 
 
 def test_a_query_of_interests_is_answered_alone_as_among_others_and_in_parts(
-    kind: IndexKind, monkeypatch: pytest.MonkeyPatch
+    spec: IndexSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vectors = vectors_for(kind, 1, 500, 6)
+    vectors = vectors_for(spec, 1, 500, 6)
     query = np.random.default_rng(2).integers(-3, 4, (9, 3, 6)).astype(np.float32)
     seen = histories(*[list(range(line)) for line in range(9)])
-    index = build_index(spec_of(kind), vectors)
+    index = build_index(spec, vectors)
     score, row = complete_topk(index, vectors, query, 7, unseen(seen))
     monkeypatch.setattr(completion, "_MAX_PLACES", 50)
     parts_score, parts_row = complete_topk(index, vectors, query, 7, unseen(seen))
@@ -109,15 +109,15 @@ def test_a_query_of_interests_is_answered_alone_as_among_others_and_in_parts(
         np.testing.assert_array_equal(alone[1][0], row[line])
 
 
-def test_the_recall_of_interests_is_that_of_their_best_scores(kind: IndexKind) -> None:
+def test_the_recall_of_interests_is_that_of_their_best_scores(spec: IndexSpec) -> None:
     rng = np.random.default_rng(3)
     vectors = rng.standard_normal((2000, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query = rng.standard_normal((30, 2, 8)).astype(np.float32)
-    index = build_index(spec_of(kind), vectors)
+    index = build_index(spec, vectors)
     recall = recall_of(index, vectors, query, 20)
     assert recall is not None
-    assert recall == 1.0 if kind not in APPROXIMATE else recall >= 0.95
+    assert recall == 1.0 if spec.kind not in APPROXIMATE else recall >= 0.95
     # Vectors that are half turned round: what the index finds is not what is asked for.
     turned = vectors.copy()
     turned[::2] *= -1
@@ -130,7 +130,7 @@ def test_the_recall_of_interests_is_that_of_their_best_scores(kind: IndexKind) -
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 4), (2, 3, 5)])
-def test_what_are_no_interests_is_refused(kind: IndexKind, shape: tuple[int, ...]) -> None:
-    index = build_index(spec_of(kind), vectors_for(kind, 0, 5, 4))
+def test_what_are_no_interests_is_refused(spec: IndexSpec, shape: tuple[int, ...]) -> None:
+    index = build_index(spec, vectors_for(spec, 0, 5, 4))
     with pytest.raises(QueryError, match="shape"):
         interests.check_queries(np.zeros(shape, np.float32), 3, index.dimension)

@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from conf.compose import compose_settings
-from conf.schema import EvaluateSettings, LadderSettings, RecommendSettings
+from conf.schema import EvaluateSettings, LadderSettings, RecommendAllSettings, RecommendSettings
 from scripts.evaluate import evaluate_release
 from scripts.ladder import climb_ladder
 from scripts.recommend import recommend
+from scripts.recommend_all import write_recommendations
 from tests.pipeline.test_scripts import SMALL
 from towers.errors import ConfigError
 
@@ -46,6 +48,9 @@ def test_a_rung_of_every_kind_is_published_and_served(
         capsys.readouterr()
         recommend(RecommendSettings(artifacts=str(tmp_path), k=3))
         assert capsys.readouterr().out.count("recommended") == 3
+        write_recommendations(RecommendAllSettings(artifacts=str(tmp_path), k=3))
+        answers = pq.read_table(tmp_path / "recommendations.parquet").to_pylist()
+        assert {(len(each["item_id"]), each["release_id"]) for each in answers} == {(3, f"r{number + 1:06d}")}
 
 
 def test_a_rung_that_is_not_climbed_cannot_be_published() -> None:

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,8 @@ def test_every_stage_runs_from_logs_to_answers(
     assert shown.count("recommended") == 3
     assert "Similar to" in shown
     assert "Search for" in shown
+    assert "60 profiles" in must_run("recommend_all", where, "k=3", "available=true")
+    assert pq.read_metadata(tmp_path / "recommendations.parquet").num_rows == 60
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_a_mistake_is_one_line_that_names_the_key(overrides: tuple[str, ...], me
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["build_index", "evaluate", "recommend"])
+@pytest.mark.parametrize("name", ["build_index", "evaluate", "recommend", "recommend_all"])
 def test_a_step_before_its_input_says_what_to_run_first(name: str, tmp_path: Path) -> None:
     done = run(name, f"artifacts={tmp_path}")
     assert done.returncode == 2

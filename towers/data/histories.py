@@ -51,7 +51,7 @@ class Histories:
     def __post_init__(self) -> None:
         if cast(object, self.weight) is None:
             object.__setattr__(self, "weight", np.ones(len(self.item_row), np.float32))
-        if len(self.offset) == 0 or self.offset[0] != 0 or np.any(np.diff(self.offset) < 0):
+        if len(self.offset) == 0 or self.offset[0] != 0 or (self.offset[1:] < self.offset[:-1]).any():
             raise QueryError("histories: offset must start at 0 and never fall")
         columns = (self.item_row, self.time_seconds, self.minutes, self.weight)
         if {len(column) for column in columns} != {int(self.offset[-1])}:
@@ -86,6 +86,17 @@ class Histories:
     def items_of(self, profile: int) -> Int[np.ndarray, " n"]:
         """Item rows of one profile, oldest first."""
         return self.item_row[self.offset[profile] : self.offset[profile + 1]]
+
+    def of(self, profile: int) -> "Histories":
+        """The history of one profile, as views: nothing is copied."""
+        start, stop = self.offset[profile], self.offset[profile + 1]
+        return Histories(
+            np.array([0, stop - start]),
+            self.item_row[start:stop],
+            self.time_seconds[start:stop],
+            self.minutes[start:stop],
+            self.weight[start:stop],
+        )
 
     def profile_rows(self) -> Int64[np.ndarray, " E"]:
         """The profile of each event."""

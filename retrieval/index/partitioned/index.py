@@ -1,27 +1,34 @@
 """The index of lists: what is stored, how it is laid out and searched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int8, Int32, Int64
+from jaxtyping import Float32, Float64, Int8, Int32, Int64
 from safetensors.numpy import load, save
 
 from retrieval.index.allowed import Allowed, everything
 from retrieval.index.partitioned.basis import Basis, item_basis, query_basis
 from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, partition_search
-from retrieval.index.partitioned.partition import Partition, partition
+from retrieval.index.partitioned.partition import Partition, lists_of, partition
+from retrieval.index.partitioned.subset import few_first, search_subset
 from retrieval.index.spec import Geometry, IndexSpec, Refinement, check_query, check_vectors
 from retrieval.index.threads import in_spans
 from towers.errors import IndexBuildError, QueryError
 
 _FILE = "index.safetensors"
+# Stops that a search may be told, up to one that reads nearly everything.
+_DEPTHS = np.arange(1, 257) * (10.0 / 256)
 # Items turned into coordinates at once.
 _CHUNK = 1 << 16
 # Fewer queries are not worth the product of matrices; entries beyond could leave float32 in it.
 _MIN_BATCH, _MAX_ENTRY = 8, 1e15
+# Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
+# lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough.
+_SUBSET_SHARE = 0.12
+_NOBODY, _NO_WORDS = np.empty(0, np.int64), np.empty((0, 0), np.uint64)
 # Scores of centres held at once: 2^22 are 16 MiB.
 _MAX_COARSE = 1 << 22
 
@@ -54,7 +61,7 @@ class PartitionedIndex:
 
     def __init__(self, layout: Layout, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> None:
         self._layout = layout
-        self._spec = spec
+        self.spec = spec
         self._whole = vectors
         by_tail = spec.refinement is Refinement.CODES
         self._vectors = np.empty((0, vectors.shape[1]), np.float32) if by_tail else vectors
@@ -62,7 +69,14 @@ class PartitionedIndex:
         self._centre = torch.from_numpy(layout.centre)
         self._no_coarse = np.empty((0, len(layout.centre)), np.float32)
         self._search = partition_search(layout.code.shape[1])
-        self.search(np.zeros((1, self.dimension), np.float32), 1)  # compiles
+        self._compile()
+
+    def _compile(self) -> None:
+        """Has the kernels made, so that no request waits for them."""
+        nothing = np.zeros((1, self.dimension), np.float32)
+        self.search(nothing, 1)
+        nowhere = np.zeros((1, 8 * -(-self.size // 64)), np.uint8)
+        self.search_allowed(nothing, 1, everything(1).among(nowhere, np.zeros(1, np.int64)))
 
     @property
     def size(self) -> int:
@@ -85,7 +99,12 @@ class PartitionedIndex:
 
     def to(self, stop: float) -> "PartitionedIndex":
         """The same, searched as far as another stop says."""
-        return self.at(replace(self._spec, stop=stop))
+        return self.at(replace(self.spec, stop=stop))
+
+    @property
+    def depths(self) -> Float64[np.ndarray, " P"]:
+        """Stops that a search may be told."""
+        return _DEPTHS
 
     @property
     def num_bytes(self) -> int:
@@ -102,7 +121,7 @@ class PartitionedIndex:
         self, query: Float32[np.ndarray, "Q D"], k: int, allowed: Allowed
     ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
         """The best k that are allowed; see `SelectiveIndex`."""
-        return self.search_with(query, k, allowed, stop=self._spec.stop)[:2]
+        return self.search_with(query, k, allowed, stop=self.spec.stop)[:2]
 
     def search_with(
         self,
@@ -119,24 +138,61 @@ class PartitionedIndex:
         score, row = np.empty((len(query), k), np.float32), np.empty((len(query), k), np.int64)
         allowed = everything(len(query)) if allowed is None else allowed
         allowed.check(len(query), self.size)
-        passing, work = allowed.passing(), np.zeros(2, np.int64)
-        depth = min(self.size, max(k + self._spec.extra_candidates, round(k * self._spec.refine_factor)))
-        parts = self._layout
+        work = np.zeros(2, np.int64)
+        if k == 0:
+            return score, row, work
+        depth = min(self.size, max(k + self.spec.extra_candidates, round(k * self.spec.refine_factor)))
+        depth, parts = max(k, depth), self._layout
         given = np.ascontiguousarray(query, np.float32)
-        step = max(1, _MAX_COARSE // len(parts.centre))
+        words, passing, by_bitmap, num_few = _NO_WORDS, _NOBODY, _NOBODY, 0
+        if len(allowed.bitmap):
+            words, passing = allowed.words(), np.empty(len(allowed.bitmap), np.int64)
+            by_bitmap = np.empty(len(query), np.int64)
+            num_few = few_first(words, allowed.line, _SUBSET_SHARE * self.size, passing, by_bitmap)
 
-        for start in range(0, len(query) if k else 0, step):
+        def among_few(order: np.ndarray, first: int, last: int, own: np.ndarray) -> int:
+            return search_subset(
+                given,
+                order,
+                first,
+                last,
+                parts.basis,
+                parts.code,
+                parts.tail,
+                parts.scale,
+                parts.place,
+                self._vectors,
+                depth,
+                words,
+                passing,
+                allowed.line,
+                allowed.excluded_offset,
+                allowed.excluded,
+                score,
+                row,
+                own,
+            )
+
+        if num_few:
+            work += _in_spans(among_few, by_bitmap[:num_few], threads)
+        if num_few == len(query):
+            return score, row, work
+        others = np.ones(len(query), bool)
+        others[by_bitmap[:num_few]] = False
+
+        step = max(1, _MAX_COARSE // len(parts.centre))
+        for start in range(0, len(query), step):
             order, coarse = self._coarse(given, start, min(start + step, len(query)))
 
-            def span(
+            def in_lists(
+                order: np.ndarray,
                 first: int,
                 last: int,
+                own: np.ndarray,
                 start: int = start,
-                order: np.ndarray = order,
                 coarse: np.ndarray = coarse,
-            ) -> np.ndarray:
-                own = np.zeros(2, np.int64)
-                fault = self._search(
+            ) -> int:
+                return self._search(
                     given,
                     order,
                     first,
@@ -152,11 +208,9 @@ class PartitionedIndex:
                     parts.tail,
                     parts.scale,
                     parts.row,
-                    parts.place,
                     self._vectors,
-                    max(k, depth),
+                    depth,
                     allowed.bitmap,
-                    passing,
                     allowed.line,
                     allowed.excluded_offset,
                     allowed.excluded,
@@ -164,12 +218,8 @@ class PartitionedIndex:
                     row,
                     own,
                 )
-                if fault >= 0:
-                    raise QueryError(f"index: query {fault} is not finite; expected finite vectors")
-                return own
 
-            for own in in_spans(span, len(order), threads):
-                work += own
+            work += _in_spans(in_lists, order[others[order]] if num_few else order, threads)
         return score, row, work
 
     def _coarse(self, query: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
@@ -192,6 +242,30 @@ class PartitionedIndex:
         (folder / _FILE).write_bytes(save(arrays))
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What codes of any width may share: the coordinates, and the list of each of N items."""
+
+    basis: Basis
+    list_of: Int64[np.ndarray, " N"]
+
+
+def _in_spans(
+    search: Callable[[np.ndarray, int, int, np.ndarray], int], order: np.ndarray, threads: int | None
+) -> np.ndarray:
+    """What was read by a kernel over these queries, codes and lists; QueryError where one is not finite."""
+
+    def span(first: int, last: int) -> np.ndarray:
+        own = np.zeros(2, np.int64)
+        fault = search(order, first, last, own)
+        if fault >= 0:
+            raise QueryError(f"index: query {fault} is not finite; expected finite vectors")
+        return own
+
+    first, *others = in_spans(span, len(order), threads)
+    return sum(others, start=first)
+
+
 def build_partitioned(
     vectors: Float32[np.ndarray, "N D"], spec: IndexSpec, queries: Float32[np.ndarray, "Q D"] | None = None
 ) -> PartitionedIndex:
@@ -200,6 +274,13 @@ def build_partitioned(
     Raises IndexBuildError where the vectors cannot be indexed, and on a geometry of queries without any.
     """
     check_vectors(vectors)
+    return partitioned_in(frame_of(vectors, spec, queries), vectors, spec, queries)
+
+
+def frame_of(
+    vectors: Float32[np.ndarray, "N D"], spec: IndexSpec, queries: Float32[np.ndarray, "Q D"] | None
+) -> Frame:
+    """The coordinates of a geometry, and lists by those of them that a code of the spec holds."""
     if spec.geometry is Geometry.ITEMS:
         basis = item_basis(vectors)
     elif queries is not None and len(queries):
@@ -209,27 +290,38 @@ def build_partitioned(
             "index: geometry queries without queries; expected query vectors, or geometry items"
         )
     basis = _in_steps(basis, CODE_STEP)
+    head = _turned(vectors, basis.item[: _code_dim(spec, basis)])
+    return Frame(basis, lists_of(head, spec.lists_for(len(vectors)), spec.seed))
+
+
+def partitioned_in(
+    frame: Frame,
+    vectors: Float32[np.ndarray, "N D"],
+    spec: IndexSpec,
+    queries: Float32[np.ndarray, "Q D"] | None,
+) -> PartitionedIndex:
+    """The index of the vectors in these coordinates and lists, with codes as the spec says."""
+    basis = frame.basis
     if spec.refinement is Refinement.CODES and len(basis.item) - spec.code_dim > MAX_CODE_DIM:
         raise IndexBuildError(
             f"index: {len(basis.item)} coordinates, {spec.code_dim} of them in the code; expected at most "
             f"{MAX_CODE_DIM} others where codes refine"
         )
-    code_dim = min(-(-spec.code_dim // CODE_STEP) * CODE_STEP, len(basis.item), MAX_CODE_DIM)
+    code_dim = _code_dim(spec, basis)
     head = _turned(vectors, basis.item[:code_dim])
     asked = None if queries is None else _turned(queries, basis.query[:code_dim])
-    lists = partition(head, asked, spec.num_lists or default_num_lists(len(vectors)), spec.seed)
+    lists = partition(head, asked, frame.list_of)
     return PartitionedIndex(_laid_out(vectors, head, basis.item, basis.query, lists, spec), vectors, spec)
+
+
+def _code_dim(spec: IndexSpec, basis: Basis) -> int:
+    return min(-(-spec.code_dim // CODE_STEP) * CODE_STEP, len(basis.item), MAX_CODE_DIM)
 
 
 def _in_steps(basis: Basis, step: int) -> Basis:
     """The same with coordinates that are always 0 up to a multiple of the step."""
     more = [(0, -len(basis.item) % step), (0, 0)]
     return Basis(np.pad(basis.item, more), np.pad(basis.query, more))
-
-
-def default_num_lists(num_items: int) -> int:
-    """The power of two nearest to 2.5 √N."""
-    return int(2 ** round(np.log2(max(1.0, 2.5 * num_items**0.5))))
 
 
 def load_partitioned(folder: Path, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> PartitionedIndex:

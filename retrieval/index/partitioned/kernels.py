@@ -11,18 +11,22 @@ from functools import cache
 import numpy as np
 
 from retrieval.index.compiled import compiled, holds, largest, passes, sort_into
+from retrieval.index.partitioned.scoring import (
+    answer,
+    in_16_bits,
+    score_by_codes,
+    score_by_vectors,
+    to_unit,
+)
 from retrieval.index.prefetch import prefetch
 
 CODE_STEP, MAX_CODE_DIM = 32, 512
 """Coordinates of a code: a multiple of the first, so that few kernels are made, up to the second."""
-ENUMERATED_SHARE = 0.05
-"""Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
-lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough."""
 
 # Rows whose codes are multiplied at once; longer lists are read in pieces.
 _BLOCK = 1024
-# What is asked for while something else is computed: so much of the next list, and so many vectors on.
-_AHEAD_BYTES, _AHEAD = 2048, 8
+# So much of the next list is asked for while something else is computed.
+_AHEAD_BYTES = 2048
 # The scores of candidates are counted in bins; the threshold is the lower end of one of them.
 _NUM_BINS = 512
 # Of so many lists each the largest promise is known: the best of all is found by two short looks.
@@ -47,15 +51,6 @@ def partition_search(code_dim: int) -> Callable[..., int]:
             out[at - start] = total
 
     @compiled
-    def _dots_at(code: np.ndarray, query: np.ndarray, places: np.ndarray, size: int, out: np.ndarray) -> None:
-        width = code.shape[1] if unrolled else code_dim
-        for i in range(size):
-            total = np.int32(0)
-            for d in range(width):
-                total += np.int32(code[places[i], d]) * np.int32(query[d])
-            out[i] = total
-
-    @compiled
     def search_partition(
         query: np.ndarray,  # float32 (Q, D)
         order: np.ndarray,  # int64 (Q,): in which they are answered
@@ -72,11 +67,9 @@ def partition_search(code_dim: int) -> Callable[..., int]:
         tail: np.ndarray,  # int8 (M, H - C); (0, 0) where the vectors refine
         scale: np.ndarray,  # float32 (H,)
         row: np.ndarray,  # int32 (M,): whose code it is
-        place: np.ndarray,  # int32 (N,): a place of each row
         vectors: np.ndarray,  # float32 (N, D); (0, D) where tails refine
         depth: int,  # candidates that are refined, at least; >= k
         bitmap: np.ndarray,  # uint8 (B, W): rows that pass
-        passing: np.ndarray,  # int64 (B,): how many
         line: np.ndarray,  # int64 (Q,): the bitmap of each query, -1 for none
         excluded_offset: np.ndarray,  # int64 (Q + 1,)
         excluded: np.ndarray,  # int64 (X,): rows ascending within a query
@@ -91,7 +84,7 @@ def partition_search(code_dim: int) -> Callable[..., int]:
         the `depth` best found. Every list is read before an answer is left short: it holds min(K, eligible)
         rows.
         """
-        num_lists, num_rows = len(centre), len(place)
+        num_lists = len(centre)
         whole_dim, dimension = basis.shape
         refined = tail.shape[0] > 0
         capacity = 4 * depth + 4 * _BLOCK
@@ -99,14 +92,14 @@ def partition_search(code_dim: int) -> Callable[..., int]:
         unit, turned = np.empty(dimension, np.float32), np.empty(whole_dim, np.float32)
         head_query = np.empty(code_dim, np.int16)
         tail_query = np.empty(whole_dim - code_dim, np.int16)
-        dot, gathered = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
+        dot = np.empty(_BLOCK, np.int32)
         found, found_at = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
         count, peak = np.empty(_NUM_BINS, np.int64), np.empty(-(-num_lists // _GROUP), np.float32)
         exact, exact_row = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
         best, best_row = np.empty(capacity, np.float32), np.empty(capacity, np.int32)
         for turn in range(first, last):
             one = order[turn]
-            length = _unit(query[one], unit)
+            length = to_unit(query[one], unit)
             if not np.isfinite(length):
                 return int(one)
             norm = np.float32(0.0)
@@ -118,57 +111,47 @@ def partition_search(code_dim: int) -> Callable[..., int]:
                 if h < code_dim:
                     norm += total * total
             norm = np.sqrt(norm)
-            factor = _in_16_bits(turned, scale, 0, head_query)
+            factor = in_16_bits(turned, scale, 0, head_query)
             own = line[one]
             filtered = own >= 0
-            enumerated = filtered and passing[own] < ENUMERATED_SHARE * num_rows
             begin, end = excluded_offset[one], excluded_offset[one + 1]
-            upcoming, promised = 0, np.float32(0.0)
-            if not enumerated:
-                margin = np.float32(stop) * norm
-                if len(coarse) > 0:
-                    for each in range(num_lists):
-                        promise[each] = coarse[one - coarse_from, each] / length + margin * spread[each]
-                else:
-                    for each in range(num_lists):
-                        total = np.float32(0.0)
-                        for d in range(code_dim):
-                            total += centre[each, d] * turned[d]
-                        promise[each] = total + margin * spread[each]
-                _peaks(promise, peak)
-                upcoming, promised = _next_list(promise, peak)
+            margin = np.float32(stop) * norm
+            if len(coarse) > 0:
+                for each in range(num_lists):
+                    promise[each] = coarse[one - coarse_from, each] / length + margin * spread[each]
+            else:
+                for each in range(num_lists):
+                    total = np.float32(0.0)
+                    for d in range(code_dim):
+                        total += centre[each, d] * turned[d]
+                    promise[each] = total + margin * spread[each]
+            _peaks(promise, peak)
+            upcoming, promised = _next_list(promise, peak)
             num_found, above, lowest_bin, shift, low = 0, 0, 0, 0, 0
             threshold, ready = _LOWEST, False
-            num_read, read, size, next_row = 0, 0, 0, 0
+            num_read, read, size = 0, 0, 0
             start, from_place, piece = 0, 0, 0
             while True:
-                if enumerated:
-                    size, next_row = _gather(bitmap[own], next_row, num_rows, place, gathered)
-                    if size == 0:
+                if read == size:
+                    if num_read == num_lists or (ready and np.float64(promised) * factor < threshold):
                         break
-                    _dots_at(code, head_query, gathered, size, dot)
-                else:
-                    if read == size:
-                        if num_read == num_lists or (ready and np.float64(promised) * factor < threshold):
-                            break
-                        start = offset[upcoming]
-                        read, size = 0, offset[upcoming + 1] - start
-                        num_read += 1
-                        work[1] += 1
-                        if num_read < num_lists:
-                            upcoming, promised = _next_list(promise, peak)
-                            prefetch(code, offset[upcoming] * code_dim, _AHEAD_BYTES)
-                    from_place = start + read
-                    piece = min(_BLOCK, size - read)
-                    _dots(code, head_query, from_place, piece, dot)
-                    read += piece
+                    start = offset[upcoming]
+                    read, size = 0, offset[upcoming + 1] - start
+                    num_read += 1
+                    work[1] += 1
+                    if num_read < num_lists:
+                        upcoming, promised = _next_list(promise, peak)
+                        prefetch(code, offset[upcoming] * code_dim, _AHEAD_BYTES)
+                from_place = start + read
+                piece = min(_BLOCK, size - read)
+                _dots(code, head_query, from_place, piece, dot)
+                read += piece
                 new = num_found
-                width = size if enumerated else piece
-                work[0] += width
-                for i in range(width):
+                work[0] += piece
+                for i in range(piece):
                     if dot[i] > threshold:
-                        at = gathered[i] if enumerated else from_place + i
-                        if filtered and not enumerated and not passes(bitmap[own], row[at]):
+                        at = from_place + i
+                        if filtered and not passes(bitmap[own], row[at]):
                             continue
                         if begin < end and holds(excluded, begin, end, row[at]):
                             continue
@@ -199,100 +182,20 @@ def partition_search(code_dim: int) -> Callable[..., int]:
                     count[lowest_bin] -= above - num_found
                     above = num_found
             num_found = _kept(found, found_at, num_found, threshold)
-            tail_factor = _in_16_bits(turned, scale, code_dim, tail_query)
+            tail_factor = in_16_bits(turned, scale, code_dim, tail_query)
             for i in range(num_found):
                 exact_row[i] = row[found_at[i]]
             if refined:
-                _score_by_codes(
+                score_by_codes(
                     found, found_at, num_found, factor, tail, tail_query, tail_factor, length, exact
                 )
             else:
-                _score_by_vectors(exact_row, num_found, vectors, query[one], exact)
+                score_by_vectors(exact_row, num_found, vectors, query[one], exact)
             sort_into(exact, exact_row, num_found, best, best_row)
-            _answer(best, best_row, num_found, score_out[one], row_out[one])
+            answer(best, best_row, num_found, score_out[one], row_out[one])
         return -1
 
     return search_partition
-
-
-@compiled
-def _score_by_codes(
-    found: np.ndarray,
-    found_at: np.ndarray,
-    size: int,
-    factor: np.float32,
-    tail: np.ndarray,
-    tail_query: np.ndarray,
-    tail_factor: np.float32,
-    length: np.float32,
-    out: np.ndarray,
-) -> None:
-    """Scores by the codes of all coordinates: those of the first are known."""
-    width = tail.shape[1]
-    for i in range(size):
-        if i + _AHEAD < size:
-            prefetch(tail, np.int64(found_at[i + _AHEAD]) * width, width)
-        rest = np.int32(0)
-        for d in range(width):
-            rest += np.int32(tail[found_at[i], d]) * np.int32(tail_query[d])
-        out[i] = (np.float32(found[i]) / factor + np.float32(rest) / tail_factor) * length
-
-
-@compiled
-def _score_by_vectors(
-    rows: np.ndarray, size: int, vectors: np.ndarray, query: np.ndarray, out: np.ndarray
-) -> None:
-    """Inner products of the query with the vectors of these rows."""
-    dimension = vectors.shape[1]
-    for i in range(size):
-        if i + _AHEAD < size:
-            prefetch(vectors, np.int64(rows[i + _AHEAD]) * (4 * dimension), 4 * dimension)
-        total = np.float32(0.0)
-        for d in range(dimension):
-            total += vectors[rows[i], d] * query[d]
-        out[i] = total
-
-
-@compiled
-def _answer(
-    score: np.ndarray, row: np.ndarray, size: int, score_out: np.ndarray, row_out: np.ndarray
-) -> None:
-    """Writes the first places of what is sorted, a row that two lists share once, and padding behind."""
-    filled = 0
-    for i in range(size):
-        if filled < len(row_out) and (i == 0 or row[i] != row[i - 1]):
-            score_out[filled], row_out[filled] = score[i], row[i]
-            filled += 1
-    score_out[filled:] = -np.inf
-    row_out[filled:] = -1
-
-
-@compiled
-def _unit(query: np.ndarray, out: np.ndarray) -> np.float32:
-    """Writes the query by its largest entry, which is given: what comes of it stays within float32."""
-    largest = np.float32(0.0)
-    finite = True
-    for d in range(len(query)):
-        largest = max(largest, abs(query[d]))
-        finite = finite and np.isfinite(query[d])
-    if not finite:
-        return np.float32(np.inf)
-    divisor = largest if largest > np.float32(0.0) else np.float32(1.0)
-    for d in range(len(query)):
-        out[d] = query[d] / divisor
-    return divisor
-
-
-@compiled
-def _in_16_bits(query: np.ndarray, scale: np.ndarray, start: int, out: np.ndarray) -> np.float32:
-    """Writes query · scale from dimension `start` on in 16 bits; gives what their sums are divided by."""
-    largest = np.float32(0.0)
-    for d in range(len(out)):
-        largest = max(largest, abs(query[start + d] * scale[start + d]))
-    factor = np.float32(32767.0) / largest if largest > np.float32(1e-30) else np.float32(1.0)
-    for d in range(len(out)):
-        out[d] = np.int16(np.rint(query[start + d] * scale[start + d] * factor))
-    return factor
 
 
 @compiled
@@ -315,23 +218,6 @@ def _next_list(promise: np.ndarray, peak: np.ndarray) -> tuple[int, np.float32]:
     promise[each] = -np.inf
     peak[group] = largest(promise, group * _GROUP, min(group * _GROUP + _GROUP, len(promise)))
     return each, best
-
-
-@compiled
-def _gather(
-    bitmap: np.ndarray, row: int, num_rows: int, place: np.ndarray, out: np.ndarray
-) -> tuple[int, int]:
-    """Writes places of the next rows that pass, from `row` on; gives how many, and where to go on."""
-    size = 0
-    while row < num_rows and size < len(out):
-        if row & 7 == 0 and bitmap[row >> 3] == 0:
-            row += 8
-            continue
-        if passes(bitmap, row):
-            out[size] = place[row]
-            size += 1
-        row += 1
-    return size, row
 
 
 @compiled

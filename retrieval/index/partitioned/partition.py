@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from retrieval.index.faiss import cluster_centres, nearest_centres
+from retrieval.index.faiss.centres import cluster_centres, nearest_centres
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,31 +22,21 @@ class Partition:
     row: Int64[np.ndarray, " M"]
 
 
+def lists_of(items: Float32[np.ndarray, "N C"], num_lists: int, seed: int) -> Int64[np.ndarray, " N"]:
+    """The list of each item, by distance: the one of the nearest of the k-means centres of a sample."""
+    nearest: np.ndarray = nearest_centres(items, cluster_centres(items, num_lists, seed), 1)[:, 0]
+    return nearest
+
+
 def partition(
     items: Float32[np.ndarray, "N C"],
     queries: Float32[np.ndarray, "Q C"] | None,
-    num_lists: int,
-    seed: int,
+    list_of: Int64[np.ndarray, " N"],
 ) -> Partition:
-    """Lists by distance: k-means centres of a sample, each item in the list of its nearest."""
-    centre = cluster_centres(items, min(num_lists, len(items)), seed)
-    nearest = nearest_centres(items, centre, 1)[:, 0]
-    return arranged(items, queries, nearest, np.arange(len(items)))
-
-
-def arranged(
-    items: Float32[np.ndarray, "N C"],
-    queries: Float32[np.ndarray, "Q C"] | None,
-    list_of: Int64[np.ndarray, " M"],
-    row: Int64[np.ndarray, " M"],
-) -> Partition:
-    """The partition that has item row[m] in list list_of[m]; lists without an item are left out."""
-    order = np.lexsort((row, list_of))
-    row = row[order]
-    _, each, length = np.unique(list_of[order], return_inverse=True, return_counts=True)
-    num_lists = len(length)
+    """The partition of the items into these lists; those without an item are left out."""
+    row = np.argsort(list_of, kind="stable")
+    _, each, length = np.unique(list_of[row], return_inverse=True, return_counts=True)
     moment = _direction_moment(items.shape[1], queries)
-    total = np.zeros((num_lists, items.shape[1]))
     offset = np.concatenate([[0], np.cumsum(length)])
     # Lists lie one after another: sums between their ends.
     total = np.add.reduceat(items[row].astype(np.float64), offset[:-1], axis=0)

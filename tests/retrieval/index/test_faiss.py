@@ -19,7 +19,7 @@ from retrieval.index.build import build_index
 from retrieval.index.spec import IndexKind, IndexSpec
 vectors = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-indexes = [build_index(IndexSpec(kind), vectors) for kind in (IndexKind.FLAT, IndexKind.HNSW)]
+indexes = [build_index(IndexSpec(kind), vectors) for kind in (IndexKind.FLAT, IndexKind.HNSW, IndexKind.IVF)]
 expected = [index.search(vectors[:500], 5)[1] for index in indexes]
 child = os.fork()
 if child == 0:

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.index.gpu import GpuIndex, load_gpu
+from retrieval.index.allowed import Allowed
+from retrieval.index.build import build_index, load_index
+from retrieval.index.gpu import GpuIndex
 from retrieval.index.groups import group_maxima, groups_of, rows_of
-from retrieval.index.spec import Index
+from retrieval.index.spec import Device, Index, IndexKind, IndexSpec
 from towers.errors import IndexBuildError, QueryError
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -140,14 +142,66 @@ def test_the_maxima_are_those_of_their_items() -> None:
         assert torch.equal(of_super[:, number], of_group[:, members].amax(1))
 
 
-def test_an_index_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_it_is_stored_as_the_vectors_alone(tmp_path: Path) -> None:
     vectors, query = unit(14, 300, 9), unit(15, 4, 9)
-    index = GpuIndex(vectors, "cpu")
+    spec = IndexSpec(IndexKind.GPU, device=Device.CPU)
+    index = build_index(spec, vectors)
     index.save(tmp_path)
-    again = load_gpu(tmp_path, "cpu")
+    assert list(tmp_path.iterdir()) == []
+    again = load_index(spec, tmp_path, vectors)
     assert (again.size, again.dimension) == (300, 9)
     for one, other in zip(index.search(query, 7), again.search(query, 7), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_it_is_refused_or_put_on_the_cpu_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    vectors = unit(18, 50, 4)
+    with pytest.raises(IndexBuildError, match=r"no CUDA device"):
+        build_index(IndexSpec(IndexKind.GPU, device=Device.CUDA), vectors)
+    index = build_index(IndexSpec(IndexKind.GPU), vectors)
+    assert "index put on the CPU" in caplog.text
+    np.testing.assert_array_equal(index.search(vectors[:5], 1)[1][:, 0], np.arange(5))
+
+
+def ruled(seed: int, num_queries: int, num_items: int) -> tuple[Allowed, np.ndarray]:
+    """Rules that let from almost nothing to almost all pass, rows left out, and the same as booleans."""
+    rng = np.random.default_rng(seed)
+    passes = rng.random((6, num_items)) < np.array([0.0, 0.0005, 0.01, 0.2, 0.7, 1.0])[:, None]
+    left_out = [
+        np.sort(rng.choice(num_items, rng.integers(0, 90), replace=False)) for _ in range(num_queries)
+    ]
+    allowed = Allowed(
+        np.packbits(passes, axis=1, bitorder="little"),
+        rng.integers(-1, 6, num_queries),
+        np.cumsum([0, *map(len, left_out)]),
+        np.concatenate(left_out),
+    )
+    return allowed, np.array([allowed.mask(line, num_items) for line in range(num_queries)])
+
+
+def assert_allowed_answers_are_whole(vectors: np.ndarray, query: np.ndarray, index: GpuIndex, k: int) -> None:
+    allowed, true = ruled(24, len(query), len(vectors))
+    score, row = index.search_allowed(query, k, allowed)
+    scores = np.where(true, query.astype(np.float64) @ vectors.astype(np.float64).T, -np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    expected = np.take_along_axis(scores, order, axis=1)
+    np.testing.assert_allclose(score, expected, atol=1e-6)
+    assert ((row >= 0) == np.isfinite(expected)).all()
+    found = row >= 0
+    assert np.take_along_axis(true, row, axis=1)[found].all()
+    assert all(len(set(each[each >= 0])) == (each >= 0).sum() for each in row)
+
+
+def test_what_is_allowed_is_searched_exactly() -> None:
+    assert_allowed_answers_are_whole(
+        vectors := unit(21, 9_000, 24), unit(22, 60, 24), GpuIndex(vectors, "cpu"), 25
+    )
+
+
+def test_what_is_allowed_and_alike_is_scored_whole() -> None:
+    vectors, query = alike(spread=1e-4)
+    assert_allowed_answers_are_whole(vectors, query, GpuIndex(vectors, "cpu"), 50)
 
 
 def test_bad_input_is_named() -> None:
@@ -164,6 +218,14 @@ def test_bad_input_is_named() -> None:
 def test_without_a_gpu_it_says_what_to_take_instead() -> None:
     with pytest.raises(IndexBuildError, match=r"no CUDA device .* kind flat, whose answers are the same"):
         GpuIndex(unit(18, 10, 4))
+
+
+@pytest.mark.gpu
+@gpu
+def test_on_a_gpu_what_is_allowed_is_searched_exactly() -> None:
+    vectors = unit(23, 200_000, 64)
+    for num_queries in (1, 16, 70):
+        assert_allowed_answers_are_whole(vectors, unit(24, num_queries, 64), GpuIndex(vectors), 100)
 
 
 @pytest.mark.gpu

@@ -17,6 +17,7 @@ from retrieval.index.build import build_index
 from retrieval.index.spec import Index, IndexKind, IndexSpec
 from retrieval.release import build, saved_index
 from retrieval.release.build import build_release
+from retrieval.release.certificate import CERTIFICATE_FILE, RecallSlice, read_certificate
 from retrieval.release.gates import Candidate, GateSettings, check_gates
 from retrieval.release.manifest import AnswerKind, GateResult
 from retrieval.release.store import open_release
@@ -64,7 +65,13 @@ def test_an_export_is_published_and_served(exported: Exported, tmp_path: Path, k
         "finite_queries",
         "index_counts",
         "recall",
+        *(f"recall_of_{each}" for each in RecallSlice if each is not RecallSlice.ALL),
     }
+    certificate = read_certificate(info.folder)
+    assert certificate is not None
+    assert [each.slice for each in certificate.slices] == list(RecallSlice)
+    assert certificate.slices[0].num_queries == 24  # every profile
+    assert CERTIFICATE_FILE in info.manifest.files
     assert all(gate.passed for gate in about.gates)
 
     retriever = Retriever.open(str(tmp_path))

@@ -9,6 +9,8 @@ from retrieval.index.spec import Index, IndexSpec
 from retrieval.release.gates import Candidate, GateSettings, check_gates, gate, recall_of
 from towers.errors import GateError
 
+SLICES = ("cold_items", "tail_items", "new_profiles", "long_histories")
+
 
 def _normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -21,15 +23,21 @@ def _candidate(
     embedded: np.ndarray | None = None,
     query: np.ndarray | None = None,
     index: Index | None = None,
+    num_events: np.ndarray | None = None,
+    new: np.ndarray | None = None,
 ) -> Candidate:
+    asked = _normal(9, 20, vectors.shape[1]) if query is None else query
     return Candidate(
         item_id=tuple(f"i{row}" for row in range(len(vectors))) if item_id is None else item_id,
         vectors=vectors,
         searched=vectors,
-        num_events=np.zeros(len(vectors), np.int64),
+        num_events=np.zeros(len(vectors), np.int64) if num_events is None else num_events,
         embed=lambda: vectors if embedded is None else embedded,
-        encode=lambda: _normal(9, 20, vectors.shape[1]) if query is None else query,
+        encode=lambda: asked,
         build=lambda: build_index(IndexSpec(), vectors) if index is None else index,
+        length=np.full(len(asked), 10),
+        encode_new=lambda: asked[:0] if new is None else new,
+        keep=lambda certificate: None,
     )
 
 
@@ -59,6 +67,7 @@ def test_a_sound_candidate_passes_every_gate() -> None:
         ("finite_queries", 0.0),
         ("index_counts", 0.0),
         ("recall", 1.0),
+        *((f"recall_of_{name}", None) for name in SLICES),
     ]
 
 
@@ -117,9 +126,57 @@ def test_recall_of_no_queries_is_not_measured_and_passes_only_a_bound_of_zero() 
     assert recall_of(build_index(IndexSpec(), vectors), vectors, np.zeros((0, 4), np.float32), 3) is None
     with pytest.raises(GateError, match="FAILED recall: not measured"):
         check_gates(nobody, GateSettings(k=10))
-    recall = check_gates(nobody, GateSettings(k=10, min_recall=0.0))[-1]
-    assert (recall.value, recall.passed) == (None, True)
+    recall = check_gates(nobody, GateSettings(k=10, min_recall=0.0))[-5]
+    assert (recall.name, recall.value, recall.passed) == ("recall", None, True)
 
 
 def test_a_value_that_is_nan_passes_no_gate() -> None:
     assert not any(gate("g", float("nan"), sense, 0).passed for sense in (">=", "<=", "=="))
+
+
+class _Losing(ExactIndex):
+    """An index that never answers some of its items, and answers queries of a sign badly."""
+
+    def __init__(self, vectors: np.ndarray, lost: np.ndarray, *, bad_below: float = -np.inf) -> None:
+        super().__init__(vectors)
+        self._lost, self._bad_below = lost, bad_below
+
+    def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        score, row = super().search(query, self.size)
+        kept = ~self._lost[row]
+        kept[query[:, 0] < self._bad_below, : k // 2] = False  # of these the better half is not found
+        order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(score, order, axis=1), np.take_along_axis(row, order, axis=1)
+
+
+def test_an_index_that_is_fine_on_average_and_loses_the_tail_is_stopped() -> None:
+    vectors = _normal(0, 1000, 8)
+    lost = np.arange(1000) >= 700
+    vectors[lost] *= 0.7  # seldom among the best of a query
+    num_events = np.where(lost, 580, 1000)  # the head is four fifths of the events: all others
+    candidate = _candidate(
+        vectors, query=_normal(1, 200, 8), num_events=num_events, index=_Losing(vectors, lost)
+    )
+    with pytest.raises(GateError) as caught:
+        check_gates(candidate, GateSettings(k=20))
+    assert "passed recall: 0.9" in str(caught.value)
+    assert str(caught.value).count("FAILED") == 1
+    assert "FAILED recall_of_tail_items" in str(caught.value)
+    assert "passed recall_of_cold_items: not measured" in str(caught.value)
+
+
+def test_an_index_that_is_bad_for_new_profiles_is_stopped() -> None:
+    vectors, asked, new = _normal(0, 500, 8), np.abs(_normal(1, 100, 8)), -np.abs(_normal(2, 100, 8))
+    index = _Losing(vectors, np.zeros(500, bool), bad_below=0.0)
+    with pytest.raises(GateError) as caught:
+        check_gates(_candidate(vectors, query=asked, new=new, index=index), GateSettings(k=20))
+    assert "passed recall: 1," in str(caught.value)
+    assert "FAILED recall_of_new_profiles: 0." in str(caught.value)
+    few = check_gates(_candidate(vectors, query=asked, new=new[:20], index=index), GateSettings(k=20))
+    assert {one.name: (one.value, one.passed) for one in few}["recall_of_new_profiles"] == (None, True)
+
+
+def test_new_profiles_whose_queries_are_not_finite_are_counted() -> None:
+    bad = np.full((2, 4), np.nan, np.float32)
+    with pytest.raises(GateError, match="FAILED finite_queries: 2"):
+        check_gates(_candidate(_normal(0, 50, 4), new=bad), GateSettings(k=10))

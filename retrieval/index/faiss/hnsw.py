@@ -1,12 +1,5 @@
-"""FAISS behind the index contract; the only module that imports FAISS.
+"""A graph of near neighbours, by FAISS."""
 
-Three properties of the library are dealt with here. It brings an OpenMP runtime of its own, whose idle
-threads would spin and take the cores from torch's: `towers/__init__.py` settles that for both.
-Its runtime does not survive a fork: a child forked after a search would hang in its first one, so children
-search on one thread. And its readers are native parsers: hand them only files whose hash was verified.
-"""
-
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,72 +8,18 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from safetensors.numpy import load, save
 
+from retrieval.index.faiss.files import read_faiss, write_faiss
 from retrieval.index.spec import IndexSpec, best_first, check_query, check_vectors, nothing_found
 from towers.errors import IndexBuildError
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
-
-# The library's own type stubs lack these two.
+# The library's own type stubs lack it.
 _search_parameters: Any = faiss.SearchParametersHNSW  # type: ignore[attr-defined]
-_writer: Any = faiss.PyCallbackIOWriter  # type: ignore[attr-defined]
 
-_FILE = "index.faiss"
 _ROWS_FILE = "index_rows.safetensors"
 # Vectors gathered at once to score the answers of a graph; 2^24 floats are 64 MiB.
 _MAX_GATHERED = 1 << 24
 # Norms this much apart, relative to the largest, are one norm: unit vectors in half precision pass.
 _NORM_TOLERANCE = 1e-3
-# More rounds and a larger sample take longer and were not seen to find better lists.
-_KMEANS_ROUNDS, _SAMPLE_PER_CENTRE = 12, 128
-
-
-class FaissFlat:
-    """Every vector scored by FAISS.
-
-    Which of several equal scores fills the last place is the library's choice; all else is exact.
-    """
-
-    def __init__(self, index: Any) -> None:
-        self._index = index
-
-    @property
-    def size(self) -> int:
-        """Vectors held."""
-        return int(self._index.ntotal)
-
-    @property
-    def dimension(self) -> int:
-        """Width of a vector."""
-        return int(self._index.d)
-
-    def search(
-        self, query: Float32[np.ndarray, "Q D"], k: int
-    ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
-        """The best k of all vectors; see `Index.search`."""
-        check_query(query, k, self.dimension)
-        score, row = nothing_found(len(query), k)
-        found = min(k, self.size)
-        if found and len(query):
-            score[:, :found], row[:, :found] = best_first(*self._index.search(query, found))
-        return score, row
-
-    def save(self, folder: Path) -> None:
-        """Writes index.faiss."""
-        _write(self._index, folder)
-
-
-def build_flat(vectors: Float32[np.ndarray, "N D"]) -> FaissFlat:
-    """A FAISS Flat index of the vectors; IndexBuildError where they cannot be indexed."""
-    check_vectors(vectors)
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(np.ascontiguousarray(vectors))
-    return FaissFlat(index)
-
-
-def load_flat(folder: Path) -> FaissFlat:
-    """The index that `FaissFlat.save` wrote."""
-    return FaissFlat(_read(folder, faiss.IndexFlatIP))
 
 
 class FaissHnsw:
@@ -172,7 +111,7 @@ class FaissHnsw:
 
     def save(self, folder: Path) -> None:
         """Writes index.faiss (the graph) and index_rows.safetensors {"row", "offset", "exponent"}."""
-        _write(self._index, folder)
+        write_faiss(self._index, folder)
         exponent = np.array([self._exponent], np.int64)
         rows = save({"row": self._row, "offset": self._offset, "exponent": exponent})
         (folder / _ROWS_FILE).write_bytes(rows)
@@ -196,40 +135,12 @@ def load_hnsw(folder: Path, spec: IndexSpec) -> FaissHnsw:
     """The index that `FaissHnsw.save` wrote."""
     rows = load((folder / _ROWS_FILE).read_bytes())
     return FaissHnsw(
-        _read(folder, faiss.IndexHNSWFlat),
+        read_faiss(folder, faiss.IndexHNSWFlat),
         rows["row"],
         rows["offset"],
         exponent=int(rows["exponent"][0]),
         ef_search=spec.ef_search,
     )
-
-
-def cluster_centres(vectors: Float32[np.ndarray, "N D"], num: int, seed: int) -> Float32[np.ndarray, "L D"]:
-    """The centres that k-means finds in a sample, as many as given; a function of the seed."""
-    if num == len(vectors):
-        return vectors.copy()
-    means: Any = faiss.Kmeans(
-        vectors.shape[1],
-        num,
-        niter=_KMEANS_ROUNDS,
-        seed=seed,
-        min_points_per_centroid=1,
-        max_points_per_centroid=_SAMPLE_PER_CENTRE,
-    )
-    means.train(np.ascontiguousarray(vectors))
-    centres: np.ndarray = means.centroids
-    return centres
-
-
-def nearest_centres(
-    vectors: Float32[np.ndarray, "N D"], centres: Float32[np.ndarray, "L D"], num: int
-) -> Int64[np.ndarray, "N K"]:
-    """The `num` centres nearest to each vector, nearest first."""
-    index = faiss.IndexFlatL2(vectors.shape[1])
-    index.add(np.ascontiguousarray(centres))
-    _, nearest = index.search(np.ascontiguousarray(vectors), min(num, len(centres)))
-    found: np.ndarray = nearest
-    return found
 
 
 def _one_norm(vectors: np.ndarray) -> float:
@@ -254,21 +165,3 @@ def _distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     node_of = np.argsort(order)[inverse]
     offset = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(node_of), dtype=np.int64)])
     return first[order], np.argsort(node_of, kind="stable"), offset
-
-
-def _write(index: Any, folder: Path) -> None:
-    """Writes index.faiss through Python's file, whose errors are raised; FAISS's own writer may lose one."""
-    with (folder / _FILE).open("wb") as file:
-        faiss.write_index(index, _writer(file.write))
-
-
-def _read(folder: Path, expected: Any) -> Any:
-    try:
-        index = faiss.read_index(str(folder / _FILE))
-    except RuntimeError as error:
-        raise IndexBuildError(f"{folder / _FILE}: {error}; expected a FAISS index") from error
-    if type(index) is not expected:
-        raise IndexBuildError(
-            f"{folder / _FILE}: holds a {type(index).__name__}; expected a {expected.__name__}"
-        )
-    return index

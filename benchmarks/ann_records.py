@@ -1,0 +1,95 @@
+"""What the claim `ann` measured of each set of vectors: a record for each, committed with the figures.
+
+All peers of a set are measured on one machine, in one go; other sets may be of other days. A peer's sweep
+stands as long as what made it does: the vectors, its script and settings, and for our own index its code.
+"""
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.ann_peers import PINS, Point, is_unit, rates, swept
+from benchmarks.ann_sweeps import Peer, sweep
+from benchmarks.ann_vectors import PLANS, SetName, made
+from benchmarks.measurement import FIGURES, commit, machine
+from benchmarks.results import Kept
+from benchmarks.stages import ROOT
+from towers.folders import replace_file
+
+FOLDER = FIGURES / "ann"
+_NUM_QUERIES, _ROUNDS = 1000, 3
+
+
+def measured_set(name: SetName) -> dict[str, Any]:
+    """The record of a set; where none stands, every peer is swept, and one that was swept here is kept."""
+    standing = standing_set(name)
+    if standing is not None:
+        return standing
+    peers = {peer: _swept(name, peer) for peer in Peer}
+    found = {
+        "machine": machine(),
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {peer: version(name, peer) for peer in Peer},
+        "peers": peers,
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    replace_file(_path(name), json.dumps(found, indent=1, allow_nan=False) + "\n")
+    return found
+
+
+def standing_set(name: SetName) -> dict[str, Any] | None:
+    """The record of a set, if it was made by what there is now; None where there is none."""
+    if not _path(name).is_file():
+        return None
+    found: dict[str, Any] = json.loads(_path(name).read_text(encoding="utf-8"))
+    return found if found["versions"] == {peer: version(name, peer) for peer in Peer} else None
+
+
+def version(name: SetName, peer: Peer) -> str:
+    """A hash of all that decides what a peer gives on a set: plan, pins, and code, its comments aside."""
+    scripts = ROOT / "benchmarks"
+    files = [scripts / "ann_sweeps.py", scripts / "ann_peers.py", scripts / "peers" / "ann_timing.py"]
+    if peer is Peer.OWN:
+        files += [scripts / "ann_own.py", *sorted((ROOT / "retrieval" / "index").rglob("*.py"))]
+    else:
+        files.append(scripts / "peers" / f"ann_{peer}.py")
+    said = [PLANS[name].key, *PINS.get(peer, ())]
+    said += [ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def _swept(name: SetName, peer: Peer) -> dict[str, Any]:
+    """Rates and builds of one peer over one set."""
+    kept, key = Kept("ann", lambda: version(name, peer)), f"{name}-{peer}"
+    begun_at, found = kept.commit(), kept.get(key)
+    if found is None:
+        path = made(name)
+        items = np.load(path, allow_pickle=False)["items"]
+        settings = sweep(peer, len(items), unit=is_unit(items))
+        del items
+        points = swept(peer, path, settings, rounds=_ROUNDS, num_queries=_NUM_QUERIES)
+        found = {"qps": rates(points), "builds": _builds(points), "points": [asdict(one) for one in points]}
+        kept.put(key, found, begun_at)
+    print(f"{name} {peer} {found['qps']}", file=sys.stderr, flush=True)
+    return found
+
+
+def _builds(points: Iterable[Point]) -> list[dict[str, Any]]:
+    builds = {
+        str(one.build): {"build": one.build, "seconds": one.build_seconds, "bytes": one.bytes_per_item}
+        for one in points
+    }
+    return list(builds.values())
+
+
+def _path(name: SetName) -> Path:
+    return FOLDER / f"{name}.json"

@@ -1,0 +1,121 @@
+"""Hot swap: a Retriever of the current release, replaced by that of the next one while queries run."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from retrieval.release.store import current
+from retrieval.release.verify import Verify
+from retrieval.retriever import Retriever
+from towers.errors import TowersError
+
+log = logging.getLogger(__name__)
+
+Alarm = Callable[[str, Exception], None]
+"""Told of a release that cannot be served, and why."""
+
+_WARM_PROFILES, _WARM_K = 8, 100
+
+
+class Following:
+    """The current release of a root, whichever that is.
+
+    `retriever` is what to answer one request with: take it once, and all that the request asks of it comes
+    from one release. A newer release is opened and warmed aside while the older answers, then takes its place
+    between two reads of `retriever`; the older one is freed with the last request that holds it. Until then
+    both are in memory. A release that cannot be opened leaves the older one in place; it is tried again at
+    each look, and the alarm is raised once for it.
+
+    Looks are made by `refresh`, or by a thread of its own inside a `with` block. Safe for any number of
+    threads.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        every_seconds: float = 5.0,
+        verify: Verify = Verify.FULL,
+        alarm: Alarm | None = None,
+    ) -> None:
+        """Opens the release that is current; raises as `Retriever.open` does where that cannot be served."""
+        self._root, self._every, self._verify = Path(root), every_seconds, verify
+        self._alarm = alarm
+        self._refreshing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failed: str | None = None
+        self._retriever = _warmed(Retriever.open(self._root, verify))
+
+    @property
+    def retriever(self) -> Retriever:
+        """The newest release that could be opened."""
+        return self._retriever
+
+    def refresh(self) -> bool:
+        """Looks whether another release is current, and takes it; whether it did.
+
+        Never raises for a release that cannot be served: it is logged, and the alarm is raised.
+        """
+        with self._refreshing:
+            wanted = "the current release"
+            begun = time.perf_counter()
+            try:
+                wanted = current(self._root) or wanted
+                if wanted == self._retriever.release_id:
+                    self._failed = None
+                    return False
+                opened = _warmed(Retriever.open(self._root, self._verify))
+            except (TowersError, OSError, MemoryError) as error:
+                self._report(wanted, error)
+                return False
+            before, self._retriever, self._failed = self._retriever.release_id, opened, None
+            log.info(
+                "release swapped id=%s instead_of=%s seconds=%.2f",
+                opened.release_id,
+                before,
+                time.perf_counter() - begun,
+            )
+            return True
+
+    def __enter__(self) -> "Following":
+        """Begins to look every so many seconds."""
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._look, name="release follower", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the looking; the release that is open stays so."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(self._every):
+            self.refresh()
+
+    def _report(self, wanted: str, error: Exception) -> None:
+        # One that is tried again and again is said once.
+        if self._failed == wanted:
+            return
+        self._failed = wanted
+        log.error("release not served id=%s still=%s error=%s", wanted, self._retriever.release_id, error)
+        if self._alarm is not None:
+            try:
+                self._alarm(wanted, error)
+            except Exception:  # what another raises must not end the looking
+                log.exception("the alarm failed")
+
+
+def _warmed(retriever: Retriever) -> Retriever:
+    """The same, after a few queries: what the first ones would wait for is loaded and compiled."""
+    for profile_id in retriever.profile_ids[:_WARM_PROFILES]:
+        retriever.recommend(profile_id, k=_WARM_K)
+    retriever.recommend(k=_WARM_K)
+    return retriever

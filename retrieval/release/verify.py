@@ -1,0 +1,105 @@
+"""Whether a release's files are the ones its manifest names, looked into wholly or in part."""
+
+import hashlib
+import random
+from enum import StrEnum
+from pathlib import Path
+
+from retrieval.release.manifest import HASH_FILE, MANIFEST_FILE, FileEntry, Manifest, parse_manifest
+from towers.errors import IntegrityError
+
+BLOCK_BYTES = 16 << 20
+"""Files longer than this have a hash for each block of so many bytes, besides the one of the whole."""
+
+_BLOCKS_SAMPLED = 4
+
+
+class Verify(StrEnum):
+    """How much of a release is hashed before it is read; names, sizes and the manifest's hash always are."""
+
+    FULL = "full"
+    """Every byte."""
+    SAMPLED = "sampled"
+    """Short files whole; of each long one the first block, the last and two drawn at random."""
+    TRUSTED = "trusted"
+    """Nothing more: for a folder that was verified before, on a disk that is trusted since."""
+
+
+def verified(folder: Path, verify: Verify = Verify.FULL) -> Manifest:
+    """The manifest of a release whose files are those it names.
+
+    Raises IntegrityError naming the first file that is missing, surplus, changed or not a plain file, as far
+    as it was looked into.
+    """
+    content = _read_plain(folder / MANIFEST_FILE)
+    expected = _read_plain(folder / HASH_FILE)
+    found = hashlib.sha256(content).hexdigest()
+    if expected != f"{found}  {MANIFEST_FILE}\n".encode():
+        raise IntegrityError(
+            f"{folder / MANIFEST_FILE}: SHA-256 is {found}; {HASH_FILE} expects "
+            f"{expected[:64].decode('ascii', errors='replace')!r}"
+        )
+    manifest = parse_manifest(content, folder / MANIFEST_FILE)
+    surplus = {path.name for path in folder.iterdir()} - {*manifest.files, MANIFEST_FILE, HASH_FILE}
+    if surplus:
+        raise IntegrityError(
+            f"{folder / min(surplus)}: not in the manifest; expected only the files it names"
+        )
+    for name, entry in manifest.files.items():
+        _check(folder / name, entry, verify)
+    return manifest
+
+
+def entry_of(path: Path) -> FileEntry:
+    """Size and hashes of a plain file; IntegrityError where it is none."""
+    _require_plain(path)
+    whole, blocks, size_bytes = hashlib.sha256(), [], 0
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            whole.update(block)
+            blocks.append(hashlib.sha256(block).hexdigest())
+            size_bytes += len(block)
+    return FileEntry(whole.hexdigest(), size_bytes, tuple(blocks) if len(blocks) > 1 else ())
+
+
+def _check(path: Path, expected: FileEntry, verify: Verify) -> None:
+    _require_plain(path)
+    size_bytes = path.stat().st_size
+    if size_bytes != expected.size_bytes:
+        raise IntegrityError(f"{path}: has {size_bytes} bytes; the manifest expects {expected.size_bytes}")
+    if verify is Verify.TRUSTED:
+        return
+    if verify is Verify.SAMPLED and expected.blocks:
+        _check_blocks(path, expected)
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected.sha256:
+        raise IntegrityError(f"{path}: SHA-256 is {found}; the manifest expects {expected.sha256}")
+
+
+def _check_blocks(path: Path, expected: FileEntry) -> None:
+    last = -(-expected.size_bytes // BLOCK_BYTES) - 1
+    if len(expected.blocks) != last + 1:
+        raise IntegrityError(f"{path}: the manifest has {len(expected.blocks)} blocks; expected {last + 1}")
+    between = random.sample(range(1, last), min(_BLOCKS_SAMPLED - 2, last - 1))
+    with path.open("rb") as file:
+        for place in (0, *sorted(between), last):
+            file.seek(place * BLOCK_BYTES)
+            found = hashlib.sha256(file.read(BLOCK_BYTES)).hexdigest()
+            if found != expected.blocks[place]:
+                raise IntegrityError(
+                    f"{path}: SHA-256 of block {place} is {found}; the manifest expects "
+                    f"{expected.blocks[place]}"
+                )
+
+
+def _read_plain(path: Path) -> bytes:
+    _require_plain(path)
+    return path.read_bytes()
+
+
+def _require_plain(path: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        found = "is not a plain file" if path.is_symlink() or path.exists() else "is missing"
+        raise IntegrityError(f"{path}: {found}; expected every file of a release in its folder")

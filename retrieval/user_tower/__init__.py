@@ -1,0 +1,1 @@
+"""The exported user tower in machine code."""

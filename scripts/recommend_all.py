@@ -1,0 +1,29 @@
+"""The best titles of every profile, as one Parquet file."""
+
+from pathlib import Path
+
+from conf.compose import run
+from conf.schema import RecommendAllSettings
+from retrieval.batch import recommend_all
+from retrieval.eligibility.rules import Available
+from retrieval.retriever import Retriever
+
+
+def write_recommendations(settings: RecommendAllSettings) -> None:
+    """Writes what the current release answers to all of its profiles, and prints where it lies."""
+    folder = Path(settings.artifacts)
+    retriever = Retriever.open(folder / "releases")
+    moment = retriever.as_of_seconds if settings.time_seconds is None else settings.time_seconds
+    path = Path(settings.output) if settings.output else folder / "recommendations.parquet"
+    report = recommend_all(
+        retriever,
+        path,
+        settings.k,
+        time_seconds=settings.time_seconds,
+        rule_of=(lambda country: Available(country, moment)) if settings.available else None,
+    )
+    print(f"{path}: {report.num_profiles:,} profiles, {report.num_degraded:,} of them tagged")
+
+
+if __name__ == "__main__":
+    run(write_recommendations, RecommendAllSettings, "recommend_all")

@@ -1,0 +1,51 @@
+"""The releases of an artifacts folder: list, describe, compare, verify, roll back, pin and clear away."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from conf.compose import run
+from conf.releases import ReleaseAction, ReleasesSettings
+from retrieval.release.compare import compare
+from retrieval.release.operations import pin, prunable, prune, roll_back, standing, unpin
+from retrieval.release.store import open_release
+from retrieval.release.tables import comparison_view, faults, release_view, releases_table
+from retrieval.release.verify import Verify
+from towers.errors import IntegrityError
+
+
+def releases(settings: ReleasesSettings) -> None:
+    """Does what is asked, and prints the releases or what it found."""
+    root, console = Path(settings.artifacts) / "releases", Console()
+    chosen = settings.release
+    match settings.action:
+        case ReleaseAction.DESCRIBE:
+            console.print(release_view(open_release(root / (chosen or "")).manifest))
+            return
+        case ReleaseAction.COMPARE:
+            console.print(
+                comparison_view(compare(root / settings.against, root / (chosen or ""), k=settings.k))
+            )
+            return
+        case ReleaseAction.ROLL_BACK:
+            roll_back(root, chosen, settings.verify)
+        case ReleaseAction.PIN:
+            pin(root, settings.named())
+        case ReleaseAction.UNPIN:
+            unpin(root, settings.named())
+        case ReleaseAction.PRUNE:
+            removed = prunable(root, settings.keep) if settings.dry_run else prune(root, settings.keep)
+            console.print(
+                f"{'would remove' if settings.dry_run else 'removed'}: {', '.join(removed) or 'none'}"
+            )
+        case ReleaseAction.LIST | ReleaseAction.VERIFY:
+            pass
+    looked = Verify.FULL if settings.action is ReleaseAction.VERIFY else Verify.TRUSTED
+    found = standing(root, looked)
+    console.print(releases_table(found))
+    if broken := faults(found):
+        raise IntegrityError("\n  ".join([f"{len(broken)} of {len(found)} releases are damaged:", *broken]))
+
+
+if __name__ == "__main__":
+    run(releases, ReleasesSettings, "releases")

@@ -1,0 +1,152 @@
+"""A newer release takes over between two requests; one that cannot be served does not."""
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+
+from retrieval.following import Following
+from retrieval.index.spec import IndexSpec
+from retrieval.release import read
+from retrieval.release.build import build_release
+from retrieval.release.gates import GateSettings
+from retrieval.release.operations import prune, roll_back
+from retrieval.release.store import ReleaseInfo, open_release
+from retrieval.release.verify import Verify
+from retrieval.retriever import Retriever
+from tests.retrieval.conftest import Exported
+from towers.errors import IntegrityError, ReleaseError
+
+
+@pytest.fixture
+def root(exported: Exported, tmp_path: Path) -> Path:
+    """One release of untrained towers."""
+    published(exported, tmp_path)
+    return tmp_path
+
+
+def published(exported: Exported, root: Path) -> ReleaseInfo:
+    return build_release(exported.model, exported.tables, root, IndexSpec(), GateSettings(k=10))
+
+
+def damaged(info: ReleaseInfo) -> Path:
+    path = info.folder / "items.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    return path
+
+
+def test_there_must_be_a_release_to_begin_with(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="run scripts/build_index"):
+        Following(tmp_path)
+
+
+def test_the_next_release_takes_over_and_the_older_one_is_freed(root: Path, exported: Exported) -> None:
+    following = Following(root)
+    assert not following.refresh()
+    held = following.retriever
+    older = weakref.ref(held)
+    published(exported, root)
+    assert following.retriever is held  # nothing changes by itself
+    assert following.refresh()
+    assert following.retriever.release_id == "r000002"
+    # Who took it before goes on with it, even when it is cleared away.
+    assert prune(root, 1) == ("r000001",)
+    assert held.recommend(held.profile_ids[0]).release_id == "r000001"
+    del held
+    gc.collect()
+    assert older() is None
+
+
+def test_going_back_is_followed_too(root: Path, exported: Exported) -> None:
+    published(exported, root)
+    following = Following(root)
+    roll_back(root)
+    assert following.refresh()
+    assert following.retriever.release_id == "r000001"
+
+
+def test_a_release_that_cannot_be_opened_is_told_once_and_the_older_one_answers_on(
+    root: Path, exported: Exported
+) -> None:
+    told: list[tuple[str, Exception]] = []
+    following = Following(root, alarm=lambda release_id, error: told.append((release_id, error)))
+    held = following.retriever
+    path = damaged(published(exported, root))
+    for _ in range(3):
+        assert not following.refresh()
+        assert following.retriever is held
+    ((release_id, error),) = told
+    assert release_id == "r000002"
+    assert isinstance(error, IntegrityError)
+    assert str(path) in str(error)
+    damaged(published(exported, root))
+    following.refresh()
+    assert [release_id for release_id, _ in told] == ["r000002", "r000003"]
+    published(exported, root)
+    assert following.refresh()
+    assert following.retriever.release_id == "r000004"
+
+
+def test_a_pointer_to_nothing_and_an_alarm_that_fails_end_nothing(root: Path) -> None:
+    def failing(release_id: str, error: Exception) -> None:
+        raise RuntimeError("no pager")
+
+    following = Following(root, alarm=failing)
+    (root / "CURRENT").write_text("nonsense")
+    assert not following.refresh()
+    (root / "CURRENT").unlink()
+    assert not following.refresh()
+    assert following.retriever.release_id == "r000001"
+
+
+def test_every_answer_under_swaps_is_wholly_of_one_release(root: Path, exported: Exported) -> None:
+    first = Retriever.open(root)
+    asked = first.profile_ids[0]
+    expected = first.recommend(asked, k=60).item_id
+    wrong: list[str] = []
+    seen: set[str] = set()
+    ended = threading.Event()
+    following = Following(root, every_seconds=0.01)
+
+    def ask() -> None:
+        while not ended.is_set():
+            retriever = following.retriever
+            answer = retriever.recommend(asked, k=60)
+            seen.add(answer.release_id)
+            if answer.release_id != retriever.release_id or answer.item_id != expected:
+                wrong.append(answer.release_id)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    with following:
+        for thread in threads:
+            thread.start()
+        for _ in range(3):
+            info = published(exported, root)
+            while info.release_id not in seen:
+                ended.wait(0.01)
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+    assert seen >= {"r000002", "r000003", "r000004"}
+    assert not [one for one in threading.enumerate() if one.name == "release follower"]
+
+
+def test_a_release_cleared_away_while_it_is_read_gives_way_to_the_next(
+    root: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def slow(path: Path, verify: Verify) -> ReleaseInfo:
+        info = open_release(path, verify)
+        opened.append(info.release_id)
+        if len(opened) == 1:  # all of it happens between the verification and the reading
+            published(exported, root)
+            prune(root, 1)
+        return info
+
+    monkeypatch.setattr(read, "open_release", slow)
+    assert Retriever.open(root).release_id == "r000002"
+    assert opened == ["r000001", "r000002"]
