@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.measurement import Measurement
 from benchmarks.stages import median_if_all, read_n10, run_script, served_over
+from towers.data.sources.movielens import MovieLensSettings
 from towers.errors import MissingDataError
 
 SEEDS = (0, 1, 2)
@@ -41,6 +42,12 @@ def _n10(seed: int, data: Sequence[str]) -> dict[str, float]:
 def data_overrides() -> list[str]:
     """What tells a script of these folders; raises as `data_folders` does."""
     return ["data=movielens", *(f"data.{key}={path}" for key, path in data_folders().items())]
+
+
+def movielens_settings() -> MovieLensSettings:
+    """The same as settings of the source; raises as `data_folders` does."""
+    folders = data_folders()
+    return MovieLensSettings(str(folders["root"]), tmdb=str(folders["tmdb"]), people=str(folders["people"]))
 
 
 def data_folders() -> dict[str, Path]:

@@ -15,7 +15,7 @@ from jaxtyping import Int64
 
 from benchmarks.claims import BenchmarkError
 from benchmarks.environment import peer_python
-from benchmarks.movielens_small import data_folders
+from benchmarks.movielens_small import movielens_settings
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility.compile import Eligibility
 from retrieval.search.order import best_first
@@ -23,7 +23,6 @@ from retrieval.search.search import TextSearch
 from towers.data.ingest.rules import RuleSettings
 from towers.data.schema import read_tables
 from towers.data.signals.settings import SignalSettings
-from towers.data.sources.movielens import MovieLensSettings
 from towers.data.sources.read import ingest_source
 from towers.data.words import words_of
 from towers.recommender import PAD
@@ -55,9 +54,8 @@ class Searched:
 
 def movielens() -> Searched:
     """ml-latest-small with cast and directors; MissingDataError where a folder is not there."""
-    folders = {key: str(path) for key, path in data_folders().items()}
     with TemporaryDirectory() as name:
-        ingest_source(MovieLensSettings(**folders), Path(name), RuleSettings(), SignalSettings())
+        ingest_source(movielens_settings(), Path(name), RuleSettings(), SignalSettings())
         tables = read_tables(Path(name))
     counts = Counter(tables.events["item_id"].to_pylist())
     num_events = np.array([counts[item_id] for item_id in tables.items["item_id"].to_pylist()], np.int64)

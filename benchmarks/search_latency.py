@@ -102,7 +102,7 @@ def searches(retriever: Retriever, num: int, rng: np.random.Generator) -> list[s
     """So many texts, of each kind in turn."""
     items = retriever.items
     spoken = spoken_queries()
-    texts = []
+    texts: list[str] = []
     while len(texts) < num:
         item = items[items.vocabulary.ids[int(rng.integers(len(items)))]]
         title, year = main_name(item.title), item.release_year or 1994

@@ -8,12 +8,11 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from benchmarks.movielens_small import data_folders
+from benchmarks.movielens_small import movielens_settings
 from towers.data.ingest.rules import RuleSettings
 from towers.data.schema import ITEMS, read_table, table
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.catalogues import CatalogueSettings
-from towers.data.sources.movielens import MovieLensSettings
 from towers.data.sources.movietweetings import MovieTweetingsSettings
 from towers.data.sources.read import SourceSettings, ingest_source
 from towers.errors import MissingDataError
@@ -26,9 +25,8 @@ def real_titles(num_items: int) -> pa.Table:
     film that several have stands there as often. Where they are too few, the first again, turned round.
     MissingDataError where a folder is not in $TOWERS_DATA.
     """
-    folders = {key: str(path) for key, path in data_folders().items()}
     parts = [
-        _ingested(MovieLensSettings(**folders)),
+        _ingested(movielens_settings()),
         _ingested(CatalogueSettings(str(data_folder("svod-catalogues")))),
         _ingested(MovieTweetingsSettings(str(data_folder("movietweetings-100k")))),
         _tmdb(data_folder("tmdb-movies") / "tmdb_movies.csv.gz"),

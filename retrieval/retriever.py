@@ -253,8 +253,8 @@ class Retriever:
             matches = as_spelled_first(matches, similar[similar != PAD])
         if len(matches.row) == 0:
             other = self.recommend(profile_id, country=country, k=k, rule=rule)
-            reason = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
-            return replace(other, degraded=reason)
+            why = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
+            return replace(other, degraded=why)
         query, reason = None, None
         if profile_id is not None:
             query, _, reason = self._query(profile_id, None, country, None)
