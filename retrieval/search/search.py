@@ -77,12 +77,13 @@ class TextSearch:
         fit = np.zeros(len(score), np.int64)
         if left is not None:
             score[left.row], fit[left.row] = left.score, left.fit
+        # Products with masks are many times as fast as assignments by them.
         for lift in lifts:
-            score[self._mask(lift) & (fit <= Fit.ALIKE)] += _LIFT
+            score += np.float32(_LIFT) * (self._mask(lift) & (fit <= Fit.ALIKE))
         shown = self._mask(All((*required, *([] if rule is None else [rule]))))
-        score[~shown] = 0.0
+        score *= shown
         if required and not score.any():
-            score[shown] = 1.0
+            score += shown
         # What the whole text spells stands first, whatever its words were taken for.
         first = (spelled.fit > Fit.ALIKE) & self._passes(spelled.row, rule)
         score[spelled.row[first]], fit[spelled.row[first]] = spelled.score[first], spelled.fit[first]
