@@ -42,6 +42,7 @@ from towers.training.export import export
 NUM_ITEMS, NUM_PROFILES, EVENTS_PER_PROFILE = 60_000, 2_000, 40
 NUM_SEARCHES, NUM_ROUNDS = 2_000, 3
 SEED, NOW = 0, 1_750_000_000
+TARGET_RECALL = 0.97
 K = 10
 
 
@@ -131,9 +132,8 @@ def served(folder: Path, num_items: int, rng: np.random.Generator) -> Retriever:
     towers = TwoTower(ModelSettings(), fit_features(*training_rows(dataset, parts), FeatureSettings()))
     context = {"split": asdict(SplitSettings()), "signals": asdict(SignalSettings()), "seed": SEED}
     export(towers, dataset, parts, folder / "model", context=context)
-    build_release(
-        folder / "model", folder / "tables", folder / "releases", IndexSpec(IndexKind.FLAT), GateSettings()
-    )
+    spec = IndexSpec(IndexKind.COMPILED, target_recall=TARGET_RECALL)
+    build_release(folder / "model", folder / "tables", folder / "releases", spec, GateSettings())
     return Retriever.open(folder / "releases")
 
 
