@@ -100,7 +100,7 @@ def current(root: Path) -> str | None:
     path = root / CURRENT_FILE
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     release_id = content.decode("ascii", errors="replace").removesuffix("\n")
     if not is_release_id(release_id):

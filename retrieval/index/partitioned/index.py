@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 
 from retrieval.index.allowed import Allowed, everything
 from retrieval.index.partitioned.basis import Basis, item_basis, query_basis
-from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, partition_search
+from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, search_partition
 from retrieval.index.partitioned.partition import Partition, lists_of, partition
 from retrieval.index.partitioned.subset import few_first, search_subset
 from retrieval.index.spec import Geometry, IndexSpec, Refinement, check_query, check_vectors
@@ -68,7 +68,6 @@ class PartitionedIndex:
         self._head = torch.from_numpy(layout.basis[: layout.code.shape[1]])
         self._centre = torch.from_numpy(layout.centre)
         self._no_coarse = np.empty((0, len(layout.centre)), np.float32)
-        self._search = partition_search(layout.code.shape[1])
         self._compile()
 
     def _compile(self) -> None:
@@ -192,7 +191,7 @@ class PartitionedIndex:
                 start: int = start,
                 coarse: np.ndarray = coarse,
             ) -> int:
-                return self._search(
+                return search_partition(
                     given,
                     order,
                     first,

@@ -4,6 +4,7 @@ import numpy as np
 
 from retrieval.index.bits import num_set, set_bits
 from retrieval.index.compiled import compiled, sort_into
+from retrieval.index.partitioned.dots import dots_at
 from retrieval.index.partitioned.scoring import (
     answer,
     in_16_bits,
@@ -11,10 +12,7 @@ from retrieval.index.partitioned.scoring import (
     score_by_vectors,
     to_unit,
 )
-from retrieval.index.prefetch import prefetch
 
-# So many codes on is asked for while one is multiplied.
-_AHEAD = 16
 _NUM_BINS = 1024
 
 
@@ -108,7 +106,7 @@ def search_subset(
                 turned[h] = total
             factor = in_16_bits(turned, scale, 0, head_query)
             work[0] += size
-            _dots_at(code, head_query, found_at[:size], dot)
+            dots_at(code, head_query, found_at[:size], dot)
             size = _to_front(dot, found, found_at, size, depth)
             if by_codes:
                 tail_factor = in_16_bits(turned, scale, code_dim, tail_query)
@@ -118,19 +116,6 @@ def search_subset(
         sort_into(exact, found, size, best, best_row)
         answer(best, best_row, size, score_out[one], row_out[one])
     return -1
-
-
-@compiled
-def _dots_at(code: np.ndarray, query: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    """out[i] = <code[places[i]], query>."""
-    width = len(query)
-    for i in range(len(places)):
-        if i + _AHEAD < len(places):
-            prefetch(code, int(places[i + _AHEAD]) * width, width)
-        total = np.int32(0)
-        for d in range(width):
-            total += np.int32(code[places[i], d]) * np.int32(query[d])
-        out[i] = total
 
 
 @compiled
