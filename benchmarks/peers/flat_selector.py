@@ -22,6 +22,9 @@ def main(vectors: str, bitmaps: str, k: int, num_queries: int) -> None:
     index = faiss.IndexFlatIP(items.shape[1])
     index.add(items)
     bitmap = np.load(bitmaps, allow_pickle=False)
+    # The library's own type stubs do not know these arguments.
+    parameters: Any = faiss.SearchParameters
+    selector: Any = faiss.IDSelectorBitmap
     for line in sys.stdin:
         case, seconds = bitmap[int(line)], []
         for query in queries:
