@@ -118,4 +118,5 @@ def _warmed(retriever: Retriever) -> Retriever:
     for profile_id in retriever.profile_ids[:_WARM_PROFILES]:
         retriever.recommend(profile_id, k=_WARM_K)
     retriever.recommend(k=_WARM_K)
+    retriever.suggest("a", k=1)  # what text is matched with is made at the first look
     return retriever
