@@ -7,12 +7,24 @@ machine code of all that calls it.
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Int8
 
 from retrieval.index.compiled import compiled
-from retrieval.index.prefetch import prefetch
+from retrieval.index.prefetch import LINE_BYTES, prefetch
 
 # So many codes on is asked for while one is multiplied.
 _AHEAD = 16
+
+
+def in_lines(code: Int8[np.ndarray, "M C"]) -> Int8[np.ndarray, "M C"]:
+    """The same codes, beginning where a cache line does: one of 64 coordinates lies in one line, not two."""
+    if code.ctypes.data % LINE_BYTES == 0:
+        return code
+    room = np.empty(code.nbytes + LINE_BYTES, np.int8)
+    start = -room.ctypes.data % LINE_BYTES
+    lined = room[start : start + code.nbytes].reshape(code.shape)
+    lined[:] = code
+    return lined
 
 
 def _along(width: int) -> Callable[[np.ndarray, np.ndarray, int, int, np.ndarray], None]:

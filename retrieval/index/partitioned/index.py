@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 
 from retrieval.index.allowed import Allowed, everything
 from retrieval.index.partitioned.basis import Basis, item_basis, query_basis
+from retrieval.index.partitioned.dots import in_lines
 from retrieval.index.partitioned.kernels import CODE_STEP, MAX_CODE_DIM, search_partition
 from retrieval.index.partitioned.partition import Partition, lists_of, partition
 from retrieval.index.partitioned.subset import few_first, search_subset
@@ -60,7 +61,7 @@ class PartitionedIndex:
     """
 
     def __init__(self, layout: Layout, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> None:
-        self._layout = layout
+        self._layout = replace(layout, code=in_lines(layout.code))
         self.spec = spec
         self._whole = vectors
         by_tail = spec.refinement is Refinement.CODES
