@@ -10,7 +10,6 @@ from types import TracebackType
 from retrieval.release.store import current
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
-from towers.errors import TowersError
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Following:
                     self._failed = None
                     return False
                 opened = _warmed(Retriever.open(self._root, self._verify))
-            except (TowersError, OSError, MemoryError) as error:
+            except Exception as error:  # whatever is wrong with a release, the older one answers on
                 self._report(wanted, error)
                 return False
             before, self._retriever, self._failed = self._retriever.release_id, opened, None

@@ -101,6 +101,18 @@ def test_a_pointer_to_nothing_and_an_alarm_that_fails_end_nothing(root: Path) ->
     assert following.retriever.release_id == "r000001"
 
 
+def test_whatever_is_wrong_with_a_release_the_older_one_answers_on(
+    root: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Exception] = []
+    following = Following(root, alarm=lambda _, error: told.append(error))
+    published(exported, root)
+    monkeypatch.delattr(Retriever, "suggest")  # a fault of nobody's making, while it is warmed
+    assert not following.refresh()
+    assert following.retriever.release_id == "r000001"
+    assert [type(error) for error in told] == [AttributeError]
+
+
 def test_every_answer_under_swaps_is_wholly_of_one_release(root: Path, exported: Exported) -> None:
     first = Retriever.open(root)
     asked = first.profile_ids[0]
