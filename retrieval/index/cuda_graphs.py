@@ -27,14 +27,14 @@ class Replays:
     def __call__(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, ...]:
         """What the function gives, for the queries and the zeros after them."""
         size = next(size for size in self._sizes if size >= len(query))
-        filled = F.pad(query, (0, 0, 0, size - len(query)))
         if (size, k) not in self._kept:
-            self._kept[size, k] = self._recorded(filled.clone(), k)
+            self._kept[size, k] = self._recorded(F.pad(query, (0, 0, 0, size - len(query))), k)
             if len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         self._kept.move_to_end((size, k))
         graph, given, found = self._kept[size, k]
-        given.copy_(filled)
+        given[: len(query)].copy_(query)
+        given[len(query) :].zero_()
         graph.replay()
         return found
 

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 # Maxima of groups held at once: 1.5 GiB of float32.
 _MOST_MAXIMA = 3 << 27
-# Answers of "may this query see this item?" held at once, a byte each.
-_MOST_ANSWERS = 1 << 28
+# Scores of what passes a rule held at once, where all of it is scored.
+_MOST_SCORES = 1 << 28
 # Queries that one block of threads takes at most: parts of so many leave none of them idle.
 _ROUND = 256
 # Up to so many queries a search takes the GPU less time than the CPU needs to ask for it.
@@ -104,107 +104,99 @@ class GpuIndex:
     ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
         """The best k that are allowed, exactly; see `SelectiveIndex`.
 
-        Bitmaps are unpacked on the device and masked where the maxima of groups are taken. Rows left out of
-        everything are few: as many more are asked for.
+        Bitmaps are read where the maxima of groups are taken. Rows left out of the answer are few: as many
+        more are asked for.
         """
         check_query(query, k, self.dimension)
         allowed.check(len(query), self.size)
         score, row = nothing_found(len(query), k)
-        if k == 0 or len(query) == 0:
-            return score, row
-        whole = np.flatnonzero(allowed.line == NO_BITMAP)
-        if len(whole):
-            score[whole], row[whole] = self._but(query[whole], k, allowed.select(whole))
-        ruled = np.flatnonzero(allowed.line != NO_BITMAP)
-        wanted, step = min(k, self.size), max(1, _MOST_ANSWERS // self.size)
-        for start in range(0, len(ruled), step):
-            part = ruled[start : start + step]
-            given = torch.from_numpy(query[part]).to(self._item.device)
-            found = self._best_allowed(given, wanted, self._unpacked(allowed.select(part)))
-            score[part, :wanted], row[part, :wanted] = (each.cpu().numpy() for each in found)
-        return score, row
-
-    def _but(self, query: np.ndarray, k: int, allowed: Allowed) -> tuple[np.ndarray, np.ndarray]:
-        """The best k of all but the rows left out."""
-        most = int(np.diff(allowed.excluded_offset).max())
+        most = int(np.diff(allowed.excluded_offset).max(initial=0))
         # In few sizes: a search of few queries is recorded for each.
-        score, row = self.search(query, min(self.size, k + (1 << (most - 1).bit_length() if most else 0)))
-        kept = (row >= 0) & ~allowed.excludes(row)
-        order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-        kept = np.take_along_axis(kept, order, axis=1)
-        best, best_row = nothing_found(len(query), k)
-        best[:, : order.shape[1]] = np.where(kept, np.take_along_axis(score, order, axis=1), -np.inf)
-        best_row[:, : order.shape[1]] = np.where(kept, np.take_along_axis(row, order, axis=1), -1)
-        return best, best_row
-
-    def _unpacked(self, allowed: Allowed) -> Bool[Tensor, "Q N"]:
-        """Which items each query is allowed."""
-        device = self._item.device
-        used, line = np.unique(allowed.line, return_inverse=True)
-        bits = torch.from_numpy(allowed.bitmap[used]).to(device)
-        place = torch.arange(8, dtype=torch.uint8, device=device)
-        passes = (bits[:, :, None] >> place & 1).flatten(1)[:, : self.size].bool()
-        passes = passes[torch.from_numpy(line).to(device)]
-        asked = np.repeat(np.arange(len(allowed)), np.diff(allowed.excluded_offset))
-        passes[torch.from_numpy(asked).to(device), torch.from_numpy(allowed.excluded).to(device)] = False
-        return passes
-
-    def _best_allowed(
-        self, query: Float32[Tensor, "Q D"], k: int, allowed: Bool[Tensor, "Q N"]
-    ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"]]:
-        """As `_best`, of what is allowed; all of it is scored for those that are not proven."""
-        near, blur = self._blurred(query)
-        maxima = groups.allowed_maxima(near, self._rounded, allowed, 16)
-        score, row, proven = self._among(query, near, blur, *maxima, k=k, num=_more_than(k), allowed=allowed)
-        row = torch.where(score == -torch.inf, -1, row)
-        left = torch.nonzero(~proven)[:, 0]
-        if len(left):
-            scores = (query[left] @ self._item.T).masked_fill_(~allowed[left], -torch.inf)
-            score[left], row[left] = ordered_topk(scores, k)
+        wanted = min(self.size, k + (1 << (most - 1).bit_length() if most else 0))
+        ruled = allowed.line != NO_BITMAP
+        for chosen in (np.flatnonzero(~ruled), np.flatnonzero(ruled)):
+            if len(chosen) == 0 or k == 0:
+                continue
+            part = allowed.select(chosen)
+            given = torch.from_numpy(query[chosen]).to(self._item.device)
+            passing = self._passing(part) if ruled[chosen[0]] else None
+            found_score, found_row, _ = self.search_tensors(given, wanted, passing)
+            found = found_score.cpu().numpy(), found_row.cpu().numpy()
+            kept = (found[1] >= 0) & ~part.excludes(found[1])
+            order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+            kept, *best = (np.take_along_axis(each, order, axis=1) for each in (kept, *found))
+            score[chosen, : order.shape[1]] = np.where(kept, best[0], -np.inf)
+            row[chosen, : order.shape[1]] = np.where(kept, best[1], -1)
         return score, row
+
+    def _passing(self, allowed: Allowed) -> groups.Passing:
+        """The bitmaps of queries that have one, on the device, of whole tiles."""
+        used, line = np.unique(allowed.line, return_inverse=True)
+        num_bytes = -(-self.size // groups.TILE) * groups.TILE // 8
+        bits = np.zeros((len(used), num_bytes), np.uint8)
+        width = min(num_bytes, allowed.bitmap.shape[1])
+        bits[:, :width] = allowed.bitmap[used, :width]
+        device = self._item.device
+        return groups.Passing(torch.from_numpy(bits).to(device), torch.from_numpy(line).to(device))
 
     def search_tensors(
-        self, query: Float32[Tensor, "Q D"], k: int
+        self, query: Float32[Tensor, "Q D"], k: int, passing: groups.Passing | None = None
     ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"], int]:
-        """As `search`, of finite vectors on the index's device; and how many were looked for among all."""
-        if self.dimension > _WIDEST:
-            return *topk(query, self._item, k), len(query)
-        score = query.new_full((len(query), k), -torch.inf)
-        row = torch.full_like(score, -1, dtype=torch.int64)
-        if not len(query) or not k:
-            return score, row, 0
+        """As `search`, of finite vectors on the index's device; and how many were looked for among all.
+
+        passing: what each query may be answered with; everything where None.
+        """
         wanted = min(k, self.size)
+        shape = len(query), k
+        score, row = query.new_empty(shape), query.new_empty(shape, dtype=torch.int64)
+        if wanted < k or not len(query):
+            score.fill_(-torch.inf)
+            row.fill_(-1)
+        if not len(query) or not wanted:
+            return score, row, 0
+        if self.dimension > _WIDEST:
+            every = torch.arange(len(query), device=query.device)
+            self._look_at_all(query, every, passing, score[:, :wanted], row[:, :wanted])
+            return score, row, len(query)
         # In plain torch every score is held before its maximum.
         held = self.size if self._kernels is groups else -(-self.size // groups.GROUP)
         num_parts = -(-len(query) * held // _MOST_MAXIMA)
         step = -(-len(query) // (num_parts * _ROUND)) * _ROUND
-        found = [self._best(part, wanted) for part in torch.split(query, step)]
-        score[:, :wanted], row[:, :wanted], proven = map(torch.cat, zip(*found, strict=True))
-        left = torch.nonzero(~proven)[:, 0]
-        if len(left):
-            score[left], row[left] = topk(query[left], self._item, k)
-        return score, row, len(left)
+        num_whole = 0
+        for start in range(0, len(query), step):
+            part = slice(start, start + step)
+            rule = None if passing is None else groups.Passing(passing.bits, passing.line[part])
+            num_whole += self._best(query[part], rule, score[part, :wanted], row[part, :wanted])
+        return score, row, num_whole
 
     def save(self, folder: Path) -> None:
         """Writes nothing: the index is the vectors, which a release holds."""
 
-    def _best(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores and rows of the best k that were found, and for which queries they are proven."""
-        if not query.is_cuda or len(query) > _FEW:
-            return self._looked_again(self._look(query, k), k)
+    def _best(
+        self,
+        query: Float32[Tensor, "Q D"],
+        passing: groups.Passing | None,
+        score: Float32[Tensor, "Q K"],
+        row: Int64[Tensor, "Q K"],
+    ) -> int:
+        """Puts the best in their places; how many queries were looked for among all."""
+        k = score.shape[1]
+        if not query.is_cuda or len(query) > _FEW or passing is not None:
+            return self._put(self._look(query, k, passing), passing, score, row)
         # What a replay gives is overwritten by the next one.
         with self._replaying:
-            looked = [each[: len(query)] for each in self._replays(query, k)]
-            score, row, proven = self._looked_again(looked, k)
-            return score.clone(), row.clone(), proven.clone()
+            looked = self._replays(query, k)
+            return self._put([each[: len(query)] for each in looked], None, score, row)
 
-    def _look(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, ...]:
+    def _look(
+        self, query: Float32[Tensor, "Q D"], k: int, passing: groups.Passing | None = None
+    ) -> tuple[Tensor, ...]:
         """What is known of the queries, as `_among` takes it, and what it finds."""
         near, blur = self._blurred(query)
         # Few queries: many small blocks, which share out evenly. Many: fewer super-groups to choose from.
-        maxima = self._kernels.group_maxima(near, self._rounded, 16 if len(query) <= _FEW else 64)
+        maxima = self._kernels.group_maxima(near, self._rounded, 16 if len(query) <= _FEW else 64, passing)
         asked = (query, near, blur, *maxima)
-        return *asked, *self._among(*asked, k=k, num=_more_than(k))
+        return *asked, *self._among(*asked, k=k, num=_more_than(k), passing=passing)
 
     def _blurred(self, query: Float32[Tensor, "Q D"]) -> tuple[Tensor, Tensor]:
         """The queries rounded, and how far a rounded score of each may be off."""
@@ -213,17 +205,51 @@ class GpuIndex:
         slack = self.dimension * _LOST_PER_TERM * length * self._longest
         return near, length * self._lost + lost * (self._longest + self._lost) + slack
 
-    def _looked_again(self, looked: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The answer, after a second look for those that the first did not prove."""
-        score, row, proven = looked[5:]
+    def _put(
+        self,
+        looked: Sequence[Tensor],
+        passing: groups.Passing | None,
+        score: Float32[Tensor, "Q K"],
+        row: Int64[Tensor, "Q K"],
+    ) -> int:
+        """Puts what was found in its place, after a second look for those that the first did not prove.
+
+        How many were not proven then either, and were looked for among all.
+        """
+        query, proven = looked[0], looked[7]
+        score.copy_(looked[5])
+        row.copy_(looked[6])
+        # The one moment that waits for the GPU.
+        if proven.all():
+            return 0
         left = torch.nonzero(~proven)[:, 0]
-        if not len(left):
-            return score, row, proven
-        answer = score.clone(), row.clone(), proven.clone()
         asked = [each[left] for each in looked[:5]]
-        for whole, better in zip(answer, self._among(*asked, k=k, num=4 * _more_than(k)), strict=True):
-            whole[left] = better
-        return answer
+        rule = None if passing is None else passing.select(left)
+        k = score.shape[1]
+        score[left], row[left], proven = self._among(*asked, k=k, num=4 * _more_than(k), passing=rule)
+        left = left[~proven]
+        self._look_at_all(query, left, passing, score, row)
+        return len(left)
+
+    def _look_at_all(
+        self,
+        query: Float32[Tensor, "Q D"],
+        left: Int64[Tensor, " n"],
+        passing: groups.Passing | None,
+        score: Float32[Tensor, "Q K"],
+        row: Int64[Tensor, "Q K"],
+    ) -> None:
+        """Puts the best among all, in float32, in the places of these queries."""
+        k = score.shape[1]
+        if passing is None:
+            if len(left):
+                score[left], row[left] = topk(query[left], self._item, k)
+            return
+        for part in torch.split(left, max(1, _MOST_SCORES // self.size)):
+            passes = passing.select(part).unpacked(0, self.size)
+            scores = (query[part] @ self._item.T).masked_fill_(~passes, -torch.inf)
+            best, best_row = ordered_topk(scores, k)
+            score[part], row[part] = best, torch.where(best == -torch.inf, -1, best_row)
 
     def _among(
         self,
@@ -235,12 +261,12 @@ class GpuIndex:
         *,
         k: int,
         num: int,
-        allowed: Bool[Tensor, "Q N"] | None = None,
+        passing: groups.Passing | None,
     ) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"], Bool[Tensor, " Q"]]:
         """The best k of the best `num` items of the best `num` groups, and whether they are proven.
 
-        near: the queries rounded; blur: how far a rounded score may be off; and the maxima; of what is
-        allowed.
+        near: the queries rounded; blur: how far a rounded score may be off; and the maxima, of what passes.
+        Row -1 where nothing more does.
         """
         tiles_per_block = of_group.shape[1] // of_super.shape[1]
         best_super = of_super.topk(min(num, of_super.shape[1]), sorted=False).indices
@@ -251,9 +277,8 @@ class GpuIndex:
         everything = group.shape[1] == of_group.shape[1]
         outside = best.values.new_full((len(query),), -torch.inf) if everything else best.values.amin(1)
         near_score = self._kernels.scores_within(near, self._rounded, group)
-        if allowed is not None:
-            candidate = groups.rows_of(group).flatten(1)
-            passes = allowed.gather(1, candidate.clamp(max=self.size - 1)) & (candidate < self.size)
+        if passing is not None:
+            passes = passing.of(groups.rows_of(group).flatten(1))
             near_score = near_score.masked_fill(~passes, -torch.inf)
         kept = near_score.topk(min(num, near_score.shape[1]), sorted=False)
         if kept.indices.shape[1] < near_score.shape[1]:
@@ -262,8 +287,10 @@ class GpuIndex:
         # A product and a sum: a matrix product would be TF32's where torch is told to use that.
         score = (self._item[row.clamp(max=self.size - 1)] * query[:, None]).sum(2)
         score.masked_fill_(row >= self.size, -torch.inf)
-        if allowed is not None:
-            score.masked_fill_(~allowed.gather(1, row.clamp(max=self.size - 1)), -torch.inf)
+        if passing is not None:
+            passes = passing.of(row)
+            score.masked_fill_(~passes, -torch.inf)
+            row = torch.where(passes, row, -1)
         score, order = score.sort(dim=1, descending=True, stable=True)
         proven = (score[:, k - 1] > outside + blur) | (outside == -torch.inf)
         return score[:, :k], row.gather(1, order)[:, :k], proven

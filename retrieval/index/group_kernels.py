@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from retrieval.index.groups import GROUP, PLACES, TILE, num_blocks
+from retrieval.index.groups import GROUP, PLACES, TILE, Passing, num_blocks
 
 # What a GPU keeps of its shared memory for itself, per block of threads.
 _RESERVED_BYTES = 1024
@@ -32,14 +32,15 @@ class Shape:
     per_core: int
 
     @classmethod
-    def of(cls, num_queries: int, dim: int, room: int) -> "Shape":
+    def of(cls, num_queries: int, dim: int, room: int, *, ruled: bool) -> "Shape":
         """Few queries wait for the items' bytes, many for the tensor cores, and those for bytes of the cache.
 
-        room: bytes of shared memory of a core.
+        room: bytes of shared memory of a core. ruled: whether what passes is looked up, which takes as many
+        registers as the scores.
         """
         if num_queries <= 16:
             return cls(16, 8, 3, 2)
-        if num_queries <= 64:
+        if num_queries <= 64 or ruled:
             return cls(64, 4, 3, 2)
         rows, stages = (256, 3) if num_queries > 128 else (128, 4)
         while rows > 64 and (rows + stages * TILE) * dim * 2 + _RESERVED_BYTES > room:
@@ -47,8 +48,10 @@ class Shape:
         return cls(rows, 8 if rows > 64 else 4, stages, 1)
 
 
-def group_maxima(query: Tensor, item: Tensor, tiles_per_block: int) -> tuple[Tensor, Tensor]:
-    """As `groups.group_maxima`, but that a group which lacks some items has 0 at least.
+def group_maxima(
+    query: Tensor, item: Tensor, tiles_per_block: int, passing: Passing | None = None
+) -> tuple[Tensor, Tensor]:
+    """As `groups.group_maxima`, but that without a rule a group which lacks some items has 0 at least.
 
     query (Q, D) and item (N, D) are of one type, contiguous, of whole 16 bytes a row; D is 256 at most.
     """
@@ -61,7 +64,7 @@ def group_maxima(query: Tensor, item: Tensor, tiles_per_block: int) -> tuple[Ten
     if query.is_cuda:
         found = torch.cuda.get_device_properties(query.device)
         cores, room = found.multi_processor_count, found.shared_memory_per_multiprocessor
-    shape = Shape.of(len(query), dim, room)
+    shape = Shape.of(len(query), dim, room, ruled=passing is not None)
     lines = triton.cdiv(len(query), shape.rows)
     splits = max(1, min(blocks, shape.per_core * cores // lines))
     with torch.cuda.device_of(query):  # type: ignore[no-untyped-call]
@@ -70,6 +73,9 @@ def group_maxima(query: Tensor, item: Tensor, tiles_per_block: int) -> tuple[Ten
             TensorDescriptor.from_tensor(item, [TILE, dim]),
             of_group,
             of_super,
+            None if passing is None else passing.bits,
+            None if passing is None else passing.line,
+            0 if passing is None else passing.bits.shape[1],
             len(query),
             num_tiles,
             blocks,
@@ -111,6 +117,9 @@ def _group_maxima(
     item,
     of_group,
     of_super,
+    bits,
+    line,
+    num_bytes,
     num_queries,
     num_tiles,
     num_blocks,
@@ -126,13 +135,21 @@ def _group_maxima(
     to_group = of_group + rows.to(tl.int64)[:, None] * (num_blocks * PER_BLOCK * 4) + place
     to_super = of_super + rows.to(tl.int64)[:, None] * (num_blocks * 4) + place
     x = query.load([tl.program_id(0) * ROWS, 0])
+    if bits is not None:
+        lines = tl.load(line + rows, mask=rows < num_queries, other=0)
+        to_bytes = bits + lines[:, None] * num_bytes + tl.arange(0, COLUMNS // 8)[None, :]
+        bit = tl.arange(0, 4)[:, None] * 2 + tl.arange(0, 2)[None, :]
     best = tl.full([ROWS, 4], float("-inf"), tl.float32)
     first = tl.program_id(1) * steps
     last = tl.minimum(first + steps, num_tiles)
     for step in tl.range(first, last, num_stages=STAGES):
         y = item.load([step * COLUMNS, 0])
         score = tl.dot(x, y.T, input_precision="ieee")
-        largest = tl.max(tl.max(tl.reshape(score, [ROWS, COLUMNS // 8, 4, 2]), 3), 1)
+        score = tl.reshape(score, [ROWS, COLUMNS // 8, 4, 2])
+        if bits is not None:
+            byte = tl.load(to_bytes + step * (COLUMNS // 8)).to(tl.int32)
+            score = tl.where((byte[:, :, None, None] >> bit[None, None]) & 1, score, float("-inf"))
+        largest = tl.max(tl.max(score, 3), 1)
         tl.store(to_group + step * 4, largest, mask=within)
         best = tl.maximum(best, largest)
         if (step + 1) % PER_BLOCK == 0 or step + 1 == last:

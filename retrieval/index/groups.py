@@ -7,8 +7,10 @@ of all tiles of a block are a super-group; whoever looks for the best groups beg
 The functions here are the layout in plain torch, for devices without the kernels of `group_kernels`.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 TILE, GROUP, PLACES = 128, 32, 4
@@ -16,6 +18,34 @@ TILE, GROUP, PLACES = 128, 32, 4
 
 # Items whose scores are held at once.
 _PART = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """Which items each query may be answered with.
+
+    bits: uint8 (B, W), a byte for eight items, W of whole tiles: bit i of byte j is item 8 j + i, and those
+    past the last item are 0. line: int64 (Q,), the bitmap of each query.
+    """
+
+    bits: UInt8[Tensor, "B W"]
+    line: Int64[Tensor, " Q"]
+
+    def select(self, queries: Int64[Tensor, " n"]) -> "Passing":
+        """Of these queries alone."""
+        return Passing(self.bits, self.line[queries])
+
+    def of(self, row: Int64[Tensor, "Q C"]) -> Bool[Tensor, "Q C"]:
+        """Whether rows pass; those past the last item do not."""
+        num_bytes = self.bits.shape[1]
+        byte = self.bits[self.line[:, None], (row // 8).clamp(max=num_bytes - 1)]
+        return (byte >> (row % 8).to(torch.uint8) & 1).bool() & (row < 8 * num_bytes)
+
+    def unpacked(self, first: int, last: int) -> Bool[Tensor, "Q _"]:
+        """Whether the rows from a byte's first one on pass, up to another."""
+        bits = self.bits[:, first // 8 : -(-last // 8)]
+        place = torch.arange(8, dtype=torch.uint8, device=bits.device)
+        return (bits[:, :, None] >> place & 1).flatten(1)[:, : last - first].bool()[self.line]
 
 
 def num_blocks(num_items: int, tiles_per_block: int) -> int:
@@ -38,31 +68,25 @@ def groups_of(of_super: Int64[Tensor, "Q C"], tiles_per_block: int) -> Int64[Ten
 
 
 def group_maxima(
-    query: Float[Tensor, "Q D"], item: Float[Tensor, "N D"], tiles_per_block: int
+    query: Float[Tensor, "Q D"],
+    item: Float[Tensor, "N D"],
+    tiles_per_block: int,
+    passing: Passing | None = None,
 ) -> tuple[Float32[Tensor, "Q G"], Float32[Tensor, "Q S"]]:
     """The best inner product of every group and of every super-group, in the order of their numbers.
 
-    -inf where there is no item. All scores are held.
+    -inf where there is no item, or none that passes. Without a rule all scores are held, with one those of a
+    part of the items.
     """
-    return _maxima((query @ item.T).float(), tiles_per_block)
-
-
-def allowed_maxima(
-    query: Float[Tensor, "Q D"],
-    item: Float[Tensor, "N D"],
-    allowed: Bool[Tensor, "Q N"],
-    tiles_per_block: int,
-) -> tuple[Float32[Tensor, "Q G"], Float32[Tensor, "Q S"]]:
-    """As `group_maxima`, of the items that each query is allowed: -inf where there is none.
-
-    Scores of some items are held at a time, products and sums in float32.
-    """
+    if passing is None:
+        return _maxima((query @ item.T).float(), tiles_per_block)
     step = max(1, _PART // (TILE * tiles_per_block)) * TILE * tiles_per_block
-    parts = zip(torch.split(item, step), torch.split(allowed, step, dim=1), strict=True)
-    found = [
-        _maxima((query.float() @ part.float().T).masked_fill_(~passes, -torch.inf), tiles_per_block)
-        for part, passes in parts
-    ]
+    found = []
+    for first in range(0, len(item), step):
+        part = item[first : first + step]
+        passes = passing.unpacked(first, first + len(part))
+        scores = (query @ part.T).float().masked_fill_(~passes, -torch.inf)
+        found.append(_maxima(scores, tiles_per_block))
     of_group, of_super = (torch.cat(each, dim=1) for each in zip(*found, strict=True))
     return of_group, of_super
 

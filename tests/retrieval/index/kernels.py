@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from retrieval.index.group_kernels import group_maxima, scores_within
+from retrieval.index.groups import Passing
 
 
 def main(device: str, folder: Path) -> None:
@@ -22,6 +23,9 @@ def main(device: str, folder: Path) -> None:
         of_group, of_super = group_maxima(query, item, int(case["tiles_per_block"]))
         within = scores_within(query, item, group)
         found = {"of_group": of_group, "of_super": of_super, "within": within}
+        passing = Passing(*(torch.from_numpy(case[name]).to(device) for name in ("bits", "line")))
+        ruled = group_maxima(query, item, int(case["tiles_per_block"]), passing)
+        found |= dict(zip(("ruled_group", "ruled_super"), ruled, strict=True))
         answer = folder / path.name.replace(".case", ".answer")
         np.savez(answer, **{name: each.cpu().numpy() for name, each in found.items()})  # type: ignore[arg-type]
 

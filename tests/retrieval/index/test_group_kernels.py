@@ -43,7 +43,12 @@ def drawn(queries: int, items: int, dim: int, tiles_per_block: int) -> dict[str,
     num_groups = int(of_rows(np.arange(items)).max()) + 1
     group = rng.integers(0, num_groups, (queries, 5))
     group[:, -1] = num_groups - 1  # the last has few items, if any
-    return {"query": query, "item": item, "group": group, "tiles_per_block": np.array(tiles_per_block)}
+    case = {"query": query, "item": item, "group": group, "tiles_per_block": np.array(tiles_per_block)}
+    # Rules that let nothing, some and everything pass.
+    passes = rng.random((3, items)) < np.array([0.0, 0.3, 1.0])[:, None]
+    whole = np.pad(passes, [(0, 0), (0, -items % TILE)])
+    bits = np.packbits(whole, axis=1, bitorder="little")
+    return case | {"bits": bits, "line": rng.integers(0, 3, queries), "passes": passes}
 
 
 def check(device: str, folder: Path) -> None:
@@ -71,6 +76,11 @@ def compare(case: dict[str, np.ndarray], answer: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(answer["of_group"], best, rtol=1e-5, atol=1e-4)
     by_block = best.reshape(len(scores), -1, tiles, PLACES).max(2).reshape(len(scores), -1)
     np.testing.assert_allclose(answer["of_super"], by_block, rtol=1e-5, atol=1e-4)
+    ruled = np.full((len(scores), num_groups), -np.inf)
+    np.maximum.at(ruled.T, group, np.where(case["passes"][case["line"]], scores, -np.inf).T)
+    np.testing.assert_allclose(answer["ruled_group"], ruled, rtol=1e-5, atol=1e-4)
+    by_block = ruled.reshape(len(scores), -1, tiles, PLACES).max(2).reshape(len(scores), -1)
+    np.testing.assert_allclose(answer["ruled_super"], by_block, rtol=1e-5, atol=1e-4)
     for line, asked in enumerate(case["group"]):
         rows = [np.flatnonzero(group == each) for each in asked]
         within = [np.pad(scores[line, row], (0, GROUP - len(row)), constant_values=-np.inf) for row in rows]
