@@ -34,7 +34,8 @@ class Replays:
         self._kept.move_to_end((size, k))
         graph, given, found = self._kept[size, k]
         given[: len(query)].copy_(query)
-        given[len(query) :].zero_()
+        if len(query) < size:
+            given[len(query) :].zero_()
         graph.replay()
         return found
 

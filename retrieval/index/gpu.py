@@ -31,6 +31,8 @@ _MOST_MAXIMA = 3 << 27
 _MOST_SCORES = 1 << 28
 # Queries that one block of threads takes at most: parts of so many leave none of them idle.
 _ROUND = 256
+# Tiles of a block, for few queries and for many.
+_TILES_OF_FEW, _TILES = 16, 64
 # Up to so many queries a search takes the GPU less time than the CPU needs to ask for it.
 _FEW, _SIZES = 64, (1, 16, 64)
 # What the kernels take: numbers of a row at most, and of a row as it lies, 16 bytes of bfloat16.
@@ -132,12 +134,14 @@ class GpuIndex:
     def _passing(self, allowed: Allowed) -> groups.Passing:
         """The bitmaps of queries that have one, on the device, of whole tiles."""
         used, line = np.unique(allowed.line, return_inverse=True)
-        num_bytes = -(-self.size // groups.TILE) * groups.TILE // 8
-        bits = np.zeros((len(used), num_bytes), np.uint8)
-        width = min(num_bytes, allowed.bitmap.shape[1])
-        bits[:, :width] = allowed.bitmap[used, :width]
-        device = self._item.device
-        return groups.Passing(torch.from_numpy(bits).to(device), torch.from_numpy(line).to(device))
+        # Megabytes a bitmap, where there are millions of items: copied as they lie, and filled up over there.
+        bitmap = allowed.bitmap if len(used) == len(allowed.bitmap) else allowed.bitmap[used]
+        device, num_bytes = self._item.device, -(-self.size // groups.TILE) * groups.TILE // 8
+        bits = torch.from_numpy(bitmap).to(device)
+        bits = (
+            F.pad(bits, (0, num_bytes - bits.shape[1])) if bits.shape[1] < num_bytes else bits[:, :num_bytes]
+        )
+        return groups.Passing(bits.contiguous(), torch.from_numpy(line).to(device))
 
     def search_tensors(
         self, query: Float32[Tensor, "Q D"], k: int, passing: groups.Passing | None = None
@@ -186,7 +190,9 @@ class GpuIndex:
         # What a replay gives is overwritten by the next one.
         with self._replaying:
             looked = self._replays(query, k)
-            return self._put([each[: len(query)] for each in looked], None, score, row)
+            # Of the zeros that fill up every score is the same: whether they are proven says nothing.
+            kept = looked if len(looked[0]) == len(query) else [each[: len(query)] for each in looked[:8]]
+            return self._put(kept, None, score, row)
 
     def _look(
         self, query: Float32[Tensor, "Q D"], k: int, passing: groups.Passing | None = None
@@ -194,9 +200,11 @@ class GpuIndex:
         """What is known of the queries, as `_among` takes it, and what it finds."""
         near, blur = self._blurred(query)
         # Few queries: many small blocks, which share out evenly. Many: fewer super-groups to choose from.
-        maxima = self._kernels.group_maxima(near, self._rounded, 16 if len(query) <= _FEW else 64, passing)
+        tiles = _TILES_OF_FEW if len(query) <= _FEW else _TILES
+        maxima = self._kernels.group_maxima(near, self._rounded, tiles, passing)
         asked = (query, near, blur, *maxima)
-        return *asked, *self._among(*asked, k=k, num=_more_than(k), passing=passing)
+        score, row, proven = self._among(*asked, k=k, num=_more_than(k), passing=passing)
+        return *asked, score, row, proven, proven.all()
 
     def _blurred(self, query: Float32[Tensor, "Q D"]) -> tuple[Tensor, Tensor]:
         """The queries rounded, and how far a rounded score of each may be off."""
@@ -217,10 +225,11 @@ class GpuIndex:
         How many were not proven then either, and were looked for among all.
         """
         query, proven = looked[0], looked[7]
+        all_proven = looked[8] if len(looked) > 8 else proven.all()
         score.copy_(looked[5])
         row.copy_(looked[6])
         # The one moment that waits for the GPU.
-        if proven.all():
+        if all_proven:
             return 0
         left = torch.nonzero(~proven)[:, 0]
         asked = [each[left] for each in looked[:5]]

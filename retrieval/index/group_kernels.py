@@ -148,7 +148,8 @@ def _group_maxima(
         score = tl.reshape(score, [ROWS, COLUMNS // 8, 4, 2])
         if bits is not None:
             byte = tl.load(to_bytes + step * (COLUMNS // 8)).to(tl.int32)
-            score = tl.where((byte[:, :, None, None] >> bit[None, None]) & 1, score, float("-inf"))
+            passes = ((byte[:, :, None, None] >> bit[None, None]) & 1) != 0
+            score = tl.where(passes, score, float("-inf"))
         largest = tl.max(tl.max(score, 3), 1)
         tl.store(to_group + step * 4, largest, mask=within)
         best = tl.maximum(best, largest)
