@@ -18,12 +18,14 @@ from benchmarks.claims import BenchmarkError
 from benchmarks.measurement import Measurement
 from benchmarks.peers.fused_cross_entropy import milliseconds
 from retrieval.index.gpu import GpuIndex
+from retrieval.index.groups import TILE, Passing
 
 SEED, NUM_ROUNDS, K = 0, 7, 100
 NUM_ITEMS, DIM, ON_CPU = 10_000_000, 128, 20_000
 FEW, SOME, MANY = 16, 1_024, 4_096
 """Queries of a batch: where bytes count, where torch is compared with, where products count."""
 
+RULES = 16
 SQUARE, COPIED, PLAIN_PARTS, NUM_CHECKED = 8_192, 1 << 30, (128, 256, 512), 64
 LARGEST_ERROR = 1e-5
 _PART = 1 << 20
@@ -92,6 +94,15 @@ def checked(index: GpuIndex, item: Tensor, query: Tensor) -> dict[str, float]:
     return {"score_error": float(f"{error:.1e}"), "rows_the_same": round(same, 5)}
 
 
+def ruled(num_queries: int, num_items: int) -> Passing:
+    """Sixteen rules by turns, each of which a tenth of the items pass."""
+    num_bytes = -(-num_items // TILE) * TILE // 8
+    drawn = torch.randint(0, 10, (RULES, num_items), dtype=torch.uint8, device="cuda") == 0
+    passes = F.pad(drawn, (0, 8 * num_bytes - num_items)).view(RULES, num_bytes, 8)
+    bit = 1 << torch.arange(8, dtype=torch.uint8, device="cuda")
+    return Passing((passes * bit).sum(2, dtype=torch.uint8), torch.arange(num_queries, device="cuda") % RULES)
+
+
 def plain_topk(query: Tensor, item: Tensor, part: int) -> Tensor:
     """Torch's product in bfloat16 of a part of the queries with all items, and its top-k."""
     return torch.cat([torch.topk(some @ item.T, K).indices for some in torch.split(query, part)])
@@ -105,7 +116,9 @@ def _compared(index: GpuIndex, item: Tensor, queries: dict[int, Tensor], *, plai
         "square": (lambda: torch.mm(square[0], square[1], out=product), 10),
     }
     for num, query in queries.items():
-        timed[f"{num}"] = partial(index.search_tensors, query, K), 2 if num > FEW else 20
+        times = 2 if num > FEW else 20
+        timed[f"{num}"] = partial(index.search_tensors, query, K), times
+        timed[f"{num} ruled"] = partial(index.search_tensors, query, K, ruled(num, len(item))), times
     if plain:
         rounded, query = item.bfloat16(), queries[SOME].bfloat16()
         for part in PLAIN_PARTS:
@@ -127,6 +140,7 @@ def _compared(index: GpuIndex, item: Tensor, queries: dict[int, Tensor], *, plai
         details[f"{num} queries"] = {
             "ms": round(median(took), 3),
             "queries_per_second": round(num / median(took) * 1e3),
+            "ms_with_rules": round(median(ms[f"{num} ruled"]), 3),
             "share_of_bandwidth": _share(2 * item.numel(), took, bytes_per_ms),
             "share_of_matmul_peak": _share(scores, took, flops_per_ms),
             "scored_whole_in_float32": index.search_tensors(query, K)[2],

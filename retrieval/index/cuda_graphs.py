@@ -1,12 +1,16 @@
 """A search of few queries as one launch: its kernels are recorded once, and played again for the next."""
 
+import gc
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32
 from torch import Tensor
+
+Function = Callable[[Tensor, int], tuple[Tensor, ...]]
 
 _MOST = 8
 """Recordings that are kept; each holds the memory of what it computes."""
@@ -19,16 +23,20 @@ class Replays:
     the next call. Not for concurrent calls.
     """
 
-    def __init__(self, function: Callable[[Tensor, int], tuple[Tensor, ...]], sizes: Sequence[int]) -> None:
-        self._function, self._sizes = function, sizes
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
         self._kept: OrderedDict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor, tuple[Tensor, ...]]]
         self._kept = OrderedDict()
 
-    def __call__(self, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, ...]:
-        """What the function gives, for the queries and the zeros after them."""
+    def __call__(self, function: Function, query: Float32[Tensor, "Q D"], k: int) -> tuple[Tensor, ...]:
+        """What the function gives, for the queries and the zeros after them.
+
+        It is the same in every call; handed over anew, so that its owner is in no circle and its memory is
+        free with the last reference to it.
+        """
         size = next(size for size in self._sizes if size >= len(query))
         if (size, k) not in self._kept:
-            self._kept[size, k] = self._recorded(F.pad(query, (0, 0, 0, size - len(query))), k)
+            self._kept[size, k] = self._recorded(function, F.pad(query, (0, 0, 0, size - len(query))), k)
             if len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         self._kept.move_to_end((size, k))
@@ -39,15 +47,29 @@ class Replays:
         graph.replay()
         return found
 
-    def _recorded(self, given: Tensor, k: int) -> tuple[torch.cuda.CUDAGraph, Tensor, tuple[Tensor, ...]]:
+    def _recorded(
+        self, function: Function, given: Tensor, k: int
+    ) -> tuple[torch.cuda.CUDAGraph, Tensor, tuple[Tensor, ...]]:
         # Once before: kernels are compiled and libraries loaded, which cannot be recorded.
         stream = torch.cuda.Stream(given.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(given.device))
         with torch.cuda.stream(stream):
-            self._function(given, k)
+            function(given, k)
         torch.cuda.current_stream(given.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         # What other threads do on the GPU meanwhile is theirs.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            found = self._function(given, k)
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"), _uncollected():
+            found = function(given, k)
         return graph, given, found
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage is collected: a recording that is freed in the middle of another one breaks that."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -32,7 +32,7 @@ _MOST_SCORES = 1 << 28
 # Queries that one block of threads takes at most: parts of so many leave none of them idle.
 _ROUND = 256
 # Tiles of a block, for few queries and for many.
-_TILES_OF_FEW, _TILES = 16, 64
+_TILES_OF_FEW, _TILES = 48, 64
 # Up to so many queries a search takes the GPU less time than the CPU needs to ask for it.
 _FEW, _SIZES = 64, (1, 16, 64)
 # What the kernels take: numbers of a row at most, and of a row as it lies, 16 bytes of bfloat16.
@@ -79,7 +79,7 @@ class GpuIndex:
         for part, near in zip(torch.split(item, _PART), torch.split(self._rounded, _PART), strict=True):
             lost, length = (float(each.max()) for each in self._lengths(part, near))
             self._lost, self._longest = max(self._lost, lost), max(self._longest, length)
-        self._replays = Replays(self._look, sizes=_SIZES)
+        self._replays = Replays(_SIZES)
         self._replaying = Lock()
 
     @property
@@ -189,7 +189,7 @@ class GpuIndex:
             return self._put(self._look(query, k, passing), passing, score, row)
         # What a replay gives is overwritten by the next one.
         with self._replaying:
-            looked = self._replays(query, k)
+            looked = self._replays(self._look, query, k)
             # Of the zeros that fill up every score is the same: whether they are proven says nothing.
             kept = looked if len(looked[0]) == len(query) else [each[: len(query)] for each in looked[:8]]
             return self._put(kept, None, score, row)
