@@ -68,6 +68,17 @@ class ItemFeatureTensors(nn.Module):
         part._modules = {"bags": nn.ModuleDict(bags)}
         return part
 
+    def select(self, rows: Int64[Tensor, " n"]) -> "ItemFeatureTensors":
+        """Some of the titles, in that order, copied."""
+        part = copy.copy(self)
+        part.num_items = len(rows)
+        part.runs = dict.fromkeys(self.runs)
+        part._buffers = {
+            name: cast("Tensor", held).index_select(0, rows) for name, held in self._buffers.items()
+        }
+        part._modules = {"bags": nn.ModuleDict({name: self.bags_of(name).select(rows) for name in self.bags})}
+        return part
+
 
 class ItemTower(nn.Module):
     """Item features → float vectors of unit length, (N, D).

@@ -40,6 +40,15 @@ class TitleBags(nn.Module):
         offset = self.offset[start : stop + 1] - own.start
         return TitleBags(offset, self.row[own], self.weight[own], edges - own.start)
 
+    def select(self, titles: Int64[Tensor, " n"]) -> "TitleBags":
+        """Those of some titles, in that order."""
+        length = torch.diff(self.offset)[titles]
+        offset = F.pad(torch.cumsum(length, 0), (1, 0))
+        edges = offset.cpu().numpy()
+        shift = torch.repeat_interleave(self.offset[titles] - offset[:-1], length, output_size=int(edges[-1]))
+        own = shift + torch.arange(len(shift), device=shift.device)
+        return TitleBags(offset, self.row[own], self.weight[own], edges)
+
     def sums(self, table: Float[Tensor, "R W"]) -> Float[Tensor, "N W"]:
         """Each title's weighted sum of the rows of a table; 0 of an empty bag."""
         if self.row.is_cuda:

@@ -1,5 +1,6 @@
 """The loss that the settings ask for: one function that training calls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,6 +47,52 @@ class Sampling:
     count: Float[Tensor, " N"]
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Negatives of P positions with T targets, drawn before any vector is there.
+
+    negatives: shared by all positions, or of each. own_log_weight: (P, T), what the classic correction adds
+    to the targets' scores. num_items: the size of the catalogue that they stand for.
+    """
+
+    negatives: Negatives
+    own_log_weight: Float[Tensor, "P T"] | None
+    num_items: int
+
+    def at(self, place: Callable[[Tensor], Tensor]) -> "Drawn":
+        """The same where items have other rows, each as `place` gives it."""
+        negatives = replace(self.negatives, row=place(self.negatives.row))
+        return replace(self, negatives=negatives)
+
+
+def drawn_negatives(
+    target_row: Int64[Tensor, "P T"],
+    settings: ObjectiveSettings,
+    sampling: Sampling,
+    *,
+    pool_row: Int64[Tensor, " B"] | None = None,
+    num_interests: int = 1,
+) -> Drawn:
+    """The negatives of a loss that samples, for positions whose targets are known.
+
+    Arguments are those of `objective_loss`; num_interests: vectors of a query.
+    """
+    if pool_row is None:
+        pool_row = target_row[:, 0][target_row[:, 0] >= 0]
+    # Each target of several interests is a position of its own, but where all of them are scored.
+    routed = num_interests > 1 and settings.routing is not Routing.MAX
+    num_positions = target_row.numel() if routed else len(target_row)
+    row, draws = _rows_drawn(num_positions, settings, sampling, pool_row)
+    classic = settings.kind is ObjectiveKind.SAMPLED_SOFTMAX and settings.correction is Correction.CLASSIC
+    return Drawn(
+        _corrected(row, draws, settings.correction)
+        if settings.kind is ObjectiveKind.SAMPLED_SOFTMAX
+        else uncorrected(row),
+        classic_log_weight(draws, target_row) if classic else None,
+        len(sampling.count),
+    )
+
+
 def objective_loss(
     query: Float[Tensor, "P *K D"],
     item: Float[Tensor, "N D"],
@@ -55,6 +102,7 @@ def objective_loss(
     *,
     sampling: Sampling | None = None,
     pool_row: Int64[Tensor, " B"] | None = None,
+    drawn: Drawn | None = None,
     history_row: Int64[Tensor, "P X"] | None = None,
     search: Search | None = None,
 ) -> Float[Tensor, ""]:
@@ -62,25 +110,39 @@ def objective_loss(
 
     query, item: unit vectors, the queries' (P, D) or K interests each. weight: 0 where the row is negative.
     sampling: of every loss that samples. pool_row: the in-batch negatives; the first targets where None, and
-    those of all ranks where several train. history_row: what each position's profile has watched,
+    those of all ranks where several train. drawn: in place of both, what was drawn by them already; then
+    `item` may be of those items alone that a row here names, and no hard negatives are mined.
+    history_row: what each position's profile has watched,
     before or later, -1 for none: never a hard negative, and masked with mask_history. search: the index that
     hard negatives are mined from; every item where None. Raises ConfigError where a setting asks for what was
     not given.
     """
-    if pool_row is None:
-        pool_row = target_row[:, 0][target_row[:, 0] >= 0]
     if settings.mask_history and history_row is None:
         raise ConfigError("objective.mask_history: true, but no history was given")
-    asked = _Asked(query, target_row, weight, history_row if settings.mask_history else None)
+    sampled = settings.kind is not ObjectiveKind.FULL_SOFTMAX
+    if sampled and drawn is None:
+        if sampling is None:
+            raise ConfigError(f"objective.kind: {settings.kind}, but nothing to sample by was given")
+        num_interests = query.shape[1] if query.ndim == 3 else 1
+        drawn = drawn_negatives(
+            target_row, settings, sampling, pool_row=pool_row, num_interests=num_interests
+        )
+    asked = _Asked(
+        query,
+        target_row,
+        weight,
+        history_row if settings.mask_history else None,
+        own_log_weight=None if drawn is None else drawn.own_log_weight,
+    )
     if query.ndim == 3 and settings.routing is not Routing.MAX:
         asked = _routed(asked, item, settings)
-    if settings.hard.num and settings.kind is not ObjectiveKind.FULL_SOFTMAX:
+    if settings.hard.num and sampled:
         if asked.query.ndim == 3:
             raise ConfigError(
                 "objective.hard.num: mined for one query; expected 0 with several interests and routing=max"
             )
         asked = _with_hard(asked, item, search or exact_search(item.detach()), settings, history_row)
-    loss = _loss(asked, item, settings, sampling, pool_row)
+    loss = _loss(asked, settings, drawn)
     if settings.matryoshka:
         return matryoshka(loss, asked.query, item, settings.matryoshka)
     return loss(asked.query, item)
@@ -95,73 +157,64 @@ class _Asked:
     weight: Tensor
     blocked_row: Tensor | None = None
     hard_row: Tensor | None = None
+    own_log_weight: Tensor | None = None
 
 
-def _loss(
-    asked: _Asked, item: Tensor, settings: ObjectiveSettings, sampling: Sampling | None, pool_row: Tensor
-) -> Loss:
+def _loss(asked: _Asked, settings: ObjectiveSettings, drawn: Drawn | None) -> Loss:
     """The loss as a function of both sides' vectors, whose negatives are drawn already."""
     target_row, weight, temperature = asked.target_row, asked.weight, settings.temperature
     kind = settings.kind
-    if kind is ObjectiveKind.FULL_SOFTMAX:
+    if drawn is None:
         full = full_softmax if asked.query.ndim == 2 else max_softmax
         return lambda query, items: full(query, items, target_row, weight, temperature=temperature)
-    if sampling is None:
-        raise ConfigError(f"objective.kind: {kind}, but nothing to sample by was given")
-    drawn, draws = _drawn(len(asked.query), item, settings, sampling, pool_row)
-    match kind:
-        case ObjectiveKind.SAMPLED_SOFTMAX:
-            negatives = _corrected(drawn, draws, settings.correction)
-            classic = settings.correction is Correction.CLASSIC
-            shift = classic_log_weight(draws, target_row) if classic else None
-            return lambda query, items: sampled_softmax(
-                query,
-                items,
-                target_row,
-                weight,
-                negatives,
-                temperature=temperature,
-                own_log_weight=shift,
-                targets_compete=settings.targets_compete,
-                hard_row=asked.hard_row,
-                blocked_row=asked.blocked_row,
-            )
-        case ObjectiveKind.BCE | ObjectiveKind.GBCE:
-            negatives = uncorrected(drawn)
-            num_each = negatives.row.shape[-1]
-            beta = gbce_beta(num_each, len(item), settings.gbce_t) if kind is ObjectiveKind.GBCE else 1.0
-            return lambda query, items: binary_cross_entropy(
-                query,
-                items,
-                target_row,
-                weight,
-                negatives,
-                temperature=temperature,
-                beta=beta,
-                hard_row=asked.hard_row,
-                blocked_row=asked.blocked_row,
-            )
+    negatives, num_items = drawn.negatives, drawn.num_items
+    if kind is ObjectiveKind.SAMPLED_SOFTMAX:
+        return lambda query, items: sampled_softmax(
+            query,
+            items,
+            target_row,
+            weight,
+            negatives,
+            temperature=temperature,
+            own_log_weight=asked.own_log_weight,
+            targets_compete=settings.targets_compete,
+            hard_row=asked.hard_row,
+            blocked_row=asked.blocked_row,
+        )
+    num_each = negatives.row.shape[-1]
+    beta = gbce_beta(num_each, num_items, settings.gbce_t) if kind is ObjectiveKind.GBCE else 1.0
+    return lambda query, items: binary_cross_entropy(
+        query,
+        items,
+        target_row,
+        weight,
+        negatives,
+        temperature=temperature,
+        beta=beta,
+        hard_row=asked.hard_row,
+        blocked_row=asked.blocked_row,
+    )
 
 
-def _drawn(
-    num_positions: int, item: Tensor, settings: ObjectiveSettings, sampling: Sampling, pool_row: Tensor
+def _rows_drawn(
+    num_positions: int, settings: ObjectiveSettings, sampling: Sampling, pool_row: Tensor
 ) -> tuple[Tensor, list[Draws]]:
     """Rows of negatives, (n,) or (P, M), and how probable they were."""
-    num, num_items = settings.num_negatives, len(item)
+    num, num_items, device = settings.num_negatives, len(sampling.count), sampling.count.device
     shape = [num] if settings.shared else [num_positions, num]
     # Of a position's own row there is always one; by chance there are those of all others.
     in_batch = Draws(popularity(sampling.count, 1.0), max(1, len(pool_row) - 1))
-    uniform = uniform_draws(num_items, num, item.device)
+    uniform = uniform_draws(num_items, num, device)
     match settings.negatives:
         case NegativeKind.UNIFORM:
-            return draw_uniform(num_items, shape, sampling.generator).to(item.device), [uniform]
+            return draw_uniform(num_items, shape, sampling.generator).to(device), [uniform]
         case NegativeKind.POPULARITY:
             probability = popularity(sampling.count, settings.popularity_power)
             return draw(probability, shape, sampling.generator), [Draws(probability, num)]
         case NegativeKind.IN_BATCH:
             return pool_row, [in_batch]
         case NegativeKind.MIXED:
-            anything = draw_uniform(num_items, shape, sampling.generator).to(item.device)
+            anything = draw_uniform(num_items, shape, sampling.generator).to(device)
             return torch.cat([pool_row, anything]), [in_batch, uniform]
 
 
@@ -193,6 +246,7 @@ def _routed(asked: _Asked, item: Tensor, settings: ObjectiveSettings) -> _Asked:
         asked.weight.flatten()[:, None],
         blocked_row=blocked if compete else _joined(blocked, other_row),
         hard_row=other_row if compete else None,
+        own_log_weight=None if asked.own_log_weight is None else asked.own_log_weight.flatten()[:, None],
     )
 
 

@@ -1,6 +1,7 @@
 """The loss of a batch's questions against the titles that training knows."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,9 +13,26 @@ from towers.data.split import Split
 from towers.errors import ConfigError
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.gathered import gathered
-from towers.objectives.objective import Sampling, objective_loss
+from towers.objectives.objective import Drawn, Sampling, drawn_negatives, objective_loss
 from towers.objectives.settings import ObjectiveKind, ObjectiveSettings
 from towers.objectives.softmax import falling_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Questions of a batch and what each is to be answered with; rows are the catalogue's.
+
+    at: int64 (P,), their lines among the batch's questions. target_row: int64 (P, T), NO_TARGET where there
+    is none; share: float32 (P, T), the weights of the targets. drawn: the negatives of each member of the
+    towers; None of a loss that takes all. history_row: int64 (P, L), what each question's profile has
+    watched, NO_TARGET beyond its end; None where nobody asks.
+    """
+
+    at: Int64[Tensor, " P"]
+    target_row: Int64[Tensor, "P T"]
+    share: Float[Tensor, "P T"]
+    drawn: list[Drawn] | None
+    history_row: Int64[Tensor, "P L"] | None
 
 
 class AskedLoss(nn.Module):
@@ -33,6 +51,7 @@ class AskedLoss(nn.Module):
         count = split.num_watches[split.seen].astype(np.float32)
         self.register_buffer("count", torch.from_numpy(count), persistent=False)
         self.generator = torch.Generator()
+        self.num_interests = model.num_interests
 
     @property
     def num_items(self) -> int:
@@ -44,36 +63,21 @@ class AskedLoss(nn.Module):
         drawn = np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1)
         self.generator.manual_seed(int(drawn))
 
-    def forward(
-        self,
-        towers: TwoTower,
-        batch: Batch,
-        asked: Questions,
-        query: Float[Tensor, "P *K D"],
-        vectors: Float[Tensor, "N D"],
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The mean over the towers' members of their losses, in nats, and the weight of all targets together.
+    def tasks(self, batch: Batch, asked: Questions) -> list[Task]:
+        """What the questions of a batch ask, each kind by itself, and the negatives drawn for it.
 
-        query: of the questions. vectors: of all titles. Each loss is the mean over the questions' targets,
-        weighed by their place and by their events' weights. What a profile that has watched nothing is asked
-        has its first `num_openings` events as targets, all alike: whoever is new may go on with any of them,
-        and the very first ones are too few to learn a prior from; with 0 it is not asked.
-        Where nothing has a weight the loss is 0.
+        A whole history's opening is asked apart, so that all other questions keep their few targets. What a
+        profile that has watched nothing is asked has its first `num_openings` events as targets, all alike:
+        whoever is new may go on with any of them, and the very first ones are too few to learn a prior from;
+        with 0 it is not asked.
         """
-        row = self.get_buffer("seen_row")
-        # All of them are as they are: to select would copy them, and their gradients.
-        seen = vectors if len(row) == len(vectors) else vectors.index_select(0, row)
-        if query.is_cuda and torch.is_autocast_enabled(query.device.type):
-            # What autocast would do to the scores' product, done to what it is made of: the kernel of the
-            # full softmax multiplies these as they are.
-            half = torch.get_autocast_dtype(query.device.type)
-            query, seen = query.to(half), seen.to(half)
-        sampling, pool, watched = None, None, None
-        if self.objective.kind is not ObjectiveKind.FULL_SOFTMAX:
-            sampling = Sampling(self.generator, self.get_buffer("count"))
-            pool = gathered(self._places(asked.target_row[:, 0][asked.target_row[:, 0] >= 0]))
-            watched = self._watched(batch)[asked.window]
-        # A whole history's opening is asked apart, so that all other questions keep their few targets.
+        sampled = self.objective.kind is not ObjectiveKind.FULL_SOFTMAX
+        watched, pool = None, None
+        if sampled:
+            first = asked.target_row[:, 0]
+            pool = gathered(self._places(first[first >= 0]))
+            if self.objective.mask_history or self.objective.hard.num:
+                watched = _watched(batch)[asked.window]
         known, new = ((asked.place > 0).nonzero().flatten(), (asked.place == 0).nonzero().flatten())
         next_row, next_weight = asked.target_row[known], asked.target_weight[known]
         questions = [(known, next_row, falling_weights(next_row, next_weight))]
@@ -81,37 +85,111 @@ class AskedLoss(nn.Module):
             opening, weight = batch.openings(self.objective.num_openings)
             count = (opening >= 0).sum(1, keepdim=True).clamp(min=1)
             questions.append((new, opening, weight / count))
-        total, whole = vectors.new_zeros(()), vectors.new_zeros(())
-        for at, row, share in questions:
+        return [
+            Task(
+                at,
+                row,
+                share,
+                [self._drawn(row, pool) for _ in self.of_members] if pool is not None else None,
+                None if watched is None else watched[at],
+            )
+            for at, row, share in questions
+        ]
+
+    def _drawn(self, target_row: Int64[Tensor, "P T"], pool: Int64[Tensor, " B"]) -> Drawn:
+        """Negatives of a member, among the titles that training knows, by their rows in the catalogue."""
+        drawn = drawn_negatives(
+            self._places(target_row),
+            self.objective,
+            Sampling(self.generator, self.get_buffer("count")),
+            pool_row=pool,
+            num_interests=self.num_interests,
+        )
+        return drawn.at(lambda place: self.get_buffer("seen_row")[place])
+
+    def rows_needed(self, batch: Batch, tasks: Sequence[Task]) -> Int64[Tensor, " n"] | None:
+        """The titles that a batch shows, asks for or draws, ascending; None for all of the catalogue.
+
+        A loss over a sample needs no vector of the other titles, which may be nearly all of a large
+        catalogue. All where the loss is over all of them, or searches them for hard negatives, and where
+        those needed may be half of them or more: nothing would be won.
+        """
+        if self.objective.kind is ObjectiveKind.FULL_SOFTMAX or self.objective.hard.num:
+            return None
+        named = [batch.item_row.long()]
+        for task in tasks:
+            named += [drawn.negatives.row.flatten() for drawn in task.drawn or ()]
+        if 2 * sum(map(len, named)) >= len(self.get_buffer("place")):
+            return None
+        needed: Tensor = torch.unique(torch.cat(named))
+        return needed
+
+    def forward(
+        self,
+        towers: TwoTower,
+        tasks: Sequence[Task],
+        query: Float[Tensor, "P *K D"],
+        vectors: Float[Tensor, "N D"],
+        rows: Int64[Tensor, " N"] | None = None,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The mean over the towers' members of their losses, in nats, and the weight of all targets together.
+
+        query: of the questions. vectors: of all titles, or of `rows` alone, as `rows_needed` gives them. Each
+        loss is the mean over the questions' targets, weighed by their place and by their events' weights.
+        Where nothing has a weight the loss is 0.
+        """
+        seen = self.get_buffer("seen_row")
+
+        def place(row: Tensor) -> Tensor:
+            if rows is None:
+                return self._places(row)
+            return torch.where(row < 0, NO_TARGET, torch.searchsorted(rows, row))
+
+        # All of them are as they are: to select would copy them, and their gradients.
+        whole = rows is not None or len(seen) == len(vectors)
+        item = vectors if whole else vectors.index_select(0, seen)
+        if query.is_cuda and torch.is_autocast_enabled(query.device.type):
+            # What autocast would do to the scores' product, done to what it is made of: the kernel of the
+            # full softmax multiplies these as they are.
+            half = torch.get_autocast_dtype(query.device.type)
+            query, item = query.to(half), item.to(half)
+        total, weight = vectors.new_zeros(()), vectors.new_zeros(())
+        for task in tasks:
+            no_negatives: list[Drawn | None] = [None] * len(self.of_members)
+            of_members = zip(
+                towers.parts(query.index_select(0, task.at)),
+                towers.parts(item),
+                self.of_members,
+                task.drawn or no_negatives,
+                strict=True,
+            )
             losses = [
                 objective_loss(
                     of_member,
                     items,
-                    self._places(row),
-                    share,
+                    place(task.target_row),
+                    task.share,
                     objective,
-                    sampling=sampling,
-                    pool_row=pool,
-                    history_row=None if watched is None else watched[at],
+                    drawn=None if drawn is None else drawn.at(place),
+                    history_row=None if task.history_row is None else place(task.history_row),
                 )
-                for of_member, items, objective in zip(
-                    towers.parts(query.index_select(0, at)), towers.parts(seen), self.of_members, strict=True
-                )
+                for of_member, items, objective, drawn in of_members
             ]
-            of_all = share.sum()
-            total, whole = total + torch.stack(losses).mean() * of_all, whole + of_all
-        return total / whole.clamp(min=torch.finfo(whole.dtype).tiny), whole
+            of_all = task.share.sum()
+            total, weight = total + torch.stack(losses).mean() * of_all, weight + of_all
+        return total / weight.clamp(min=torch.finfo(weight.dtype).tiny), weight
 
     def _places(self, row: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
         """Rows of titles among those that training knows."""
         return torch.where(row < 0, NO_TARGET, self.get_buffer("place")[row])
 
-    def _watched(self, batch: Batch) -> Int64[Tensor, "B L"]:
-        """What each window shows, a window a line; NO_TARGET beyond its end."""
-        positions = batch.positions()
-        lines = positions.place.new_full((len(batch), batch.longest + 1), NO_TARGET)
-        lines[positions.window, positions.place] = torch.where(positions.seen, positions.item_row, NO_TARGET)
-        return self._places(lines)
+
+def _watched(batch: Batch) -> Int64[Tensor, "B L"]:
+    """What each window shows, a window a line; NO_TARGET beyond its end."""
+    positions = batch.positions()
+    lines = positions.place.new_full((len(batch), batch.longest + 1), NO_TARGET)
+    lines[positions.window, positions.place] = torch.where(positions.seen, positions.item_row, NO_TARGET)
+    return lines
 
 
 def objectives_of_members(objective: ObjectiveSettings, model: ModelSettings) -> list[ObjectiveSettings]:

@@ -22,7 +22,7 @@ from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.parts import in_parts
 from towers.nets.two_tower import TwoTower
 from towers.objectives.settings import ObjectiveSettings, Routing
-from towers.training.asked_loss import AskedLoss
+from towers.training.asked_loss import AskedLoss, Task
 from towers.training.averaging import AveragedTowers
 from towers.training.compiling import compile_layers
 from towers.training.faults import first_fault
@@ -105,11 +105,23 @@ class TwoTowerModule(pl.LightningModule):
 
     def batch_loss(self, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""], int]:
         """Loss of a batch's questions in nats, the weight of their targets, and how many were asked."""
-        vectors = self.towers.item_vectors(self.items)
         asked = self._questions(batch)
-        query = self._queries(batch, asked, vectors)
-        loss, weight = self.asked_loss(self.towers, batch, asked, query, vectors)
+        tasks, rows, items, shown = self._shown(batch, asked)
+        vectors = self.towers.item_vectors(items)
+        query = self._queries(shown, asked, vectors)
+        loss, weight = self.asked_loss(self.towers, tasks, query, vectors, rows)
         return loss, weight, len(asked.window)
+
+    def _shown(
+        self, batch: Batch, asked: Questions
+    ) -> tuple[list[Task], Tensor | None, ItemFeatureTensors, Batch]:
+        """What is asked, the rows it needs or None for all, those titles, and the batch with rows of them."""
+        tasks = self.asked_loss.tasks(batch, asked)
+        rows = self.asked_loss.rows_needed(batch, tasks)
+        if rows is None:
+            return tasks, None, self.items, batch
+        own = torch.searchsorted(rows, batch.item_row.long())
+        return tasks, rows, self.items.select(rows), replace(batch, item_row=own)
 
     def _questions(self, batch: Batch) -> Questions:
         """What is asked of a batch."""
@@ -143,8 +155,8 @@ class TwoTowerModule(pl.LightningModule):
         """Operations of one training step on a batch, and the questions it asks.
 
         The towers' are counted as they run, the user tower's on the first part of the batch and by questions
-        from there. The softmax, a kernel of its own, has three products of questions, titles and width: the
-        scores and both gradients.
+        from there. The softmax, a kernel of its own, has three products of questions, titles or those that
+        are drawn, and width: the scores and both gradients.
         """
 
         def run(encode: Callable[[], Tensor], *given: Tensor) -> int:
@@ -152,14 +164,17 @@ class TwoTowerModule(pl.LightningModule):
             return num_flops(lambda: torch.autograd.grad(encode().sum(), inputs, allow_unused=True))
 
         micro = self.settings.micro_positions
-        part = batch.parts(micro)[0] if micro else batch
-        num_asked, of_part = (len(self._questions(one).window) for one in (batch, part))
+        tasks, _, items, shown = self._shown(batch, self._questions(batch))
+        part = shown.parts(micro)[0] if micro else shown
+        num_asked, of_part = (len(self._questions(one).window) for one in (shown, part))
         with torch.no_grad():
-            vectors = self.towers.item_vectors(self.items).requires_grad_()
-        of_items = run(lambda: self.towers.item_vectors(self.items))
+            vectors = self.towers.item_vectors(items).requires_grad_()
+        of_items = run(lambda: self.towers.item_vectors(items))
         # A copy: torch's counter cannot follow autograd.grad to a leaf that a module was given.
         of_users = run(lambda: self.towers(part, vectors.clone()), vectors) * num_asked / of_part
-        scores = 2 * num_asked * self.asked_loss.num_items * self.towers.settings.dim
+        drawn = tasks[0].drawn
+        num_scored = self.asked_loss.num_items if drawn is None else drawn[0].negatives.row.shape[-1]
+        scores = 2 * num_asked * num_scored * self.towers.settings.dim
         # Each interest has its own where all of them are scored; a routed target has one.
         if self.objective.routing is Routing.MAX:
             scores *= self.towers.settings.num_interests

@@ -119,6 +119,17 @@ def test_a_part_of_a_part_is_the_same_titles_and_the_whole_stays_whole() -> None
     assert not items.state_dict()
 
 
+def test_some_titles_of_a_catalogue_have_their_vectors_and_gradients() -> None:
+    encoder = fit_table((*ALL, RELEASED), catalogue())
+    tower, items = tower_of(encoder, ages=AGES).eval(), tensors(encoder, catalogue())
+    for rows in ([3, 4, 17, 39, 0], [5], []):
+        chosen, whole = torch.tensor(rows, dtype=torch.int64), tower(items)
+        vectors = tower(items.select(chosen))
+        torch.testing.assert_close(vectors, whole[chosen], rtol=0.0, atol=1e-6)
+        for found, wanted in zip(gradients(tower, vectors), gradients(tower, whole[chosen]), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-6)
+
+
 def test_titles_in_the_order_of_their_rows_have_the_vectors_of_any_other_order() -> None:
     encoder = fit_table(ALL, catalogue())
     tower = tower_of(encoder).eval()

@@ -1,17 +1,19 @@
 """The loss of a batch beside the same sum by hand, in float64, one question after another."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from tests.towers.training.modules import module_and_batches
+from tests.towers.training.modules import gradients, module_and_batches
 from tests.towers.training.worlds import MANY_STEPS, uneven_split
+from tests.worlds import block_world
 from towers.data.batches import Batch
-from towers.data.dataset import Dataset
-from towers.data.split import Split
-from towers.objectives.settings import ObjectiveKind, ObjectiveSettings
+from towers.data.dataset import Dataset, dataset_from_tables
+from towers.data.split import Split, SplitSettings, split
+from towers.objectives.settings import Correction, NegativeKind, ObjectiveKind, ObjectiveSettings
 from towers.training.module import TwoTowerModule
 from towers.training.settings import FitSettings
 
@@ -97,9 +99,9 @@ def test_events_that_all_weigh_nothing_teach_nothing(
     loss, weight, _ = module.batch_loss(batch)
     assert (loss.item(), weight.item()) == (0.0, 0.0)
     loss.backward()  # type: ignore[no-untyped-call]
-    gradients = [w.grad for w in module.towers.parameters() if w.grad is not None]
-    assert gradients
-    assert all((one == 0).all() for one in gradients)
+    found = [w.grad for w in module.towers.parameters() if w.grad is not None]
+    assert found
+    assert all((one == 0).all() for one in found)
 
 
 @pytest.mark.parametrize("kind", ObjectiveKind)
@@ -119,3 +121,51 @@ def test_a_batch_of_openings_alone_or_of_none_has_a_finite_loss(
     assert torch.isfinite(loss)
     assert loss > 0
     assert weight > 0
+
+
+@pytest.fixture(scope="module")
+def wide_world() -> tuple[Dataset, Split]:
+    """280 titles, of which a small batch names few; some are cold, so that seen rows are not all rows."""
+    dataset = dataset_from_tables(block_world(20, 14, 3, 8, seed=5, cold_items_per_block=2))
+    return dataset, split(dataset, SplitSettings())
+
+
+SAMPLED = [
+    {"kind": kind, "negatives": negatives, "shared": shared, **more}
+    for kind in (ObjectiveKind.SAMPLED_SOFTMAX, ObjectiveKind.GBCE)
+    for negatives, shared in (
+        (NegativeKind.MIXED, True),
+        (NegativeKind.IN_BATCH, True),
+        (NegativeKind.UNIFORM, False),
+        (NegativeKind.POPULARITY, True),
+    )
+    for more in ({}, {"mask_history": True, "correction": Correction.CLASSIC, "num_targets": 2})
+]
+
+
+@pytest.mark.parametrize("model", [{}, {"num_members": 2}, {"num_interests": 2}], ids=str)
+@pytest.mark.parametrize("objective", SAMPLED, ids=str)
+def test_a_sample_is_learned_from_without_the_vectors_of_other_titles(
+    wide_world: tuple[Dataset, Split], objective: dict[str, Any], model: dict[str, Any]
+) -> None:
+    settings = asking(**objective, num_negatives=3)
+    settings = replace(settings, model=replace(settings.model, **model))
+    settings = replace(settings, loader=replace(settings.loader, batch_positions=6))
+    module, batches = module_and_batches(wide_world, settings)
+    module.eval()
+    asked = module.asked_loss
+    rows = asked.rows_needed(batches[0], asked.tasks(batches[0], batches[0].questions(1)))
+    assert rows is not None
+    assert len(rows) < 140
+    found = []
+    for needed in (asked.rows_needed, lambda batch, tasks: None):
+        asked.rows_needed = needed  # type: ignore[method-assign]
+        asked.seed(0, 1, 2)
+        loss, weight, _ = module.batch_loss(batches[0])
+        found.append((loss.detach(), weight, gradients(module, loss)))
+    (some, of_some, some_gradients), (every, of_every, every_gradients) = found
+    torch.testing.assert_close(some, every)
+    torch.testing.assert_close(of_some, of_every)
+    assert some_gradients.keys() == every_gradients.keys()
+    for name, wanted in every_gradients.items():
+        torch.testing.assert_close(some_gradients[name], wanted, rtol=1e-4, atol=1e-6, msg=name)

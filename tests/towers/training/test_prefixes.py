@@ -47,6 +47,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_prefixes(
     query = module.towers(batches[0], vectors)[asked.position]
     # What one pair of towers learns by, without any prefix.
     alone, _ = module_and_batches(world, with_prefixes(ONE))
+    tasks = alone.asked_loss.tasks(batches[0], asked)
     found, losses = module.batch_loss(batches[0])[0], []
     for member, lengths in enumerate(of_each):
         first = member * model.member_dim
@@ -54,9 +55,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_prefixes(
             [F.normalize(side[:, first : first + length], dim=1) for side in (query, vectors)]
             for length in lengths
         ]
-        of_lengths = [
-            float(alone.asked_loss(alone.towers, batches[0], asked, *sides)[0].detach()) for sides in cut
-        ]
+        of_lengths = [float(alone.asked_loss(alone.towers, tasks, *sides)[0].detach()) for sides in cut]
         losses.append(np.mean(of_lengths))
         assert len({round(one, 4) for one in of_lengths}) == len(lengths)
     assert found.item() == pytest.approx(float(np.mean(losses)), rel=1e-5)
