@@ -108,18 +108,23 @@ class FaissIvf:
 
         Where those hold fewer than k, every vector is scored.
         """
+        score, row = self._read(query, k, self.spec.nprobe)
+        wanted = min(k, self.size)
+        left = np.flatnonzero(row[:, wanted - 1] < 0) if wanted else _NONE
+        if len(left):
+            score[left], row[left] = scan_allowed(self._vectors, query[left], k, everything(len(left)))
+        return score, row
+
+    def _read(self, query: np.ndarray, k: int, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best k of so many lists, places left empty where they hold fewer."""
         check_query(query, k, self.dimension)
         score, row = nothing_found(len(query), k)
         depth = self._depth(k, 0)
         step = max(1, _MAX_CANDIDATES // max(1, depth))
         for start in range(0, len(query) if k else 0, step):
             part = slice(start, start + step)
-            found = self._candidates(query[part], depth, self.spec.nprobe)
+            found = self._candidates(query[part], depth, nprobe)
             score[part], row[part] = refined(self._vectors, query[part], found, k)
-        wanted = min(k, self.size)
-        left = np.flatnonzero(row[:, wanted - 1] < 0) if wanted else _NONE
-        if len(left):
-            score[left], row[left] = scan_allowed(self._vectors, query[left], k, everything(len(left)))
         return score, row
 
     def search_allowed(
@@ -164,9 +169,14 @@ class FaissIvf:
     def search_with(
         self, query: Float32[np.ndarray, "Q D"], k: int, *, stop: float
     ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"], Int64[np.ndarray, "2"]]:
-        """As `search`, reading so many lists; also how many codes and lists were read."""
-        score, row = self.to(stop).search(query, k)
-        _, probed = self._quantizer.search(self._near(query), max(1, round(stop)))
+        """The best k of so many lists, and how many codes and lists were read.
+
+        Places stay empty where those hold fewer: to score every vector then, as `search` does, would look
+        like a search that reads next to nothing.
+        """
+        num_lists = max(1, round(stop))
+        score, row = self._read(query, k, num_lists)
+        _, probed = self._quantizer.search(self._near(query), num_lists)
         return score, row, np.array([self._length[probed].sum(), probed.size])
 
     def _depth(self, k: int, num_excluded: int) -> int:

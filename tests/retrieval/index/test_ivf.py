@@ -74,6 +74,20 @@ def test_where_lengths_differ_items_lie_in_the_lists_of_what_is_near() -> None:
     assert num_codes < 0.15 * 200 * len(vectors)
 
 
+def test_lists_that_hold_too_little_are_filled_up_by_a_search_and_not_by_a_measurement() -> None:
+    # Small groups far apart, a list for each: one list never holds the best 50.
+    rng = np.random.default_rng(12)
+    query = rng.standard_normal((500, 32)).astype(np.float32)
+    vectors = np.repeat(query, 4, axis=0) + rng.normal(0.0, 0.01, (2_000, 32)).astype(np.float32)
+    index = build_ivf(vectors, replace(SPEC, codes=Codes.SQ8, num_lists=500, nprobe=1))
+    exact = exact_rows(vectors, query, 50)
+    _, whole = index.search(query, 50)
+    _, read, _ = index.search_with(query, 50, stop=1.0)
+    assert recall_by_query(whole, exact).mean() == 1.0
+    assert (read >= 0).sum(axis=1).max() < 50
+    assert recall_by_query(read, exact).mean() < 0.5
+
+
 def test_one_bit_codes_know_short_vectors_from_long_ones() -> None:
     # The library takes what is shorter than 3e-4 for a vector of length 1.
     rng = np.random.default_rng(9)
