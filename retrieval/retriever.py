@@ -1,13 +1,13 @@
 """Queries → Rankings from one release: recommend, similar, search."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
 from retrieval.catalogue import Catalogue
 from retrieval.completion import unseen
@@ -15,45 +15,20 @@ from retrieval.eligibility.columns import Once
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.index.allowed import Allowed
+from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
+from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions
 from retrieval.search.lexical import check_text
 from retrieval.search.order import best_first
 from retrieval.search.search import TextSearch, Undo, as_spelled_first
-from retrieval.search.understanding import Understood
 from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
-from towers.data.histories import Histories
-from towers.data.vocabulary import OOV
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import PAD, Degraded, Queries, Rankings, check_history, check_k
 
-GivenHistory = Sequence[str] | Sequence[tuple[str, int]]
-"""Item ids, or item ids and when they were watched in Unix seconds; oldest first."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
-    """The answer to one request, best first; iterates over (item_id, score) pairs.
-
-    item_id: ids of the catalogue, none twice. score: float32 (n,), higher is better. release_id: what it was
-    answered from. degraded: why it is not the answer asked for; None where it is. num_unknown_items: ids of
-    the history given that the catalogue lacks; they were left out. understood: what a text was taken to say.
-    """
-
-    item_id: tuple[str, ...]
-    score: Float32[np.ndarray, " n"]
-    release_id: str
-    degraded: Degraded | None = None
-    num_unknown_items: int = 0
-    understood: tuple[Understood, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.item_id)
-
-    def __iter__(self) -> Iterator[tuple[str, float]]:
-        return zip(self.item_id, self.score.tolist(), strict=True)
+__all__ = ["GivenHistory", "Ranking", "Retriever"]
 
 
 class Retriever:
@@ -150,17 +125,7 @@ class Retriever:
 
         time_seconds: of the request, Unix seconds; else, and never before, that of each one's last event.
         """
-        if not 0 <= first <= last <= len(self.profile_ids):
-            raise QueryError(
-                f"questions: profiles {first} to {last}; expected a part of 0 to {len(self.profile_ids)}"
-            )
-        asked = 0 if time_seconds is None else _seconds("time_seconds", time_seconds)
-        stored = self._release.profiles
-        history = stored.history.select(np.arange(first, last))
-        latest = np.full(last - first, asked)
-        np.maximum.at(latest, history.profile_rows(), history.time_seconds)
-        features = None if stored.features is None else stored.features.slice(first, last - first)
-        return Queries(history, latest, stored.country[first:last], features)
+        return questions(self._release.profiles, first, last, time_seconds)
 
     def recommend(
         self,
@@ -190,14 +155,16 @@ class Retriever:
         """
         with stage(Stage.QUERY):
             check_k(k)
-            query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
+            asks = self._asked(profile_id, history, country, time_seconds)
             k = min(k, len(self.items))
         with stage(Stage.FILTER):
-            allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
-        if reason is Degraded.UNKNOWN_PROFILE:
+            allowed = self._among(unseen(asks.query.history, self._rows(exclude)), [rule])
+        if asks.degraded is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
-            return self._ranking(best, self._release.num_events[best], reason, num_unknown)
-        return self._first_of(self._release.answers.rank(query, k, allowed, recall), reason, num_unknown)
+            score = self._release.num_events[best]
+            return self._ranking(best, score, asks.degraded, asks.num_unknown_items)
+        rankings = self._release.answers.rank(asks.query, k, allowed, recall)
+        return self._first_of(rankings, asks.degraded, asks.num_unknown_items)
 
     def similar(
         self, item_id: str, k: int = 10, *, rule: Rule | None = None, exclude: Sequence[str] = ()
@@ -255,12 +222,12 @@ class Retriever:
             other = self.recommend(profile_id, country=country, k=k, rule=rule)
             why = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
             return replace(other, degraded=why)
-        query, reason = None, None
+        liking, reason = None, None
         if profile_id is not None:
-            query, _, reason = self._query(profile_id, None, country, None)
-        liking = None
-        if query is not None and reason is not Degraded.UNKNOWN_PROFILE:
-            liking = partial(self._release.answers.liking, query)
+            asks = self._asked(profile_id, None, country, None)
+            reason = asks.degraded
+            if reason is not Degraded.UNKNOWN_PROFILE:
+                liking = partial(self._release.answers.liking, asks.query)
         row, score = best_first(matches, k, self._text().place, liking)
         if found.withheld is not None:
             reason = Degraded.NOT_AVAILABLE
@@ -279,52 +246,15 @@ class Retriever:
         check_text(prefix)
         return self._ids(self._text().suggest(prefix, k, rule))
 
-    def _query(
+    def _asked(
         self,
         profile_id: str | None,
         history: GivenHistory | None,
         country: str | None,
         time_seconds: int | None,
-    ) -> tuple[Queries, int, Degraded | None]:
-        """One query; unknown ids of the history given; why it is not answered in full, if it is not."""
-        if time_seconds is not None:
-            _seconds("time_seconds", time_seconds)
-        profiles = self._release.profiles
-        stranger = profile_id is None or profile_id not in profiles.profiles
-        row = OOV if stranger else profiles.profiles.row(profile_id or "")
-        num_unknown = 0
-        if history is not None:
-            watched, num_unknown = self._given(history, time_seconds)
-        elif row != OOV:
-            watched = profiles.history.of(row)
-        else:
-            watched = Histories.empty(1)
-        if country is None:
-            country = "" if row == OOV else str(profiles.country[row])
-        last = int(watched.time_seconds.max(initial=0))
-        asked_seconds = last if time_seconds is None else max(time_seconds, last)
-        features = None if row == OOV or profiles.features is None else profiles.features.slice(row, 1)
-        query = Queries(watched, np.array([asked_seconds]), np.array([country]), features)
-        if watched.num_events:
-            return query, num_unknown, None
-        nobody = stranger and history is None
-        return query, num_unknown, Degraded.UNKNOWN_PROFILE if nobody else Degraded.EMPTY_HISTORY
-
-    def _given(self, history: GivenHistory, time_seconds: int | None) -> tuple[Histories, int]:
-        """A history of these events by time; ids without one lie at that of the request, each once."""
-        if isinstance(history, str):
-            raise QueryError(f"history is the text {history!r}; expected a sequence of item ids")
-        now = self._release.profiles.as_of_seconds if time_seconds is None else time_seconds
-        events = [_event(one) for one in history]
-        if len({second is None for _, second in events}) > 1:
-            raise QueryError("history: some events have a time and some have none; expected all or none")
-        events = list(dict.fromkeys(events))
-        row = self.items.vocabulary.rows([item_id for item_id, _ in events])
-        seconds = np.array([now if second is None else second for _, second in events], np.int64)
-        known = row != OOV
-        row, seconds = row[known], seconds[known]
-        order = np.argsort(seconds, kind="stable")
-        return _history_of(row[order], seconds[order]), int((~known).sum())
+    ) -> Asked:
+        profiles, items = self._release.profiles, self.items.vocabulary
+        return asked(profiles, items, profile_id, history, country, time_seconds)
 
     def _among(self, allowed: Allowed, rules: Sequence[Rule | None] | None) -> Allowed:
         """What is allowed, of what passes each query's rule."""
@@ -335,12 +265,7 @@ class Retriever:
         return allowed.among(*self._eligibility.bitmaps(rules))
 
     def _rows(self, item_ids: Sequence[str]) -> np.ndarray:
-        """Rows of the ids that the catalogue has."""
-        if isinstance(item_ids, str) or not isinstance(item_ids, Iterable):
-            raise QueryError(f"exclude is {item_ids!r}; expected a sequence of item ids")
-        rows = self.items.vocabulary.rows(list(item_ids))
-        known: np.ndarray = rows[rows != OOV]
-        return known
+        return known_rows(self.items.vocabulary, item_ids)
 
     def _first_of(self, rankings: Rankings, reason: Degraded | None = None, num_unknown: int = 0) -> Ranking:
         """The ranking of the first line, its padding cut off."""
@@ -356,25 +281,3 @@ class Retriever:
 
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
         return tuple(map(self.items.vocabulary.ids.__getitem__, row.tolist()))
-
-
-def _event(given: object) -> tuple[str, int | None]:
-    """The item id and the time, if it has one, of one event of a history given."""
-    match given:
-        case str():
-            return given, None
-        case (str() as item_id, second):
-            return item_id, _seconds(f"history: the time of {item_id!r}", second)
-    raise QueryError(f"history: holds {given!r}; expected item ids or (item id, Unix seconds) pairs")
-
-
-def _seconds(where: str, seconds: object) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | np.integer):
-        raise QueryError(f"{where} is {seconds!r}; expected whole Unix seconds")
-    return int(seconds)
-
-
-def _history_of(item_row: np.ndarray, time_seconds: np.ndarray) -> Histories:
-    """One profile that watched these items; minutes unknown."""
-    offset = np.array([0, len(item_row)])
-    return Histories(offset, item_row, time_seconds, np.full(len(item_row), np.nan, np.float32))

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from retrieval.eligibility.plain import to_plain
-from retrieval.retriever import Ranking, Retriever
+from retrieval.ranking import Ranking
+from retrieval.retriever import Retriever
 from retrieval.stages import StageTimes
 from towers.recommender import Degraded
 
