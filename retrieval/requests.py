@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Int64
 
+from retrieval.control.view import EVERYTHING, View, without
 from retrieval.profiles import ProfileHistories
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV, Vocabulary
@@ -36,13 +39,20 @@ def asked(
     history: GivenHistory | None,
     country: str | None,
     time_seconds: int | None,
+    view: View = EVERYTHING,
 ) -> Asked:
     """The query of a profile, or of what is given as its history; see `Retriever.recommend`.
 
+    view: what of it may be read: events that it hides count for nothing; where it is not personalised, only
+    country and time of the request do, and nothing that is stored of any profile is looked at.
     Raises QueryError where a history or a time is not as described there.
     """
     if time_seconds is not None:
         whole_seconds("time_seconds", time_seconds)
+    if not view.personalised:
+        at = stored.as_of_seconds if time_seconds is None else time_seconds
+        query = Queries(Histories.empty(1), np.array([at]), np.array([country or ""]))
+        return Asked(query, degraded=Degraded.NOT_PERSONALISED)
     stranger = profile_id is None or profile_id not in stored.profiles
     row = OOV if stranger else stored.profiles.row(profile_id or "")
     num_unknown = 0
@@ -53,6 +63,7 @@ def asked(
         watched = stored.history.of(row)
     else:
         watched = Histories.empty(1)
+    watched = without(watched, [view])
     if country is None:
         country = "" if row == OOV else str(stored.country[row])
     last = int(watched.time_seconds.max(initial=0))
@@ -65,18 +76,33 @@ def asked(
     return Asked(query, num_unknown, Degraded.UNKNOWN_PROFILE if nobody else Degraded.EMPTY_HISTORY)
 
 
-def questions(stored: ProfileHistories, first: int, last: int, time_seconds: int | None) -> Queries:
-    """What the profiles first to last - 1 ask; see `Retriever.questions`."""
+def questions(
+    stored: ProfileHistories,
+    first: int,
+    last: int,
+    time_seconds: int | None,
+    views: Sequence[View] | None = None,
+) -> Queries:
+    """What the profiles first to last - 1 ask, as far as views let it be read; see `Retriever.questions`."""
     if not 0 <= first <= last <= len(stored.profiles):
         raise QueryError(
             f"questions: profiles {first} to {last}; expected a part of 0 to {len(stored.profiles)}"
         )
     at = 0 if time_seconds is None else whole_seconds("time_seconds", time_seconds)
-    history = stored.history.select(np.arange(first, last))
-    latest = np.full(last - first, at)
+    row = np.arange(first, last)
+    read = np.ones(len(row), bool) if views is None else np.array([view.personalised for view in views], bool)
+    start = stored.history.offset[row]
+    history = stored.history.slices(row, start, np.where(read, stored.history.offset[row + 1], start))
+    history = history if views is None else without(history, views)
+    latest = np.full(len(row), at)
+    latest[~read] = stored.as_of_seconds if time_seconds is None else at
     np.maximum.at(latest, history.profile_rows(), history.time_seconds)
     features = None if stored.features is None else stored.features.slice(first, last - first)
-    return Queries(history, latest, stored.country[first:last], features)
+    country = stored.country[first:last]
+    if not read.all():
+        country = np.where(read, country, "")
+        features = None if features is None else _blank(features, ~read)
+    return Queries(history, latest, country, features)
 
 
 def known_rows(items: Vocabulary, item_ids: Sequence[str]) -> Int64[np.ndarray, " n"]:
@@ -125,3 +151,12 @@ def _history_of(item_row: np.ndarray, time_seconds: np.ndarray) -> Histories:
     """One profile that watched these items; minutes unknown."""
     offset = np.array([0, len(item_row)])
     return Histories(offset, item_row, time_seconds, np.full(len(item_row), np.nan, np.float32))
+
+
+def _blank(features: pa.Table, unread: Bool[np.ndarray, " P"]) -> pa.Table:
+    """The same columns, nothing known of these profiles."""
+    mask = pa.array(unread)
+    columns = [
+        pc.if_else(mask, pa.scalar(None, field.type), features[field.name]) for field in features.schema
+    ]
+    return pa.table(dict(zip(features.column_names, columns, strict=True)))

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from retrieval.attribution import Attributions
 from retrieval.catalogue import Catalogue
 from retrieval.completion import unseen
+from retrieval.control.controls import Controls
+from retrieval.control.store import ReadsControls
+from retrieval.control.view import EVERYTHING, View, Viewing
 from retrieval.eligibility.columns import Once
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
+from retrieval.explain import MOST_CAUSES, REQUEST_RULE, Explanation, attributor_of, explain, filters_of
 from retrieval.index.allowed import Allowed
+from retrieval.lists import ListAnswers
 from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
@@ -32,23 +38,33 @@ __all__ = ["GivenHistory", "Ranking", "Retriever"]
 
 
 class Retriever:
-    """Answers from one release; a Recommender. Safe for any number of concurrent readers."""
+    """Answers from one release; a Recommender. Safe for any number of concurrent readers.
 
-    def __init__(self, release: Release) -> None:
+    controls: what profiles decided, whichever release answers. Every answer to a named profile keeps to it,
+    beside the rule of the request; where its controls cannot be read it raises ControlsError, for an answer
+    without them could show a child what it must not see. `rank` knows no profiles and keeps to no controls.
+    """
+
+    def __init__(self, release: Release, controls: ReadsControls | None = None) -> None:
         self._release = release
+        self._controls = controls
+        self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
         self._eligibility = Eligibility(release.catalogue)
         # Made by the first search: a service that only recommends needs none.
         self._text = Once(lambda: TextSearch(release.catalogue, release.num_events, self._eligibility))
+        self._attributor = Once(lambda: attributor_of(release))
 
     @classmethod
-    def open(cls, path: str | Path, verify: Verify = Verify.FULL) -> "Retriever":
+    def open(
+        cls, path: str | Path, verify: Verify = Verify.FULL, controls: ReadsControls | None = None
+    ) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
         Every file is verified before it is parsed, wholly unless `verify` says less. ReleaseError where
         there is no release; IntegrityError, naming the file, where one is not as it was published.
         """
-        return cls(read_release(Path(path), verify))
+        return cls(read_release(Path(path), verify), controls)
 
     @property
     def release_id(self) -> str:
@@ -81,13 +97,18 @@ class Retriever:
         return self._release.profiles.as_of_seconds
 
     def history(self, profile_id: str) -> tuple[str, ...]:
-        """Ids of what a profile watched, oldest first; UnknownIdError where the profile is not known."""
+        """Ids of what a profile watched, oldest first, but for what it removed.
+
+        UnknownIdError where the profile is not known.
+        """
         profiles = self._release.profiles
         if profile_id not in profiles.profiles:
             raise UnknownIdError(
                 f"profile {profile_id!r} is not among the {len(profiles.profiles)} of {self.release_id}"
             )
-        return self._ids(profiles.history.items_of(profiles.profiles.row(profile_id)))
+        watched = profiles.history.of(profiles.profiles.row(profile_id))
+        removed = self.items.vocabulary.rows(list(self._controls_of(profile_id).removed))
+        return self._ids(watched.item_row[~np.isin(watched.item_row, removed)])
 
     def exact(self) -> ExactRecommender | None:
         """The same vectors searched exactly: what the index approximates; None where lists answer."""
@@ -120,12 +141,21 @@ class Retriever:
             allowed = self._among(unseen(queries.history), rules)
         return self._release.answers.rank(queries, k, allowed, recall)
 
-    def questions(self, first: int, last: int, time_seconds: int | None = None) -> Queries:
+    def views(self, first: int, last: int) -> list[View]:
+        """What each of the profiles first to last - 1 of `profile_ids` may be shown, by its controls now."""
+        if self._controls is None:
+            return [EVERYTHING] * max(0, last - first)
+        return list(map(self._viewing.view, self._controls.of_many(self.profile_ids[first:last])))
+
+    def questions(
+        self, first: int, last: int, time_seconds: int | None = None, views: Sequence[View] | None = None
+    ) -> Queries:
         """What the profiles first to last - 1 of `profile_ids` ask, each with its stored history.
 
         time_seconds: of the request, Unix seconds; else, and never before, that of each one's last event.
+        views: of each, how much of it may be read; whoever asks `rank` gives it their rules besides.
         """
-        return questions(self._release.profiles, first, last, time_seconds)
+        return questions(self._release.profiles, first, last, time_seconds, views)
 
     def recommend(
         self,
@@ -155,8 +185,19 @@ class Retriever:
         """
         with stage(Stage.QUERY):
             check_k(k)
-            asks = self._asked(profile_id, history, country, time_seconds)
-            k = min(k, len(self.items))
+            view = self._view(profile_id)
+            asks = self._asked(profile_id, history, country, time_seconds, view)
+        return self._best(asks, k, view.within(rule), exclude, recall)
+
+    def _best(
+        self,
+        asks: Asked,
+        k: int,
+        rule: Rule | None,
+        exclude: Sequence[str] = (),
+        recall: float | None = None,
+    ) -> Ranking:
+        k = min(k, len(self.items))
         with stage(Stage.FILTER):
             allowed = self._among(unseen(asks.query.history, self._rows(exclude)), [rule])
         if asks.degraded is Degraded.UNKNOWN_PROFILE:
@@ -167,17 +208,24 @@ class Retriever:
         return self._first_of(rankings, asks.degraded, asks.num_unknown_items)
 
     def similar(
-        self, item_id: str, k: int = 10, *, rule: Rule | None = None, exclude: Sequence[str] = ()
+        self,
+        item_id: str,
+        k: int = 10,
+        *,
+        profile_id: str | None = None,
+        rule: Rule | None = None,
+        exclude: Sequence[str] = (),
     ) -> Ranking:
         """The k titles of highest inner product with this one, itself and what `exclude` names left out.
 
-        rule: what may be shown at all; every title where None.
+        rule: what may be shown at all; every title where None. profile_id: to whom, by whose controls.
         A release of lists answers what its rung recommends to one who watched this title alone.
         Raises UnknownIdError where the catalogue lacks the id, and QueryError on a negative k.
         """
         check_k(k)
         if item_id not in self.items:
             raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        rule = self._view(profile_id).within(rule)
         row = self.items.vocabulary.row(item_id)
         left_out = np.union1d(self._rows(exclude), [row])
         allowed = self._among(Allowed.but(np.array([0, len(left_out)]), left_out), [rule])
@@ -212,6 +260,8 @@ class Retriever:
         check_k(k)
         check_text(text)
         k = min(k, len(self.items))
+        view = self._view(profile_id)
+        rule = view.within(rule)
         found = self._text().find(text, rule, understood)
         matches = found.matches
         if found.withheld is not None:
@@ -219,12 +269,12 @@ class Retriever:
             similar = self._release.answers.similar(found.withheld, k, allowed).item_row[0]
             matches = as_spelled_first(matches, similar[similar != PAD])
         if len(matches.row) == 0:
-            other = self.recommend(profile_id, country=country, k=k, rule=rule)
+            other = self._best(self._asked(profile_id, None, country, None, view), k, rule)
             why = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
             return replace(other, degraded=why)
         liking, reason = None, None
         if profile_id is not None:
-            asks = self._asked(profile_id, None, country, None)
+            asks = self._asked(profile_id, None, country, None, view)
             reason = asks.degraded
             if reason is not Degraded.UNKNOWN_PROFILE:
                 liking = partial(self._release.answers.liking, asks.query)
@@ -233,18 +283,69 @@ class Retriever:
             reason = Degraded.NOT_AVAILABLE
         return replace(self._ranking(row, score, reason), understood=found.understood)
 
-    def suggest(self, prefix: str, k: int = 10, *, rule: Rule | None = None) -> tuple[str, ...]:
+    def suggest(
+        self, prefix: str, k: int = 10, *, profile_id: str | None = None, rule: Rule | None = None
+    ) -> tuple[str, ...]:
         """Ids of at most k titles that a text may become as it is typed, the most likely first.
 
         Titles that begin with it, then those of which a later word does, then those that begin almost so; the
-        more popular first. None where it has no letter yet. rule: what may be shown at all. Raises QueryError
-        on what is no text or too long, and on a k that is no count.
+        more popular first. None where it has no letter yet. rule: what may be shown at all. profile_id: to
+        whom, by whose controls. Raises QueryError on what is no text or too long, and a k that is no count.
         """
         check_k(k)
         if isinstance(prefix, str) and not prefix.strip():
             return ()
         check_text(prefix)
-        return self._ids(self._text().suggest(prefix, k, rule))
+        return self._ids(self._text().suggest(prefix, k, self._view(profile_id).within(rule)))
+
+    def explain(
+        self,
+        item_id: str,
+        profile_id: str | None = None,
+        *,
+        history: GivenHistory | None = None,
+        country: str | None = None,
+        time_seconds: int | None = None,
+        rule: Rule | None = None,
+        most: int = MOST_CAUSES,
+        metadata: bool = False,
+    ) -> Explanation:
+        """Why a title has its score for a profile: which watched titles lift it, and what rules say of it.
+
+        The question is that of `recommend`, with the same arguments. most: causes that are named.
+        metadata: also what the title's own facts add to the score; for that a release of towers and the extra
+        `audit` are needed. Raises UnknownIdError where the catalogue lacks the id, QueryError where the
+        metadata is asked for of a release that reads none, or a request is not as described there.
+        """
+        check_k(most)
+        if item_id not in self.items:
+            raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        controls = self._controls_of(profile_id)
+        view = self._viewing.view(controls)
+        asks = self._asked(profile_id, history, country, time_seconds, view)
+        row = self.items.vocabulary.row(item_id)
+        rules = [*([(REQUEST_RULE, rule)] if rule is not None else []), *self._viewing.rules(controls)]
+        filters = filters_of(self._eligibility, rules, asks.query.history, row)
+        explained = explain(self._release, asks, row, filters, most)
+        if not metadata:
+            return explained
+        return replace(explained, metadata=self._attributed(asks, row))
+
+    def _attributed(self, asks: Asked, row: int) -> Attributions:
+        attributor = self._attributor()
+        if asks.degraded is Degraded.UNKNOWN_PROFILE:
+            raise QueryError("explain: popularity reads no metadata; expected a profile, or a history")
+        answers = self._release.answers
+        assert isinstance(answers, VectorAnswers)  # else there is no attributor
+        return attributor.attribute(row, answers.encoder.encode(asks.query)[0])
+
+    def _controls_of(self, profile_id: str | None) -> Controls:
+        if self._controls is None or profile_id is None:
+            return Controls()
+        return self._controls.of(profile_id)
+
+    def _view(self, profile_id: str | None) -> View:
+        return self._viewing.view(self._controls_of(profile_id))
 
     def _asked(
         self,
@@ -252,9 +353,10 @@ class Retriever:
         history: GivenHistory | None,
         country: str | None,
         time_seconds: int | None,
+        view: View,
     ) -> Asked:
         profiles, items = self._release.profiles, self.items.vocabulary
-        return asked(profiles, items, profile_id, history, country, time_seconds)
+        return asked(profiles, items, profile_id, history, country, time_seconds, view)
 
     def _among(self, allowed: Allowed, rules: Sequence[Rule | None] | None) -> Allowed:
         """What is allowed, of what passes each query's rule."""
@@ -281,3 +383,10 @@ class Retriever:
 
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
         return tuple(map(self.items.vocabulary.ids.__getitem__, row.tolist()))
+
+
+def _nearest(answers: VectorAnswers | ListAnswers, row: int, num: int) -> Int64[np.ndarray, " n"]:
+    """The titles most like one, nearest first."""
+    found = answers.similar(row, num, Allowed.but(np.array([0, 1]), np.array([row]))).item_row[0]
+    near: np.ndarray = found[found != PAD]
+    return near
