@@ -1,5 +1,6 @@
 """What the facts of a title add to its score: integrated gradients through the item tower."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -53,13 +54,13 @@ class Attributor:
     """
 
     def __init__(self, towers: TwoTower, items: pa.Table, dimension: int) -> None:
-        self._gradients = _captum().IntegratedGradients(self._scores)
+        self._gradients = _captum().IntegratedGradients
         self._towers, self._items, self._dimension = towers, items, dimension
         spread = np.unique(
             np.linspace(0, items.num_rows - 1, min(items.num_rows, _MOST_AVERAGED)).astype(int)
         )
         averaged = self._contributions(items.take(pa.array(spread)))
-        self._average = [one.parts.mean(dim=0, keepdim=True) for one in averaged]
+        self._average = tuple(one.parts.mean(dim=0, keepdim=True) for one in averaged)
 
     def attribute(self, row: int, query: Float32[np.ndarray, "*I d"]) -> Attributions:
         """The attributions of the title of a row to one query; of several interests to that which counts.
@@ -72,19 +73,14 @@ class Attributor:
         found = self._contributions(self._items.slice(row, 1))
         parts = tuple(one.parts for one in found)
         interests = torch.from_numpy(np.atleast_2d(query))
-        scores = torch.stack([self._scores(*parts, found, one) for one in interests])
-        wanted = interests[int(scores.argmax())]
-        score = float(scores.max())
-        average = float(self._scores(*self._average, found, wanted))
+        scores = self._vectors(parts, found) @ interests.T
+        wanted, score = interests[int(scores.argmax())], float(scores.max())
+        average = float(self._vectors(self._average, found) @ wanted)
+        gradients = self._gradients(lambda *moved: self._vectors(moved, found) @ wanted)
         error = float("inf")
         for steps in _STEPS:
-            shares = self._gradients.attribute(
-                parts,
-                baselines=tuple(self._average),
-                additional_forward_args=(found, wanted),
-                n_steps=steps,
-                method="gausslegendre",
-                internal_batch_size=max(_STEPS),
+            shares = gradients.attribute(
+                parts, baselines=self._average, n_steps=steps, method="gausslegendre"
             )
             of_column = torch.stack([share[0].sum(dim=1) for share in shares]).sum(dim=0).double()
             error = abs(float(of_column.sum()) - (score - average))
@@ -101,16 +97,16 @@ class Attributor:
         encoded = ItemFeatureTensors(self._towers.encoder.encode(items))
         return [contributions(member.items, encoded) for member in self._towers.pairs()]
 
-    def _scores(self, *given: object) -> Float[Tensor, " B"]:
-        """Scores of titles made of these parts, (B, F, D) for each member, as old as the one found is."""
-        *parts, found, query = given
+    def _vectors(
+        self, parts: Sequence[Float[Tensor, "B F E"]], found: Sequence[Contributions]
+    ) -> Float[Tensor, "B d"]:
+        """Vectors of titles made of these parts, of each member, as old as the one found is."""
         vectors = []
-        for member, part, of in zip(self._towers.pairs(), parts, found, strict=True):  # type: ignore[call-overload]
+        for member, part, of in zip(self._towers.pairs(), parts, found, strict=True):
             days = of.days.expand(len(part), -1)
             vectors.append(member.items.refined(torch.cat([part.sum(dim=1) + of.constant, days], dim=1)))
         whole = torch.cat(vectors, dim=1)[:, : self._dimension]
-        scores: Tensor = torch.nn.functional.normalize(whole, dim=1) @ query
-        return scores
+        return torch.nn.functional.normalize(whole, dim=1)
 
 
 def _captum() -> ModuleType:

@@ -73,13 +73,16 @@ def similar_view(retriever: Retriever, item_id: str, ranking: Ranking) -> Render
     )
 
 
-def search_view(retriever: Retriever, text: str, ranking: Ranking) -> RenderableType:
-    """The titles that were found for a text, what it was taken to say, and what it may become."""
+def search_view(
+    retriever: Retriever, text: str, ranking: Ranking, profile_id: str | None = None
+) -> RenderableType:
+    """The titles that a profile found by a text, what it was taken to say, and what it may become."""
     said = []
     for one in ranking.understood:
         how = "must be" if one.required else "is rather"
         said.append(f"“{' '.join(one.words)}” {how} {json.dumps(to_plain(one.rule))}")
-    offered = [retriever.items[item_id].title for item_id in retriever.suggest(text, _OFFERED)]
+    suggested = retriever.suggest(text, _OFFERED, profile_id=profile_id)
+    offered = [retriever.items[item_id].title for item_id in suggested]
     notes = [*said, *([f"suggested: {' · '.join(offered)}"] if offered else [])]
     return _view(
         f"Search for “{text}”",

@@ -1,7 +1,9 @@
 """What a viewer has decided: what is never shown, what counts for nothing, and how far both may be undone."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from retrieval.eligibility.rules import KIDS_AGE
 from towers.errors import ControlsError
@@ -35,18 +37,7 @@ class Controls:
     kids: bool = False
 
     def __post_init__(self) -> None:
-        for name in _LISTS:
-            names: object = getattr(self, name)
-            if not isinstance(names, tuple) or not all(isinstance(one, str) and one for one in names):
-                raise ControlsError(f"controls: {name} is no tuple of names that are not empty")
-            if len(names) > MAX_NAMES:
-                raise ControlsError(f"controls: {name} has {len(names)} names; expected <= {MAX_NAMES}")
-        for name in ("personalised", "kids"):
-            if not isinstance(getattr(self, name), bool):
-                raise ControlsError(f"controls: {name} is {getattr(self, name)!r}; expected true or false")
-        age: object = self.max_age
-        if age is not None and (type(age) is not int or not 0 <= age <= MAX_AGE):
-            raise ControlsError(f"controls: max_age is {age!r}; expected 0 to {MAX_AGE} years, or none")
+        _check({item.name: getattr(self, item.name) for item in fields(self)})
 
     @property
     def age_limit(self) -> int | None:
@@ -68,7 +59,9 @@ def controls_from_json(text: str) -> Controls:
     if not isinstance(read, dict) or set(read) != names:
         raise ControlsError(f"controls: are not whole; expected an object of {', '.join(sorted(names))}")
     lists = {name: tuple(read[name]) if isinstance(read[name], list) else read[name] for name in _LISTS}
-    return Controls(**{**read, **lists})
+    values = {**read, **lists}
+    _check(values)
+    return Controls(**values)
 
 
 def loosens(before: Controls, after: Controls) -> bool:
@@ -83,3 +76,21 @@ def loosens(before: Controls, after: Controls) -> bool:
         return False
     excluding = ("excluded_genres", "excluded_people", "excluded_items", "less_like")
     return not after.kids or any(set(getattr(before, one)) - set(getattr(after, one)) for one in excluding)
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raises ControlsError, which holds no name, unless these can be the fields of controls."""
+    for name in _LISTS:
+        names = values[name]
+        if not isinstance(names, tuple) or not all(isinstance(one, str) and one for one in names):
+            raise ControlsError(f"controls: {name} is no tuple of names that are not empty")
+        if len(names) > MAX_NAMES:
+            raise ControlsError(f"controls: {name} has {len(names)} names; expected <= {MAX_NAMES}")
+    for name in ("personalised", "kids"):
+        if not isinstance(values[name], bool):
+            raise ControlsError(f"controls: {name} is neither true nor false")
+    age = values["max_age"]
+    if age is not None and (type(age) is not int or not 0 <= age <= MAX_AGE):
+        raise ControlsError(
+            f"controls: max_age is no whole number of years; expected 0 to {MAX_AGE}, or none"
+        )

@@ -242,6 +242,12 @@ class ControlsStore:
                 raise
 
 
+def controls_beside(artifacts: Path) -> ControlsStore | None:
+    """The store of a service's folder; None where it has none yet. ControlsError as `ControlsStore`."""
+    path = artifacts / CONTROLS_FILE
+    return ControlsStore(path) if path.exists() else None
+
+
 def _connected(path: Path, mode: str) -> sqlite3.Connection:
     """A connection that commits when it is told to, to the disk, and leaves nothing of what is deleted."""
     address = f"{path.absolute().as_uri()}?mode={mode}"

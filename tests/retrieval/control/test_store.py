@@ -56,7 +56,7 @@ def test_anything_but_whole_controls_is_refused(text: str) -> None:
 def test_what_is_no_decision_of_a_person_is_refused() -> None:
     with pytest.raises(ControlsError, match="1001 names; expected <= 1000"):
         Controls(excluded_items=tuple(map(str, range(MAX_NAMES + 1))))
-    with pytest.raises(ControlsError, match="max_age is 100"):
+    with pytest.raises(ControlsError, match="expected 0 to 99"):
         Controls(max_age=100)
 
 
