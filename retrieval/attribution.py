@@ -73,9 +73,10 @@ class Attributor:
         found = self._contributions(self._items.slice(row, 1))
         parts = tuple(one.parts for one in found)
         interests = torch.from_numpy(np.atleast_2d(query))
-        scores = self._vectors(parts, found) @ interests.T
-        wanted, score = interests[int(scores.argmax())], float(scores.max())
-        average = float(self._vectors(self._average, found) @ wanted)
+        with torch.no_grad():
+            scores = self._vectors(parts, found) @ interests.T
+            wanted, score = interests[int(scores.argmax())], float(scores.max())
+            average = float(self._vectors(self._average, found) @ wanted)
         gradients = self._gradients(lambda *moved: self._vectors(moved, found) @ wanted)
         error = float("inf")
         for steps in _STEPS:

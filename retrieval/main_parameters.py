@@ -106,8 +106,9 @@ def _of_towers(towers: TwoTower) -> list[str]:
     columns = list(dict.fromkeys(feature.column for feature in towers.encoder.items.features))
     facts = [column.replace("_", " ") for column in columns if column != "item_id"]
     known = ["country", *towers.encoder.profile_columns]
+    num = towers.settings.max_history
     return [
-        f"1. **What you watched**: your last {towers.settings.max_history} titles, how long you watched each;",
+        f"1. **What you watched**: your last {num} titles, how long you watched each;",
         f"   {_TIME[towers.settings.time]}.",
         "   What you chose yourself says most of what you will choose, and what you chose lately says more.",
         "2. **Who watches a title otherwise**: titles that the same people watch lie near each other.",
