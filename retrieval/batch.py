@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from jaxtyping import Int64
 from rich.console import Console
 from rich.progress import Progress
 
+from retrieval.control.view import View
+from retrieval.eligibility.bitmaps import num_bytes
 from retrieval.eligibility.rules import Rule
 from retrieval.retriever import Retriever
 from retrieval.stages import Stage, stage, timed
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # Profiles answered at once, a row group of the file: what is held is some such blocks, whatever their number.
 _BLOCK = 1 << 13
+# Of bitmaps of what profiles may be shown, held at once.
+_BITMAP_BYTES = 256 << 20
 # Of a row group: ids stand once in it, as long as they take less than this.
 _DICTIONARY_BYTES = 64 << 20
 
@@ -63,8 +67,10 @@ def recommend_all(
     """Writes the best k titles of every profile to a Parquet file (`RECOMMENDATIONS`), whole or not at all.
 
     time_seconds: as in `Retriever.questions`. rule_of: a profile's country → what it may be shown, called
-    once a country; every title where None. While one block is written, the next is answered; on a terminal a
-    bar shows how far it is. Raises QueryError where k is no count.
+    once a country; every title where None. A profile is shown what its controls let it be besides, as they
+    are when its block is answered; of one with personalisation off not even the country is read.
+    While one block is written, the next is answered; on a terminal a bar shows how far it is. Raises
+    QueryError where k is no count, ControlsError where controls cannot be read.
     """
     check_k(k)
     begun, num_degraded, num_profiles = time.perf_counter(), 0, len(retriever.profile_ids)
@@ -81,12 +87,14 @@ def recommend_all(
         for first in progress.track(range(0, num_profiles, _BLOCK), description="recommending"):
             last = min(first + _BLOCK, num_profiles)
             with stage(Stage.QUERY):
-                queries = retriever.questions(first, last, time_seconds)
+                views = retriever.views(first, last)
+                queries = retriever.questions(first, last, time_seconds, views)
             country = queries.country.tolist()
             if rule_of is not None:
                 rules |= {each: rule_of(each) for each in set(country) - set(rules)}
-            rankings = retriever.rank(queries, k, [rules[each] for each in country] if rules else None)
-            degraded = _degraded(queries, rankings)
+            asked = [view.within(rules.get(each)) for view, each in zip(views, country, strict=True)]
+            rankings = _ranked(retriever, queries, k, asked)
+            degraded = _degraded(queries, rankings, views)
             if written is not None:
                 written.result()
             written = pool.submit(_write, writer, retriever, first, rankings, degraded)
@@ -117,12 +125,30 @@ def _writer(path: Path) -> pq.ParquetWriter:
     )
 
 
-def _degraded(queries: Queries, rankings: Rankings) -> list[Degraded | None]:
+def _ranked(retriever: Retriever, queries: Queries, k: int, rules: list[Rule | None]) -> Rankings:
+    """The rankings of a block; of so many queries at once as their bitmaps fit in memory."""
+    if len(set(rules)) * num_bytes(len(retriever.items)) <= _BITMAP_BYTES:
+        return retriever.rank(queries, k, rules)
+    size = max(1, _BITMAP_BYTES // num_bytes(len(retriever.items)))
+    parts = [
+        retriever.rank(queries.select(np.arange(start, stop)), k, rules[start:stop])
+        for start in range(0, len(queries), size)
+        for stop in (min(start + size, len(queries)),)
+    ]
+    return Rankings(
+        np.concatenate([part.item_row for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        tuple(reason for part in parts for reason in part.degraded or (None,) * len(part)),
+    )
+
+
+def _degraded(queries: Queries, rankings: Rankings, views: Sequence[View]) -> list[Degraded | None]:
     """Why each answer is not in full, as `Retriever.recommend` says it."""
     reasons = rankings.degraded or (None,) * len(queries)
+    lengths = queries.history.lengths.tolist()
     return [
-        reason if length else Degraded.EMPTY_HISTORY
-        for reason, length in zip(reasons, queries.history.lengths.tolist(), strict=True)
+        (reason if length else Degraded.EMPTY_HISTORY) if view.personalised else Degraded.NOT_PERSONALISED
+        for reason, length, view in zip(reasons, lengths, views, strict=True)
     ]
 
 

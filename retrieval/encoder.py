@@ -27,6 +27,7 @@ class QueryEncoder:
     A query has one, or as many as the towers were trained to have interests: `num_interests` in model.json.
     dimension: D. fingerprint: SHA-256 of the towers, the same for every copy of one export.
     profile_columns: what it reads of a profile beside the country, as the towers were trained to.
+    towers: both, as they were loaded.
     """
 
     def __init__(self, towers: TwoTower, item_vectors: Float32[np.ndarray, "N D"], fingerprint: str) -> None:
@@ -36,6 +37,7 @@ class QueryEncoder:
         self.dimension = dimension
         self.fingerprint = fingerprint
         self.profile_columns = towers.encoder.profile_columns
+        self.towers = towers
         self._towers = CompiledTowers(towers, item_vectors)
 
     def encode(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:
@@ -56,6 +58,7 @@ class PrefixEncoder:
         self.dimension = dimension
         self.fingerprint = whole.fingerprint
         self.profile_columns = whole.profile_columns
+        self.towers = whole.towers
         self._whole = whole
 
     def encode(self, queries: Queries) -> Float32[np.ndarray, "Q *K D"]:

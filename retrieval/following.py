@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from retrieval.control.store import ReadsControls
 from retrieval.release.store import current
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
@@ -39,15 +40,19 @@ class Following:
         every_seconds: float = 5.0,
         verify: Verify = Verify.FULL,
         alarm: Alarm | None = None,
+        controls: ReadsControls | None = None,
     ) -> None:
-        """Opens the release that is current; raises as `Retriever.open` does where that cannot be served."""
+        """Opens the release that is current; raises as `Retriever.open` does where that cannot be served.
+
+        controls: of profiles, kept to by every release that takes another's place.
+        """
         self._root, self._every, self._verify = Path(root), every_seconds, verify
-        self._alarm = alarm
+        self._alarm, self._controls = alarm, controls
         self._refreshing = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed: str | None = None
-        self._retriever = _warmed(Retriever.open(self._root, verify))
+        self._retriever = _warmed(Retriever.open(self._root, verify, controls))
 
     @property
     def retriever(self) -> Retriever:
@@ -67,7 +72,7 @@ class Following:
                 if wanted == self._retriever.release_id:
                     self._failed = None
                     return False
-                opened = _warmed(Retriever.open(self._root, self._verify))
+                opened = _warmed(Retriever.open(self._root, self._verify, self._controls))
             except Exception as error:  # whatever is wrong with a release, the older one answers on
                 self._report(wanted, error)
                 return False

@@ -144,6 +144,19 @@ class ListAnswers:
         liked: np.ndarray = -place[rows]
         return liked
 
+    def scores(self, queries: Queries, row: int) -> Float32[np.ndarray, " Q"]:
+        """The score of one item in the fused lists of each query's newest titles; 0 where none has it.
+
+        Also where a list of the whole history was made: how that came about, lists do not say.
+        """
+        score = np.zeros(len(queries), np.float32)
+        for line in range(len(queries)):
+            watched = queries.history.items_of(line)
+            if len(watched):
+                item, fused = self._fused(watched)
+                score[line] = fused[item == row].sum()
+        return score
+
     def _profiles_of(self, queries: Queries) -> Int64[np.ndarray, " Q"]:
         """The profile whose list answers each query, PAD where there is none."""
         history, stored = queries.history, self._profiles.history

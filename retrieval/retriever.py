@@ -1,79 +1,70 @@
 """Queries → Rankings from one release: recommend, similar, search."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Int64
 
+from retrieval.attribution import Attributions
 from retrieval.catalogue import Catalogue
 from retrieval.completion import unseen
+from retrieval.control.controls import Controls
+from retrieval.control.store import ReadsControls
+from retrieval.control.view import EVERYTHING, View, Viewing
 from retrieval.eligibility.columns import Once
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
+from retrieval.explain import MOST_CAUSES, REQUEST_RULE, Explanation, attributor_of, explain, filters_of
 from retrieval.index.allowed import Allowed
+from retrieval.lists import ListAnswers
+from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
+from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions
 from retrieval.search.lexical import check_text
 from retrieval.search.order import best_first
 from retrieval.search.search import TextSearch, Undo, as_spelled_first
-from retrieval.search.understanding import Understood
 from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
-from towers.data.histories import Histories
-from towers.data.vocabulary import OOV
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import PAD, Degraded, Queries, Rankings, check_history, check_k
 
-GivenHistory = Sequence[str] | Sequence[tuple[str, int]]
-"""Item ids, or item ids and when they were watched in Unix seconds; oldest first."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
-    """The answer to one request, best first; iterates over (item_id, score) pairs.
-
-    item_id: ids of the catalogue, none twice. score: float32 (n,), higher is better. release_id: what it was
-    answered from. degraded: why it is not the answer asked for; None where it is. num_unknown_items: ids of
-    the history given that the catalogue lacks; they were left out. understood: what a text was taken to say.
-    """
-
-    item_id: tuple[str, ...]
-    score: Float32[np.ndarray, " n"]
-    release_id: str
-    degraded: Degraded | None = None
-    num_unknown_items: int = 0
-    understood: tuple[Understood, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.item_id)
-
-    def __iter__(self) -> Iterator[tuple[str, float]]:
-        return zip(self.item_id, self.score.tolist(), strict=True)
+__all__ = ["GivenHistory", "Ranking", "Retriever"]
 
 
 class Retriever:
-    """Answers from one release; a Recommender. Safe for any number of concurrent readers."""
+    """Answers from one release; a Recommender. Safe for any number of concurrent readers.
 
-    def __init__(self, release: Release) -> None:
+    controls: what profiles decided, whichever release answers. Every answer to a named profile keeps to it,
+    beside the rule of the request; where its controls cannot be read it raises ControlsError, for an answer
+    without them could show a child what it must not see. `rank` knows no profiles and keeps to no controls.
+    """
+
+    def __init__(self, release: Release, controls: ReadsControls | None = None) -> None:
         self._release = release
+        self._controls = controls
+        self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
         self._eligibility = Eligibility(release.catalogue)
         # Made by the first search: a service that only recommends needs none.
         self._text = Once(lambda: TextSearch(release.catalogue, release.num_events, self._eligibility))
+        self._attributor = Once(lambda: attributor_of(release))
 
     @classmethod
-    def open(cls, path: str | Path, verify: Verify = Verify.FULL) -> "Retriever":
+    def open(
+        cls, path: str | Path, verify: Verify = Verify.FULL, controls: ReadsControls | None = None
+    ) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
         Every file is verified before it is parsed, wholly unless `verify` says less. ReleaseError where
         there is no release; IntegrityError, naming the file, where one is not as it was published.
         """
-        return cls(read_release(Path(path), verify))
+        return cls(read_release(Path(path), verify), controls)
 
     @property
     def release_id(self) -> str:
@@ -106,13 +97,18 @@ class Retriever:
         return self._release.profiles.as_of_seconds
 
     def history(self, profile_id: str) -> tuple[str, ...]:
-        """Ids of what a profile watched, oldest first; UnknownIdError where the profile is not known."""
+        """Ids of what a profile watched, oldest first, but for what it removed.
+
+        UnknownIdError where the profile is not known.
+        """
         profiles = self._release.profiles
         if profile_id not in profiles.profiles:
             raise UnknownIdError(
                 f"profile {profile_id!r} is not among the {len(profiles.profiles)} of {self.release_id}"
             )
-        return self._ids(profiles.history.items_of(profiles.profiles.row(profile_id)))
+        watched = profiles.history.of(profiles.profiles.row(profile_id))
+        removed = self.items.vocabulary.rows(list(self._controls_of(profile_id).removed))
+        return self._ids(watched.item_row[~np.isin(watched.item_row, removed)])
 
     def exact(self) -> ExactRecommender | None:
         """The same vectors searched exactly: what the index approximates; None where lists answer."""
@@ -145,22 +141,21 @@ class Retriever:
             allowed = self._among(unseen(queries.history), rules)
         return self._release.answers.rank(queries, k, allowed, recall)
 
-    def questions(self, first: int, last: int, time_seconds: int | None = None) -> Queries:
+    def views(self, first: int, last: int) -> list[View]:
+        """What each of the profiles first to last - 1 of `profile_ids` may be shown, by its controls now."""
+        if self._controls is None:
+            return [EVERYTHING] * max(0, last - first)
+        return list(map(self._viewing.view, self._controls.of_many(self.profile_ids[first:last])))
+
+    def questions(
+        self, first: int, last: int, time_seconds: int | None = None, views: Sequence[View] | None = None
+    ) -> Queries:
         """What the profiles first to last - 1 of `profile_ids` ask, each with its stored history.
 
         time_seconds: of the request, Unix seconds; else, and never before, that of each one's last event.
+        views: of each, how much of it may be read; whoever asks `rank` gives it their rules besides.
         """
-        if not 0 <= first <= last <= len(self.profile_ids):
-            raise QueryError(
-                f"questions: profiles {first} to {last}; expected a part of 0 to {len(self.profile_ids)}"
-            )
-        asked = 0 if time_seconds is None else _seconds("time_seconds", time_seconds)
-        stored = self._release.profiles
-        history = stored.history.select(np.arange(first, last))
-        latest = np.full(last - first, asked)
-        np.maximum.at(latest, history.profile_rows(), history.time_seconds)
-        features = None if stored.features is None else stored.features.slice(first, last - first)
-        return Queries(history, latest, stored.country[first:last], features)
+        return questions(self._release.profiles, first, last, time_seconds, views)
 
     def recommend(
         self,
@@ -190,27 +185,47 @@ class Retriever:
         """
         with stage(Stage.QUERY):
             check_k(k)
-            query, num_unknown, reason = self._query(profile_id, history, country, time_seconds)
-            k = min(k, len(self.items))
+            view = self._view(profile_id)
+            asks = self._asked(profile_id, history, country, time_seconds, view)
+        return self._best(asks, k, view.within(rule), exclude, recall)
+
+    def _best(
+        self,
+        asks: Asked,
+        k: int,
+        rule: Rule | None,
+        exclude: Sequence[str] = (),
+        recall: float | None = None,
+    ) -> Ranking:
+        k = min(k, len(self.items))
         with stage(Stage.FILTER):
-            allowed = self._among(unseen(query.history, self._rows(exclude)), [rule])
-        if reason is Degraded.UNKNOWN_PROFILE:
+            allowed = self._among(unseen(asks.query.history, self._rows(exclude)), [rule])
+        if asks.degraded is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
-            return self._ranking(best, self._release.num_events[best], reason, num_unknown)
-        return self._first_of(self._release.answers.rank(query, k, allowed, recall), reason, num_unknown)
+            score = self._release.num_events[best]
+            return self._ranking(best, score, asks.degraded, asks.num_unknown_items)
+        rankings = self._release.answers.rank(asks.query, k, allowed, recall)
+        return self._first_of(rankings, asks.degraded, asks.num_unknown_items)
 
     def similar(
-        self, item_id: str, k: int = 10, *, rule: Rule | None = None, exclude: Sequence[str] = ()
+        self,
+        item_id: str,
+        k: int = 10,
+        *,
+        profile_id: str | None = None,
+        rule: Rule | None = None,
+        exclude: Sequence[str] = (),
     ) -> Ranking:
         """The k titles of highest inner product with this one, itself and what `exclude` names left out.
 
-        rule: what may be shown at all; every title where None.
+        rule: what may be shown at all; every title where None. profile_id: to whom, by whose controls.
         A release of lists answers what its rung recommends to one who watched this title alone.
         Raises UnknownIdError where the catalogue lacks the id, and QueryError on a negative k.
         """
         check_k(k)
         if item_id not in self.items:
             raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        rule = self._view(profile_id).within(rule)
         row = self.items.vocabulary.row(item_id)
         left_out = np.union1d(self._rows(exclude), [row])
         allowed = self._among(Allowed.but(np.array([0, len(left_out)]), left_out), [rule])
@@ -245,6 +260,8 @@ class Retriever:
         check_k(k)
         check_text(text)
         k = min(k, len(self.items))
+        view = self._view(profile_id)
+        rule = view.within(rule)
         found = self._text().find(text, rule, understood)
         matches = found.matches
         if found.withheld is not None:
@@ -252,79 +269,94 @@ class Retriever:
             similar = self._release.answers.similar(found.withheld, k, allowed).item_row[0]
             matches = as_spelled_first(matches, similar[similar != PAD])
         if len(matches.row) == 0:
-            other = self.recommend(profile_id, country=country, k=k, rule=rule)
+            other = self._best(self._asked(profile_id, None, country, None, view), k, rule)
             why = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
             return replace(other, degraded=why)
-        query, reason = None, None
+        liking, reason = None, None
         if profile_id is not None:
-            query, _, reason = self._query(profile_id, None, country, None)
-        liking = None
-        if query is not None and reason is not Degraded.UNKNOWN_PROFILE:
-            liking = partial(self._release.answers.liking, query)
+            asks = self._asked(profile_id, None, country, None, view)
+            reason = asks.degraded
+            if reason is not Degraded.UNKNOWN_PROFILE:
+                liking = partial(self._release.answers.liking, asks.query)
         row, score = best_first(matches, k, self._text().place, liking)
         if found.withheld is not None:
             reason = Degraded.NOT_AVAILABLE
         return replace(self._ranking(row, score, reason), understood=found.understood)
 
-    def suggest(self, prefix: str, k: int = 10, *, rule: Rule | None = None) -> tuple[str, ...]:
+    def suggest(
+        self, prefix: str, k: int = 10, *, profile_id: str | None = None, rule: Rule | None = None
+    ) -> tuple[str, ...]:
         """Ids of at most k titles that a text may become as it is typed, the most likely first.
 
         Titles that begin with it, then those of which a later word does, then those that begin almost so; the
-        more popular first. None where it has no letter yet. rule: what may be shown at all. Raises QueryError
-        on what is no text or too long, and on a k that is no count.
+        more popular first. None where it has no letter yet. rule: what may be shown at all. profile_id: to
+        whom, by whose controls. Raises QueryError on what is no text or too long, and a k that is no count.
         """
         check_k(k)
         if isinstance(prefix, str) and not prefix.strip():
             return ()
         check_text(prefix)
-        return self._ids(self._text().suggest(prefix, k, rule))
+        return self._ids(self._text().suggest(prefix, k, self._view(profile_id).within(rule)))
 
-    def _query(
+    def explain(
+        self,
+        item_id: str,
+        profile_id: str | None = None,
+        *,
+        history: GivenHistory | None = None,
+        country: str | None = None,
+        time_seconds: int | None = None,
+        rule: Rule | None = None,
+        most: int = MOST_CAUSES,
+        metadata: bool = False,
+    ) -> Explanation:
+        """Why a title has its score for a profile: which watched titles lift it, and what rules say of it.
+
+        The question is that of `recommend`, with the same arguments. most: causes that are named.
+        metadata: also what the title's own facts add to the score; for that a release of towers and the extra
+        `audit` are needed. Raises UnknownIdError where the catalogue lacks the id, QueryError where the
+        metadata is asked for of a release that reads none, or a request is not as described there.
+        """
+        check_k(most)
+        if item_id not in self.items:
+            raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        controls = self._controls_of(profile_id)
+        view = self._viewing.view(controls)
+        asks = self._asked(profile_id, history, country, time_seconds, view)
+        row = self.items.vocabulary.row(item_id)
+        rules = [*([(REQUEST_RULE, rule)] if rule is not None else []), *self._viewing.rules(controls)]
+        filters = filters_of(self._eligibility, rules, asks.query.history, row)
+        explained = explain(self._release, asks, row, filters, most)
+        if not metadata:
+            return explained
+        return replace(explained, metadata=self._attributed(asks, row))
+
+    def _attributed(self, asks: Asked, row: int) -> Attributions:
+        attributor = self._attributor()
+        if asks.degraded is Degraded.UNKNOWN_PROFILE:
+            raise QueryError("explain: popularity reads no metadata; expected a profile, or a history")
+        answers = self._release.answers
+        assert isinstance(answers, VectorAnswers)  # else there is no attributor
+        return attributor.attribute(row, answers.encoder.encode(asks.query)[0])
+
+    def _controls_of(self, profile_id: str | None) -> Controls:
+        if self._controls is None or profile_id is None:
+            return Controls()
+        return self._controls.of(profile_id)
+
+    def _view(self, profile_id: str | None) -> View:
+        return self._viewing.view(self._controls_of(profile_id))
+
+    def _asked(
         self,
         profile_id: str | None,
         history: GivenHistory | None,
         country: str | None,
         time_seconds: int | None,
-    ) -> tuple[Queries, int, Degraded | None]:
-        """One query; unknown ids of the history given; why it is not answered in full, if it is not."""
-        if time_seconds is not None:
-            _seconds("time_seconds", time_seconds)
-        profiles = self._release.profiles
-        stranger = profile_id is None or profile_id not in profiles.profiles
-        row = OOV if stranger else profiles.profiles.row(profile_id or "")
-        num_unknown = 0
-        if history is not None:
-            watched, num_unknown = self._given(history, time_seconds)
-        elif row != OOV:
-            watched = profiles.history.of(row)
-        else:
-            watched = Histories.empty(1)
-        if country is None:
-            country = "" if row == OOV else str(profiles.country[row])
-        last = int(watched.time_seconds.max(initial=0))
-        asked_seconds = last if time_seconds is None else max(time_seconds, last)
-        features = None if row == OOV or profiles.features is None else profiles.features.slice(row, 1)
-        query = Queries(watched, np.array([asked_seconds]), np.array([country]), features)
-        if watched.num_events:
-            return query, num_unknown, None
-        nobody = stranger and history is None
-        return query, num_unknown, Degraded.UNKNOWN_PROFILE if nobody else Degraded.EMPTY_HISTORY
-
-    def _given(self, history: GivenHistory, time_seconds: int | None) -> tuple[Histories, int]:
-        """A history of these events by time; ids without one lie at that of the request, each once."""
-        if isinstance(history, str):
-            raise QueryError(f"history is the text {history!r}; expected a sequence of item ids")
-        now = self._release.profiles.as_of_seconds if time_seconds is None else time_seconds
-        events = [_event(one) for one in history]
-        if len({second is None for _, second in events}) > 1:
-            raise QueryError("history: some events have a time and some have none; expected all or none")
-        events = list(dict.fromkeys(events))
-        row = self.items.vocabulary.rows([item_id for item_id, _ in events])
-        seconds = np.array([now if second is None else second for _, second in events], np.int64)
-        known = row != OOV
-        row, seconds = row[known], seconds[known]
-        order = np.argsort(seconds, kind="stable")
-        return _history_of(row[order], seconds[order]), int((~known).sum())
+        view: View,
+    ) -> Asked:
+        profiles, items = self._release.profiles, self.items.vocabulary
+        return asked(profiles, items, profile_id, history, country, time_seconds, view)
 
     def _among(self, allowed: Allowed, rules: Sequence[Rule | None] | None) -> Allowed:
         """What is allowed, of what passes each query's rule."""
@@ -335,12 +367,7 @@ class Retriever:
         return allowed.among(*self._eligibility.bitmaps(rules))
 
     def _rows(self, item_ids: Sequence[str]) -> np.ndarray:
-        """Rows of the ids that the catalogue has."""
-        if isinstance(item_ids, str) or not isinstance(item_ids, Iterable):
-            raise QueryError(f"exclude is {item_ids!r}; expected a sequence of item ids")
-        rows = self.items.vocabulary.rows(list(item_ids))
-        known: np.ndarray = rows[rows != OOV]
-        return known
+        return known_rows(self.items.vocabulary, item_ids)
 
     def _first_of(self, rankings: Rankings, reason: Degraded | None = None, num_unknown: int = 0) -> Ranking:
         """The ranking of the first line, its padding cut off."""
@@ -358,23 +385,8 @@ class Retriever:
         return tuple(map(self.items.vocabulary.ids.__getitem__, row.tolist()))
 
 
-def _event(given: object) -> tuple[str, int | None]:
-    """The item id and the time, if it has one, of one event of a history given."""
-    match given:
-        case str():
-            return given, None
-        case (str() as item_id, second):
-            return item_id, _seconds(f"history: the time of {item_id!r}", second)
-    raise QueryError(f"history: holds {given!r}; expected item ids or (item id, Unix seconds) pairs")
-
-
-def _seconds(where: str, seconds: object) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | np.integer):
-        raise QueryError(f"{where} is {seconds!r}; expected whole Unix seconds")
-    return int(seconds)
-
-
-def _history_of(item_row: np.ndarray, time_seconds: np.ndarray) -> Histories:
-    """One profile that watched these items; minutes unknown."""
-    offset = np.array([0, len(item_row)])
-    return Histories(offset, item_row, time_seconds, np.full(len(item_row), np.nan, np.float32))
+def _nearest(answers: VectorAnswers | ListAnswers, row: int, num: int) -> Int64[np.ndarray, " n"]:
+    """The titles most like one, nearest first."""
+    found = answers.similar(row, num, Allowed.but(np.array([0, 1]), np.array([row]))).item_row[0]
+    near: np.ndarray = found[found != PAD]
+    return near

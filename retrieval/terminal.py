@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from retrieval.eligibility.plain import to_plain
-from retrieval.retriever import Ranking, Retriever
+from retrieval.explain import Explanation, Filter
+from retrieval.ranking import Ranking
+from retrieval.retriever import Retriever
 from retrieval.stages import StageTimes
 from towers.recommender import Degraded
 
@@ -19,6 +21,7 @@ _WHY = {
     Degraded.NOT_PRECOMPUTED: "no list was made for this history: answered from those of its titles",
     Degraded.NO_MATCH: "no title matches: answered as if nothing had been searched for",
     Degraded.NOT_AVAILABLE: "not in your territory at this time: answered with similar titles",
+    Degraded.NOT_PERSONALISED: "personalisation is off: answered as newcomers are",
 }
 
 # How many of the most popular titles are looked through for one whose cast is known.
@@ -70,13 +73,16 @@ def similar_view(retriever: Retriever, item_id: str, ranking: Ranking) -> Render
     )
 
 
-def search_view(retriever: Retriever, text: str, ranking: Ranking) -> RenderableType:
-    """The titles that were found for a text, what it was taken to say, and what it may become."""
+def search_view(
+    retriever: Retriever, text: str, ranking: Ranking, profile_id: str | None = None
+) -> RenderableType:
+    """The titles that a profile found by a text, what it was taken to say, and what it may become."""
     said = []
     for one in ranking.understood:
         how = "must be" if one.required else "is rather"
         said.append(f"“{' '.join(one.words)}” {how} {json.dumps(to_plain(one.rule))}")
-    offered = [retriever.items[item_id].title for item_id in retriever.suggest(text, _OFFERED)]
+    suggested = retriever.suggest(text, _OFFERED, profile_id=profile_id)
+    offered = [retriever.items[item_id].title for item_id in suggested]
     notes = [*said, *([f"suggested: {' · '.join(offered)}"] if offered else [])]
     return _view(
         f"Search for “{text}”",
@@ -84,6 +90,84 @@ def search_view(retriever: Retriever, text: str, ranking: Ranking) -> Renderable
         _titles(retriever, "", ranking.item_id, ranking.score.tolist()),
         notes,
     )
+
+
+def explanation_view(retriever: Retriever, explained: Explanation) -> RenderableType:
+    """Why a title has its score: causes, rules and facts with their numbers, and the same in words."""
+    causes = _numbers("because it was watched", "score without it")
+    for cause in explained.causes:
+        causes.add_row(Text(_named(retriever, cause.item_id)), f"{cause.drop:+.4f}")
+    rules = _numbers("what is shown", "titles kept out", "this one")
+    for one in explained.filters:
+        rules.add_row(Text(_kept_out(one)), f"{one.num_titles:,}", "passes" if one.passes else "is kept out")
+    tables: list[RenderableType] = [causes, rules] if explained.causes else [rules]
+    if explained.metadata is not None:
+        facts = _numbers("of its own facts", "adds to the score")
+        for each in explained.metadata.shares:
+            facts.add_row(each.column, f"{each.share:+.4f}")
+        tables.append(facts)
+    heading = Text(
+        f"Why {_named(retriever, explained.item_id)}", style="bold", overflow="ellipsis", no_wrap=True
+    )
+    lines = [Text(line) for line in explanation_lines(retriever, explained)]
+    return Group(heading, *lines, Text(""), *tables, Text(""))
+
+
+def explanation_lines(retriever: Retriever, explained: Explanation) -> list[str]:
+    """An explanation in plain sentences."""
+    said = []
+    if explained.degraded is not None:
+        said.append(f"{_WHY[explained.degraded].capitalize()}.")
+    names = [_named(retriever, cause.item_id) for cause in explained.causes]
+    if names:
+        said.append(f"Because you watched {_listed(names)}.")
+        left = explained.score - explained.together
+        said.append(
+            f"Its score is {explained.score:.3f}, and without {'them' if names[1:] else 'it'} {left:.3f}."
+        )
+        apart = sum(cause.drop for cause in explained.causes)
+        if names[1:]:
+            said.append(
+                f"Together they count {explained.together:.3f}, not the sum of what each counts by itself "
+                f"({apart:.3f})."
+            )
+    elif explained.num_watched:
+        said.append("Nothing that you watched lifts it by itself.")
+    if explained.num_watched and explained.degraded is None:
+        said.append(f"To who watched nothing it would have {explained.without_history:.3f}.")
+    said += [f"It is not shown: {_kept_out(one)}." for one in explained.filters if not one.passes]
+    return said
+
+
+_FILTERS = {
+    "excluded_genres": "no genre that you excluded",
+    "excluded_people": "nobody that you excluded",
+    "excluded_items": "no title that you excluded",
+    "less_like": "nothing like the titles of which you want less",
+    "max_age": "nothing above your limit of age",
+    "kids": "only what is for kids",
+    "watched": "nothing that you watched already",
+}
+
+
+def _kept_out(one: Filter) -> str:
+    return _FILTERS.get(one.name) or f"only what the service's rule lets: {one.rule}"
+
+
+def _named(retriever: Retriever, item_id: str) -> str:
+    item = retriever.items[item_id]
+    return item.title if item.release_year is None else f"{item.title} ({item.release_year})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _numbers(*names: str) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for place, name in enumerate(names):
+        shown.add_column(name, justify="left" if place == 0 else "right")
+    return shown
 
 
 def _view(heading: str, ranking: Ranking, body: RenderableType, notes: Sequence[str] = ()) -> Group:

@@ -102,3 +102,9 @@ class VectorAnswers:
         interests = np.atleast_2d(self.encoder.encode(query)[0])
         liked: np.ndarray = (self.vectors[rows] @ interests.T).max(axis=1)
         return liked
+
+    def scores(self, queries: Queries, row: int) -> Float32[np.ndarray, " Q"]:
+        """The score of one item for each query, watched or not."""
+        check_history(queries.history, self.num_items)
+        score: np.ndarray = self.encoder.encode(queries) @ self.vectors[row]
+        return score if score.ndim == 1 else score.max(axis=1)

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from conf.compose import run
 from conf.schema import RecommendSettings
+from retrieval.control.store import controls_beside
 from retrieval.retriever import Retriever
 from retrieval.stages import timed
 from retrieval.terminal import profile_view, sample, search_view, similar_view
@@ -13,7 +14,8 @@ from retrieval.terminal import profile_view, sample, search_view, similar_view
 
 def recommend(settings: RecommendSettings) -> None:
     """Prints what the current release answers: to what is asked, or to a sample of every kind of question."""
-    retriever = Retriever.open(Path(settings.artifacts) / "releases")
+    folder = Path(settings.artifacts)
+    retriever = Retriever.open(folder / "releases", controls=controls_beside(folder))
     asked = any((settings.profile, settings.similar, settings.search))
     profiles, similar, search = (
         ([settings.profile] if settings.profile else [], settings.similar, settings.search)
@@ -26,10 +28,14 @@ def recommend(settings: RecommendSettings) -> None:
             ranking = retriever.recommend(profile, country=settings.country, k=settings.k)
         console.print(profile_view(retriever, profile, ranking, times))
     if similar:
-        console.print(similar_view(retriever, similar, retriever.similar(similar, settings.k)))
+        console.print(
+            similar_view(
+                retriever, similar, retriever.similar(similar, settings.k, profile_id=settings.profile)
+            )
+        )
     if search:
         found = retriever.search(search, profile_id=settings.profile, country=settings.country, k=settings.k)
-        console.print(search_view(retriever, search, found))
+        console.print(search_view(retriever, search, found, settings.profile))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from conf.compose import run
 from conf.schema import RecommendAllSettings
 from retrieval.batch import recommend_all
+from retrieval.control.store import controls_beside
 from retrieval.eligibility.rules import Available
 from retrieval.retriever import Retriever
 
@@ -12,7 +13,7 @@ from retrieval.retriever import Retriever
 def write_recommendations(settings: RecommendAllSettings) -> None:
     """Writes what the current release answers to all of its profiles, and prints where it lies."""
     folder = Path(settings.artifacts)
-    retriever = Retriever.open(folder / "releases")
+    retriever = Retriever.open(folder / "releases", controls=controls_beside(folder))
     moment = retriever.as_of_seconds if settings.time_seconds is None else settings.time_seconds
     path = Path(settings.output) if settings.output else folder / "recommendations.parquet"
     report = recommend_all(

@@ -53,6 +53,14 @@ class QueryError(TowersError, ValueError):
     """A request cannot be answered as asked: a negative k, rows out of range, unequal lengths."""
 
 
+class ControlsError(TowersError, RuntimeError):
+    """The controls of a profile cannot be read, or not be changed as asked; without them none is answered."""
+
+
+class PinError(TowersError, PermissionError):
+    """A change needs a profile's PIN, which is not given, wrong, or tried too often."""
+
+
 class TrainingError(TowersError, RuntimeError):
     """Training cannot go on: no events to learn from, or a loss that is not finite."""
 

@@ -28,6 +28,8 @@ class Degraded(StrEnum):
     """No item matches the text: answered as if there were none."""
     NOT_AVAILABLE = "not_available"
     """The item that the text names has no licence for the territory and time: answered with similar ones."""
+    NOT_PERSONALISED = "not_personalised"
+    """The profile has switched personalisation off: answered as newcomers of the country are."""
 
 
 @dataclass(frozen=True, slots=True)

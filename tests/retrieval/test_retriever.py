@@ -15,7 +15,8 @@ from retrieval.catalogue import Catalogue
 from retrieval.completion import complete_topk, unseen
 from retrieval.index.exact import ExactIndex
 from retrieval.index.spec import IndexKind
-from retrieval.retriever import Ranking, Retriever
+from retrieval.ranking import Ranking
+from retrieval.retriever import Retriever
 from tests.retrieval.worlds import MeanEncoder, by_vectors, items_table, queries, release
 from towers.errors import QueryError, ReleaseError, UnknownIdError
 from towers.recommender import PAD, Degraded, Queries, Recommender

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Bool, Float32, Int, Int64
 
 from towers.data.mapped import Portable, portable
 from towers.errors import QueryError
@@ -97,6 +97,12 @@ class Histories:
             self.minutes[start:stop],
             self.weight[start:stop],
         )
+
+    def only(self, kept: Bool[np.ndarray, " E"]) -> "Histories":
+        """The same profiles with these of their events."""
+        count = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+        columns = (self.item_row, self.time_seconds, self.minutes, self.weight)
+        return Histories(count[self.offset], *(column[kept] for column in columns))
 
     def profile_rows(self) -> Int64[np.ndarray, " E"]:
         """The profile of each event."""
