@@ -101,6 +101,8 @@ def recorded(job: Callable[[], object], folder: Path) -> Recorded:
         before = watching.last.copy()
         ended = run(job, watching.look)
         watching.look(None)
+        for number in watching.folders:
+            before.folders.setdefault(number, {})  # a folder is one, whatever of it is on disk
         return Recorded(watching.top, before, tuple(watching.steps), ended)
     finally:
         watching.close()
@@ -194,6 +196,7 @@ class _Watching:
         self._synced: Sync | None = None
         self.top = folder.stat().st_ino
         self.steps: list[Step] = []
+        self.folders: set[int] = set()
         self.last = self._disk()
 
     def look(self, call: Call | None) -> int:
@@ -237,6 +240,7 @@ class _Watching:
         while waiting:
             folder = waiting.pop()
             names = disk.folders.setdefault(self._number(folder), {})
+            self.folders.add(self._number(folder))
             for path in sorted(folder.iterdir()):
                 names[path.name] = number = self._number(path)
                 if path.is_dir():

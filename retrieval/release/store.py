@@ -17,9 +17,10 @@ The order of releases is that of the numbers of their ids, each one above all th
 import hashlib
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -177,7 +178,8 @@ def _next_id(root: Path, parent: str | None) -> str:
     return f"r{newest + 1:06d}"
 
 
-def _made_by() -> dict[str, str]:
+@cache
+def _made_by() -> Mapping[str, str]:
     versions = {"python": platform.python_version()}
     for name in _MADE_BY:
         try:
