@@ -73,6 +73,10 @@ class ReleaseError(TowersError, RuntimeError):
     """A release cannot be published or opened."""
 
 
+class ConflictError(ReleaseError):
+    """Another process is changing the releases, or changed them first; what it did stands."""
+
+
 class IntegrityError(ReleaseError):
     """A file of a release is missing or is not the one its manifest names."""
 

@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.release.manifest import Manifest, is_release_id
-from retrieval.release.store import (
-    current,
-    make_current,
-    release_ids,
-    release_of,
-    remove,
-    single_writer,
-)
+from retrieval.release.store import current, release_ids, release_of
 from retrieval.release.verify import Verify
+from retrieval.release.writer import CURRENT_FILE, Writer, single_writer
 from towers.errors import IntegrityError, ReleaseError, TowersError
-from towers.folders import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +59,14 @@ def roll_back(root: Path, to: str | None = None, verify: Verify = Verify.FULL) -
     publish takes an id above all. Raises ReleaseError where there is nothing to go back to, or another is
     publishing, and IntegrityError where the release is not whole; CURRENT is then as it was.
     """
-    with _changing(root):
+    with _changing(root) as writer:
         now = _current(root)
         target = to or release_of(root, now, Verify.TRUSTED).manifest.parent
         if target is None:
             raise ReleaseError(f"{root}: {now} is the first release; there is none to go back to")
         _require(root, target)
         release_of(root, target, verify)
-        make_current(root, target)
+        writer.replace(CURRENT_FILE, f"{target}\n")
     log.info("release made current id=%s instead_of=%s", target, now)
     return target
 
@@ -115,20 +108,20 @@ def prune(root: Path, keep: int) -> tuple[str, ...]:
 
     Who has one of them open answers on from memory. Killed in between, the rest is there for another call.
     """
-    with _changing(root):
+    with _changing(root) as writer:
         removed = prunable(root, keep)
         for release_id in removed:
-            remove(root, release_id)
+            writer.remove(release_id)
     log.info("releases removed num=%d kept=%d", len(removed), len(release_ids(root)))
     return removed
 
 
 def _repin(root: Path, release_id: str, change: Callable[[frozenset[str]], frozenset[str]]) -> None:
-    with _changing(root):
+    with _changing(root) as writer:
         _require(root, release_id)
         # Pins of releases that are gone say nothing any more.
         held = change(pins(root)) & set(release_ids(root))
-        replace_file(root / PINS_FILE, json.dumps(sorted(held)) + "\n")
+        writer.replace(PINS_FILE, json.dumps(sorted(held)) + "\n")
 
 
 def _require(root: Path, release_id: str) -> None:
@@ -145,12 +138,12 @@ def _current(root: Path) -> str:
 
 
 @contextmanager
-def _changing(root: Path) -> Iterator[None]:
+def _changing(root: Path) -> Iterator[Writer]:
     """One change at a time; an OSError is told as what it stopped."""
     _current(root)
     try:
-        with single_writer(root):
-            yield
+        with single_writer(root) as writer:
+            yield writer
     except OSError as error:
         if isinstance(error, TowersError):
             raise

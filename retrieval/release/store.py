@@ -3,26 +3,24 @@
     root/
       CURRENT             the id of the release to serve
       r000001/ …          releases: their files, manifest.json and manifest.sha256
-      .lock               held by the one publisher
-      .aside-r000002/     a release being written; .aside-CURRENT, the pointer to it
+      .lock               held by the one who changes anything here
+      .aside-<token>/     its folder: the release being written, and NEXT, the pointer to it
 
 A release is written aside, synced, renamed to its id, and becomes current by the atomic replacement of
 CURRENT: a reader sees the old release or the new one. What a killed publisher leaves has a name that no
-reader looks at, except a renamed release that CURRENT never came to name; .aside-CURRENT, written before
-the rename, says which one that is. The next publish removes all of it. Going back to a release that stands
-replaces CURRENT alone, by way of .aside-BACK.
+reader looks at, except a renamed release that CURRENT never came to name; NEXT, written before the rename,
+says which one that is. The next writer removes all of it. See `writer` for who may write, and until when.
+
+The order of releases is that of the numbers of their ids, each one above all that stand; no clock is asked.
 """
 
-import fcntl
 import hashlib
 import logging
-import os
 import platform
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -35,16 +33,12 @@ from retrieval.release.manifest import (
     manifest_bytes,
 )
 from retrieval.release.verify import Verify, entry_of, verified
-from towers.errors import DISK_FULL, IntegrityError, ReleaseError, TowersError
+from retrieval.release.writer import CURRENT_FILE, Writer, single_writer
+from towers.errors import DISK_FULL, ConflictError, IntegrityError, ReleaseError, TowersError
 from towers.folders import sync
 
 log = logging.getLogger(__name__)
 
-CURRENT_FILE = "CURRENT"
-_LOCK_FILE = ".lock"
-_ASIDE = ".aside-"
-_ASIDE_CURRENT = f"{_ASIDE}{CURRENT_FILE}"
-_ASIDE_BACK = f"{_ASIDE}BACK"
 _MADE_BY = ("two-tower-retrieval", "torch", "faiss-cpu", "numpy", "pyarrow", "safetensors")
 
 
@@ -61,26 +55,27 @@ class ReleaseInfo:
         return self.manifest.release_id
 
 
-def publish(root: Path, write: Callable[[Path], Description]) -> ReleaseInfo:
+def publish(
+    root: Path, write: Callable[[Path], Description], *, only_over: str | None = None
+) -> ReleaseInfo:
     """The new current release of `root`, whose files `write` puts into the folder that it is given.
 
-    `write` runs while no other can publish; whatever it raises stops the publish. Raises ReleaseError
-    where another process is publishing, and from the OSError where the disk fails. A publish that stops
-    leaves nothing behind and CURRENT as it was; only where the very last sync fails is the new release
-    current already.
+    only_over: the id that must still be current, of what the new release was made from; any where None.
+    `write` runs while no other can publish; whatever it raises stops the publish. Raises ConflictError where
+    another process is publishing, took over meanwhile, or made another release current than `only_over`, and
+    ReleaseError from the OSError where the disk fails. A publish that stops leaves nothing behind and CURRENT
+    as it was; only where the very last sync fails is the new release current already.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with single_writer(root):
-            _remove_leftovers(root)
+        _make_folder(root)
+        with single_writer(root) as writer:
             parent = current(root)
-            release_id = _next_id(root, parent)
-            try:
-                info = _publish(root, release_id, parent, write)
-            except BaseException:
-                if current(root) != release_id:
-                    _remove_leftovers(root)
-                raise
+            if only_over not in (None, parent):
+                raise ConflictError(
+                    f"{root}: {parent} is current; expected {only_over}, which this release was made from: "
+                    "begin again from what is current now"
+                )
+            info = _publish(writer, _next_id(root, parent), parent, write)
     except OSError as error:
         if isinstance(error, TowersError):
             raise
@@ -88,7 +83,7 @@ def publish(root: Path, write: Callable[[Path], Description]) -> ReleaseInfo:
         advice = "free the disk and publish again" if is_full else "publish again when that is mended"
         raise ReleaseError(f"{root}: the publish failed: {error}; {advice}") from error
     size_bytes = sum(entry.size_bytes for entry in info.manifest.files.values())
-    log.info("release published id=%s parent=%s size_bytes=%d", release_id, parent, size_bytes)
+    log.info("release published id=%s parent=%s size_bytes=%d", info.release_id, parent, size_bytes)
     return info
 
 
@@ -144,27 +139,10 @@ def release_ids(root: Path) -> list[str]:
     return sorted(found, key=lambda id_: int(id_[1:]))
 
 
-def make_current(root: Path, release_id: str) -> None:
-    """Lets CURRENT name a release that stands, atomically; the caller holds the lock and has verified it."""
-    pointer = root / _ASIDE_BACK
-    pointer.write_text(f"{release_id}\n")
-    sync(pointer)
-    pointer.replace(root / CURRENT_FILE)
-    sync(root)
-
-
-def remove(root: Path, release_id: str) -> None:
-    """Removes a release; the caller holds the lock. Killed in between, the next publish goes on with it."""
-    aside = root / f"{_ASIDE}{release_id}"
-    (root / release_id).rename(aside)
-    sync(root)
-    shutil.rmtree(aside)
-
-
 def _publish(
-    root: Path, release_id: str, parent: str | None, write: Callable[[Path], Description]
+    writer: Writer, release_id: str, parent: str | None, write: Callable[[Path], Description]
 ) -> ReleaseInfo:
-    aside = root / f"{_ASIDE}{release_id}"
+    aside = writer.folder / release_id
     aside.mkdir()
     description = write(aside)
     manifest = Manifest(
@@ -182,32 +160,16 @@ def _publish(
         sync(path)
     sync(aside)
 
-    pointer = root / _ASIDE_CURRENT
-    pointer.write_text(f"{release_id}\n")
-    sync(pointer)
-    sync(root)
-    folder = root / release_id
-    aside.rename(folder)
-    sync(root)  # the release must be on disk before the pointer to it is
-    pointer.replace(root / CURRENT_FILE)
-    sync(root)
-    return ReleaseInfo(folder, manifest)
+    writer.put(release_id)
+    return ReleaseInfo(writer.root / release_id, manifest)
 
 
-def _remove_leftovers(root: Path) -> None:
-    """Removes what a publish that did not end left; the caller holds the lock."""
-    pointer = root / _ASIDE_CURRENT
-    if pointer.exists():
-        # Without its line end it was cut short, before anything was renamed, and may name another release.
-        never_current, line_end, _ = pointer.read_text(errors="replace").partition("\n")
-        unserved = line_end and is_release_id(never_current) and never_current != current(root)
-        if unserved and (root / never_current).exists():
-            shutil.rmtree(root / never_current)
-    for path in sorted(root.glob(f"{_ASIDE}r*")):
-        shutil.rmtree(path)
-        log.info("leftover of an unfinished publish removed name=%s", path.name)
-    pointer.unlink(missing_ok=True)
-    (root / _ASIDE_BACK).unlink(missing_ok=True)
+def _make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, each one's name on disk."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        sync(path.parent)
 
 
 def _next_id(root: Path, parent: str | None) -> str:
@@ -216,34 +178,8 @@ def _next_id(root: Path, parent: str | None) -> str:
     return f"r{newest + 1:06d}"
 
 
-@contextmanager
-def single_writer(root: Path) -> Iterator[None]:
-    """Holds the lock of `root`; the kernel frees it when the process ends, however it ends.
-
-    Raises ReleaseError where another process holds it, or took it under a file of the same name.
-    """
-    with (root / _LOCK_FILE).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ReleaseError(
-                f"{root}: another process is publishing here (it holds {lock.name}); try again "
-                "when it is done"
-            ) from error
-        # Who removes the lock file lets another process hold one of the same name.
-        if not _is_still(root / _LOCK_FILE, lock.fileno()):
-            raise ReleaseError(f"{root}: {lock.name} was replaced while it was taken; publish again")
-        yield
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _made_by() -> dict[str, str]:
+@cache
+def _made_by() -> Mapping[str, str]:
     versions = {"python": platform.python_version()}
     for name in _MADE_BY:
         try:

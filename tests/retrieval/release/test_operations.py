@@ -16,8 +16,9 @@ import pytest
 from retrieval.release import verify
 from retrieval.release.manifest import Description
 from retrieval.release.operations import pin, pins, prunable, prune, roll_back, standing, unpin
-from retrieval.release.store import current, open_release, publish, release_ids, single_writer
+from retrieval.release.store import current, open_release, publish, release_ids
 from retrieval.release.verify import Verify
+from retrieval.release.writer import single_writer
 from tests.retrieval.release.publisher import description, write_files
 from towers.errors import IntegrityError, ReleaseError
 

@@ -223,18 +223,23 @@ def test_a_full_disk_leaves_the_old_release_and_nothing_else(tmp_path: Path) -> 
     assert open_release(tmp_path).release_id == "r000001"
 
 
-@pytest.mark.parametrize("stage", ["aside", "renamed", "pointer cut short"])
+@pytest.mark.parametrize("stage", ["aside", "renamed", "pointer cut short", "of an older version"])
 def test_what_a_killed_publish_left_is_ignored_and_then_removed(tmp_path: Path, stage: str) -> None:
     publish(tmp_path, write_files)
     published = _names(tmp_path)
+    left = tmp_path / ".aside-0123456789abcdef"
+    left.mkdir()
     match stage:
         case "aside":
-            shutil.copytree(tmp_path / "r000001", tmp_path / ".aside-r000002")
+            shutil.copytree(tmp_path / "r000001", left / "r000002")
         case "renamed":
             shutil.copytree(tmp_path / "r000001", tmp_path / "r000002")
-            (tmp_path / ".aside-CURRENT").write_text("r000002\n")
+            (left / "NEXT").write_text("r000002\n")
         case "pointer cut short":
-            (tmp_path / ".aside-CURRENT").write_text("r000001")
+            (left / "NEXT").write_text("r000001")
+        case "of an older version":
+            shutil.copytree(tmp_path / "r000001", tmp_path / ".aside-r000002")
+            (tmp_path / ".aside-CURRENT").write_text("r000002\n")
     assert open_release(tmp_path).release_id == "r000001"
     info = publish(tmp_path, write_files)
     assert info.manifest.parent == "r000001"
