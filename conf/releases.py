@@ -22,6 +22,8 @@ class ReleaseAction(StrEnum):
     """Hashes every file of all."""
     ROLL_BACK = "roll_back"
     """Makes `release` current, or the parent of the current one."""
+    PROMOTE = "promote"
+    """Makes `release`, which was published as a candidate, current."""
     PIN = "pin"
     """Keeps `release` from being cleared away."""
     UNPIN = "unpin"
@@ -49,7 +51,10 @@ class ReleasesSettings:
     k: int = bounded(10, ge=1)
 
     def __post_init__(self) -> None:
-        if self.action in (ReleaseAction.PIN, ReleaseAction.UNPIN) and self.release is None:
+        if (
+            self.action in (ReleaseAction.PROMOTE, ReleaseAction.PIN, ReleaseAction.UNPIN)
+            and self.release is None
+        ):
             raise ConfigError(f"release: not given; action={self.action} needs one, such as release=r000001")
         if self.action is ReleaseAction.COMPARE and not self.against:
             raise ConfigError("against: not given; action=compare needs one, such as against=r000001")

@@ -67,6 +67,7 @@ class PipelineSettings:
     reuse_tables: learn from the tables that ingest.py wrote, without reading the source again.
     recipe: what decides every value of model, objective, loader and trainer that is not given.
     dimension: how many of the vectors' first numbers a release searches; null: all.
+    candidate: publish without making it current, for a canary.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
     """
 
@@ -85,6 +86,7 @@ class PipelineSettings:
     index: IndexSpec = field(default_factory=IndexSpec)
     dimension: int | None = bounded(None, ge=1)
     gates: GateSettings = field(default_factory=GateSettings)
+    candidate: bool = False
     seed: int = bounded(0, ge=0, lt=2**32)
     warm_start: str | None = None
     artifacts: str = "artifacts"

@@ -1,9 +1,14 @@
 """Hot swap: a Retriever of the current release, replaced by that of the next one while queries run."""
 
 import logging
+import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +16,7 @@ from retrieval.control.store import ReadsControls
 from retrieval.release.store import current
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
+from towers.errors import ReleaseError
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +24,27 @@ Alarm = Callable[[str, Exception], None]
 """Told of a release that cannot be served, and why."""
 
 _WARM_PROFILES, _WARM_K = 8, 100
+_NICE = 10
+"""How much the thread that opens a release gives way to those that answer; only Linux knows it of threads."""
+_SWITCH_SECONDS = 0.0005
+"""How long a thread keeps Python to itself while a release is opened beside those that answer."""
+_OPENING = threading.Lock()
+"""Held while a release is opened: of several roots that a process follows, one at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One change of release.
+
+    seconds: from the first look at the new one until it took over. resident_bytes: what the process held in
+    memory before, and with both releases open; mapped pages count for both; None where the system does not
+    say.
+    """
+
+    release_id: str
+    instead_of: str
+    seconds: float
+    resident_bytes: tuple[int, int] | None
 
 
 class Following:
@@ -26,8 +53,9 @@ class Following:
     `retriever` is what to answer one request with: take it once, and all that the request asks of it comes
     from one release. A newer release is opened and warmed aside while the older answers, then takes its place
     between two reads of `retriever`; the older one is freed with the last request that holds it. Until then
-    both are in memory. A release that cannot be opened leaves the older one in place; it is tried again at
-    each look, and the alarm is raised once for it.
+    both are in memory, and never a third: the next is not opened while a request still holds the last but
+    one; where that lasts, the alarm is raised. A release that cannot be opened leaves the older one in place;
+    it is tried again at each look, and the alarm is raised once for it.
 
     Looks are made by `refresh`, or by a thread of its own inside a `with` block. Safe for any number of
     threads.
@@ -41,10 +69,12 @@ class Following:
         verify: Verify = Verify.FULL,
         alarm: Alarm | None = None,
         controls: ReadsControls | None = None,
+        patience_seconds: float = 30.0,
     ) -> None:
         """Opens the release that is current; raises as `Retriever.open` does where that cannot be served.
 
-        controls: of profiles, kept to by every release that takes another's place.
+        controls: of profiles, kept to by every release that takes another's place. patience_seconds: how
+        long a look waits for requests to let go of the last release but one.
         """
         self._root, self._every, self._verify = Path(root), every_seconds, verify
         self._alarm, self._controls = alarm, controls
@@ -52,12 +82,21 @@ class Following:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed: str | None = None
+        self._last_swap: Swap | None = None
+        self._older: weakref.ref[Retriever] | None = None
+        self._freed = threading.Event()
+        self._patience = patience_seconds
         self._retriever = _warmed(Retriever.open(self._root, verify, controls))
 
     @property
     def retriever(self) -> Retriever:
         """The newest release that could be opened."""
         return self._retriever
+
+    @property
+    def last_swap(self) -> Swap | None:
+        """The newest change of release; None before the first."""
+        return self._last_swap
 
     def refresh(self) -> bool:
         """Looks whether another release is current, and takes it; whether it did.
@@ -72,18 +111,34 @@ class Following:
                 if wanted == self._retriever.release_id:
                     self._failed = None
                     return False
-                opened = _warmed(Retriever.open(self._root, self._verify, self._controls))
+                self._await_room()
+                held = _resident_bytes()
+                with _giving_way():
+                    opened = _warmed(Retriever.open(self._root, self._verify, self._controls))
             except Exception as error:  # whatever is wrong with a release, the older one answers on
                 self._report(wanted, error)
                 return False
-            before, self._retriever, self._failed = self._retriever.release_id, opened, None
-            log.info(
-                "release swapped id=%s instead_of=%s seconds=%.2f",
+            both, before = _resident_bytes(), self._retriever
+            self._freed = freed = threading.Event()
+            self._older = weakref.ref(before, lambda _: freed.set())
+            self._retriever, self._failed = opened, None
+            self._last_swap = Swap(
                 opened.release_id,
-                before,
+                before.release_id,
                 time.perf_counter() - begun,
+                None if held is None or both is None else (held, both),
             )
+            log.info("release swapped %s", _told(self._last_swap))
             return True
+
+    def _await_room(self) -> None:
+        """Waits for the last release but one to be freed; ReleaseError where that takes too long."""
+        if self._older is None or self._older() is None or self._freed.wait(self._patience):
+            return
+        raise ReleaseError(
+            f"{self._root}: a request still holds the release before {self._retriever.release_id}, and a "
+            "third is not opened; expected requests to let go of their retriever"
+        )
 
     def __enter__(self) -> "Following":
         """Begins to look every so many seconds."""
@@ -115,6 +170,46 @@ class Following:
                 self._alarm(wanted, error)
             except Exception:  # what another raises must not end the looking
                 log.exception("the alarm failed")
+
+
+def _told(swap: Swap) -> str:
+    said = f"id={swap.release_id} instead_of={swap.instead_of} seconds={swap.seconds:.2f}"
+    if swap.resident_bytes is None:
+        return said
+    return f"{said} resident_bytes={swap.resident_bytes[0]} with_both={swap.resident_bytes[1]}"
+
+
+def _resident_bytes() -> int | None:
+    """What of the process is in memory, pages that others share among it; None where Linux's /proc is not."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Inside, this thread gives way to those that answer, on the cores and in Python.
+
+    A thread that computes in Python keeps it for five milliseconds at a time by default, longer than many an
+    answer takes. The priority stays low where the system does not let it rise again: it is that of the thread
+    that follows, or of one that called `refresh`, which is none that answers.
+    """
+    thread = threading.get_native_id()
+    nice = os.getpriority(os.PRIO_PROCESS, thread) if sys.platform == "linux" else None
+    with _OPENING:  # two at once would each restore what the other set
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(min(before, _SWITCH_SECONDS))
+        try:
+            if nice is not None:
+                os.setpriority(os.PRIO_PROCESS, thread, max(nice, _NICE))
+            yield
+        finally:
+            sys.setswitchinterval(before)
+            if nice is not None:
+                with suppress(PermissionError):
+                    os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def _warmed(retriever: Retriever) -> Retriever:

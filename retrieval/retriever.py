@@ -21,6 +21,7 @@ from retrieval.eligibility.rules import Rule
 from retrieval.explain import MOST_CAUSES, REQUEST_RULE, Explanation, attributor_of, explain, filters_of
 from retrieval.index.allowed import Allowed
 from retrieval.lists import ListAnswers
+from retrieval.query_vectors import QueryVectors
 from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
@@ -51,8 +52,10 @@ class Retriever:
         self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
         self._by_popularity = np.argsort(-release.num_events, kind="stable")
         self._eligibility = Eligibility(release.catalogue)
-        # Made by the first search: a service that only recommends needs none.
-        self._text = Once(lambda: TextSearch(release.catalogue, release.num_events, self._eligibility))
+        # Made by the first search: a service that only recommends needs none. It must not hold this
+        # Retriever: what holds itself is freed only when Python looks for such.
+        eligibility = self._eligibility
+        self._text = Once(lambda: TextSearch(release.catalogue, release.num_events, eligibility))
         self._attributor = Once(lambda: attributor_of(release))
 
     @classmethod
@@ -126,12 +129,15 @@ class Retriever:
         k: int,
         rules: Sequence[Rule | None] | None = None,
         recall: float | None = None,
+        vectors: QueryVectors | None = None,
     ) -> Rankings:
         """The best k items per query, the query's own history left out; see `Recommender.rank`.
 
         rules: of each query, which items it may be shown; every item where None. Answers are complete: k
         items, or all that pass where they are fewer. recall: how far a compiled index is searched, instead of
-        as it was compiled for; QueryError where it does not reach that.
+        as it was compiled for; QueryError where it does not reach that. vectors: of these queries, as
+        `encode` gave them here or elsewhere; SkewError where another model did, and QueryError of a release
+        of lists.
         A query without history is answered from the prior that was learned, so it is not tagged; one that a
         release of lists made none for is tagged NOT_PRECOMPUTED.
         """
@@ -139,7 +145,16 @@ class Retriever:
         check_history(queries.history, len(self.items))
         with stage(Stage.FILTER):
             allowed = self._among(unseen(queries.history), rules)
+        if vectors is not None:
+            return self._by_vectors().nearest(vectors, k, allowed, recall)
         return self._release.answers.rank(queries, k, allowed, recall)
+
+    def encode(self, queries: Queries) -> QueryVectors:
+        """The vectors of queries, for `rank`: to be kept, or encoded on another machine than searches.
+
+        QueryError where the release answers from lists.
+        """
+        return self._by_vectors().encode(queries)
 
     def views(self, first: int, last: int) -> list[View]:
         """What each of the profiles first to last - 1 of `profile_ids` may be shown, by its controls now."""
@@ -346,6 +361,12 @@ class Retriever:
 
     def _view(self, profile_id: str | None) -> View:
         return self._viewing.view(self._controls_of(profile_id))
+
+    def _by_vectors(self) -> VectorAnswers:
+        answers = self._release.answers
+        if not isinstance(answers, VectorAnswers):
+            raise QueryError(f"{self.release_id}: answers from lists, by no vectors; expected an index")
+        return answers
 
     def _asked(
         self,

@@ -10,8 +10,9 @@ from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.operating import OperatingCurve
 from retrieval.index.spec import DepthIndex, Index
+from retrieval.query_vectors import QueryVectors
 from retrieval.stages import Stage, stage
-from towers.errors import QueryError, ReleaseError
+from towers.errors import QueryError, ReleaseError, SkewError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries, Rankings, check_history, check_k
 
@@ -40,15 +41,23 @@ class Encoder(Protocol):
 class VectorAnswers:
     """A Recommender by the index over the vectors of N items; ReleaseError where the parts do not fit.
 
-    curve: operating points of the index, where it was compiled to have several.
+    curve: operating points of the index, where it was compiled to have several. model: the fingerprint of
+    the model that the vectors are of, "" where it is the encoder's by their making; SkewError where the
+    encoder is of another.
     """
 
     vectors: Float32[np.ndarray, "N D"]
     index: Index
     encoder: Encoder
     curve: OperatingCurve | None = None
+    model: str = ""
 
     def __post_init__(self) -> None:
+        if self.model not in ("", self.encoder.fingerprint):
+            raise SkewError(
+                f"release: item vectors of the model {self.model[:12]} and an encoder of "
+                f"{self.encoder.fingerprint[:12]}; expected one model"
+            )
         if len(self.vectors) != self.index.size:
             raise ReleaseError(
                 f"release: {len(self.vectors)} vectors and {self.index.size} in the index; expected as many"
@@ -66,16 +75,29 @@ class VectorAnswers:
         """The same encoder and vectors searched exactly: what the index approximates."""
         return ExactRecommender(self.encoder.encode, self.vectors)
 
+    def encode(self, queries: Queries) -> QueryVectors:
+        """The vectors of the queries, with the fingerprint of the model that they are of."""
+        check_history(queries.history, self.num_items)
+        with stage(Stage.ENCODE):
+            return QueryVectors(self.encoder.encode(queries), self.encoder.fingerprint)
+
     def rank(self, queries: Queries, k: int, allowed: Allowed, recall: float | None = None) -> Rankings:
         """The best k items per query that it is allowed; an empty history is answered from the prior.
 
         recall: searches as far as the operating point for it; QueryError where the index has none.
         """
         check_k(k)
-        check_history(queries.history, self.num_items)
-        with stage(Stage.ENCODE):
-            vector = self.encoder.encode(queries)
+        return self.nearest(self.encode(queries), k, allowed, recall)
+
+    def nearest(self, query: QueryVectors, k: int, allowed: Allowed, recall: float | None = None) -> Rankings:
+        """As `rank`, of queries that were encoded before; SkewError where another model encoded them."""
         with stage(Stage.SEARCH):
+            vector = query.of(self.encoder.fingerprint)
+            if len(vector) != len(allowed) or vector.shape[-1] != self.vectors.shape[1]:
+                raise QueryError(
+                    f"query vectors {vector.shape} for {len(allowed)} queries; expected a line each, of "
+                    f"{self.vectors.shape[1]} numbers"
+                )
             score, row = complete_topk(self._index_at(recall), self.vectors, vector, k, allowed)
             return Rankings(row, score)
 

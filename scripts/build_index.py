@@ -10,6 +10,7 @@ from retrieval.index.curve_report import PLOT_FILE, render
 from retrieval.index.operating import read_curve
 from retrieval.release.build import build_release
 from retrieval.release.certificate import certificate_view, read_certificate
+from retrieval.release.tables import gates_table
 
 
 def build_index(settings: PipelineSettings) -> None:
@@ -22,7 +23,9 @@ def build_index(settings: PipelineSettings) -> None:
         index_spec=settings.index,
         gates=settings.gates,
         dimension=settings.dimension,
+        becomes_current=not settings.candidate,
     )
+    Console().print(gates_table(release.manifest.description.gates))
     if certificate := read_certificate(release.folder):
         Console().print(certificate_view(certificate))
     curve = read_curve(release.folder)

@@ -7,7 +7,7 @@ from rich.console import Console
 from conf.compose import run
 from conf.releases import ReleaseAction, ReleasesSettings
 from retrieval.release.compare import compare
-from retrieval.release.operations import pin, prunable, prune, roll_back, standing, unpin
+from retrieval.release.operations import pin, promote, prunable, prune, roll_back, standing, unpin
 from retrieval.release.store import open_release
 from retrieval.release.tables import comparison_view, faults, release_view, releases_table
 from retrieval.release.verify import Verify
@@ -29,6 +29,8 @@ def releases(settings: ReleasesSettings) -> None:
             return
         case ReleaseAction.ROLL_BACK:
             roll_back(root, chosen, settings.verify)
+        case ReleaseAction.PROMOTE:
+            promote(root, settings.named(), settings.verify)
         case ReleaseAction.PIN:
             pin(root, settings.named())
         case ReleaseAction.UNPIN:

@@ -81,5 +81,9 @@ class IntegrityError(ReleaseError):
     """A file of a release is missing or is not the one its manifest names."""
 
 
+class SkewError(ReleaseError):
+    """Vectors of one model meet the index, or the towers, of another."""
+
+
 class GateError(ReleaseError):
     """A candidate release failed a check it must pass to become current."""

@@ -12,6 +12,8 @@ WEIGHTS_FILE = "towers.safetensors"
 """Weights of both towers."""
 VECTORS_FILE = "items.safetensors"
 """Item vectors and train events per item."""
+FINGERPRINT = "model_fingerprint"
+"""The metadata under which a file of vectors names its model, by `nets.two_tower.fingerprint`."""
 TRAINING_FILE = "training.json"
 """The settings the towers were trained under."""
 

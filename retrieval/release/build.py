@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,19 @@ from retrieval.release.files import (
     MODEL_FILES,
     PROFILES_FILE,
     read_vectors,
+    vectors_model,
 )
-from retrieval.release.gates import Candidate, GateSettings, check_gates
+from retrieval.release.gates import Candidate, GateSettings, check_gates, require
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
 from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
+from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import read_dataset
 from towers.data.signals.settings import signals_of
-from towers.errors import ConfigError, MissingDataError
+from towers.errors import ConfigError, MissingDataError, SkewError
 from towers.evaluation.cut import cut
-from towers.exported import VECTORS_FILE, read_context
+from towers.exported import FINGERPRINT, VECTORS_FILE, read_context
 from towers.settings import check_ranges
 
 log = logging.getLogger(__name__)
@@ -42,29 +45,41 @@ def build_release(
     index_spec: IndexSpec,
     gates: GateSettings,
     dimension: int | None = None,
+    *,
+    becomes_current: bool = True,
 ) -> ReleaseInfo:
     """The release of an exported model over the tables it was trained on, published as the current one.
+
+    becomes_current: False leaves the live one current, for a canary to decide.
 
     model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
     context of the manifest. What is gated is what will be served: the towers as copied into the release, the
     index as read back from its file. At last the whole release is read as it will be opened.
     dimension: how many of the vectors' first numbers are searched; all where None. The release holds whole
     ones too, which the user tower reads.
-    Raises MissingDataError where an input is not there, GateError where a gate fails,
-    ReleaseError where publishing does; then the current release stays what it was.
+    Raises MissingDataError where an input is not there, SkewError where vectors and towers are not of one
+    export, GateError where a gate fails, ReleaseError where publishing does; then the current release stays
+    what it was.
     """
     check_ranges(gates, "gates")
     context = read_context(model_dir)
     dataset = read_dataset(tables_dir, signals_of(context))
     vectors, num_events = read_vectors(model_dir / VECTORS_FILE)
+    made_by = vectors_model(model_dir / VECTORS_FILE)
     log.info("export read num_items=%d dimension=%d", *vectors.shape)
     searched = vectors if dimension is None else _cut(vectors, dimension, context)
 
     def write(folder: Path) -> Description:
         # The export may be replaced meanwhile: from here on only what lies in the release is read.
         _copy_model(model_dir, folder)
-        (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": num_events}))
         encoder = load_encoder(folder, vectors, dimension)
+        if made_by is not None and made_by != encoder.fingerprint:
+            raise SkewError(
+                f"{model_dir / VECTORS_FILE}: vectors of the model {made_by[:12]} beside the towers "
+                f"{encoder.fingerprint[:12]}; expected those of the same export: run scripts/train.py again"
+            )
+        arrays = {"vector": vectors, "num_events": num_events}
+        (folder / VECTORS_FILE).write_bytes(save(arrays, metadata={FINGERPRINT: encoder.fingerprint}))
         index = SavedIndex(
             index_spec, searched, folder, lambda: encoder.encode(build_queries(dataset, gates.num_queries))
         )
@@ -80,6 +95,7 @@ def build_release(
             length=asked.history.lengths,
             encode_new=lambda: encoder.encode(new_queries(dataset, gates.num_queries)),
             keep=lambda certificate: write_certificate(certificate, folder),
+            is_unit=True,
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
@@ -95,10 +111,13 @@ def build_release(
             context=context,
             gates=results,
         )
-        read_parts(folder, "candidate", description)  # what cannot be opened does not become current
-        return description
+        # What cannot be opened does not become current.
+        opened = Placed(read_parts(folder, "candidate", description), folder)
+        questions = held_out_questions(dataset, context, gates)
+        served = served_gates(opened, live_release(releases_root), dataset, questions, gates)
+        return replace(description, gates=require([*results, *served], gates))
 
-    return publish(releases_root, write)
+    return publish(releases_root, write, becomes_current=becomes_current)
 
 
 def _cut(vectors: np.ndarray, dimension: int, context: Mapping[str, Any]) -> np.ndarray:

@@ -26,10 +26,11 @@ from retrieval.release.gates import Candidate, GateSettings, check_gates, check_
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
 from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
+from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
-from towers.exported import VECTORS_FILE
+from towers.exported import FINGERPRINT, VECTORS_FILE
 from towers.ladder.factorisation import IALS
 from towers.recommender import PAD, Queries, Recommender
 from towers.settings import bounded, check_ranges
@@ -52,8 +53,8 @@ class Learned:
     """What a rung was fitted on, as its release keeps it.
 
     dataset: titles, profiles and their whole histories. num_events: int64 (N,), train events of each title.
-    context: the settings it was fitted under, and how it was judged, as plain values. profile_columns: those
-    of the profiles table that the rung reads.
+    context: the settings it was fitted under, its split and how it was judged, as plain values.
+    profile_columns: those of the profiles table that the rung reads.
     """
 
     dataset: Dataset
@@ -87,9 +88,10 @@ def release_factors(
     dataset, vectors = learned.dataset, rung.exact.item_vectors
 
     def write(folder: Path) -> Description:
-        (folder / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": learned.num_events}))
         save_fold_in(rung.encoder.settings, folder)
         encoder, asked = load_fold_in(folder, vectors), gate_queries(dataset, gates.num_queries)
+        arrays = {"vector": vectors, "num_events": learned.num_events}
+        (folder / VECTORS_FILE).write_bytes(save(arrays, metadata={FINGERPRINT: encoder.fingerprint}))
         others = build_queries(dataset, gates.num_queries)
         index = SavedIndex(index_spec, vectors, folder, lambda: encoder.encode(others))
         candidate = Candidate(
@@ -109,7 +111,8 @@ def release_factors(
             learned, AnswerKind.FACTORS, encoder.fingerprint, index.spec, encoder.dimension
         )
         description = replace(description, gates=passed)
-        return _finished(folder, rung, learned, description, gates, k=gates.k, least=gates.min_recall)
+        live = live_release(releases_root)
+        return _finished(folder, live, rung, learned, description, gates, k=gates.k, least=gates.min_recall)
 
     return publish(releases_root, write)
 
@@ -128,9 +131,11 @@ def release_lists(
         lists.save(folder)
         fingerprint = hashlib.sha256((folder / LISTS_FILE).read_bytes()).hexdigest()
         description = _description(learned, AnswerKind.LISTS, fingerprint)
-        description = replace(description, gates=check_lists(lists, learned.dataset.catalogue.ids))
+        description = replace(description, gates=check_lists(lists, learned.dataset.catalogue.ids, gates))
         k = min(gates.k, settings.length)
-        return _finished(folder, rung, learned, description, gates, k=k, least=1.0)
+        return _finished(
+            folder, live_release(releases_root), rung, learned, description, gates, k=k, least=1.0
+        )
 
     return publish(releases_root, write)
 
@@ -228,6 +233,7 @@ def _description(
 
 def _finished(
     folder: Path,
+    live: Placed | None,
     rung: Recommender,
     learned: Learned,
     description: Description,
@@ -236,7 +242,7 @@ def _finished(
     k: int,
     least: float,
 ) -> Description:
-    """Writes titles and profiles, reads the whole back, and holds its answers against the rung's own."""
+    """Writes titles and profiles, reads the whole back, and checks what it answers."""
     dataset, num_profiles = learned.dataset, len(learned.dataset.history)
     pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
     weighted = description.kind is AnswerKind.FACTORS
@@ -248,4 +254,7 @@ def _finished(
     asked = _asked(stored.history, newest, stored.country, stored.features).select(chosen)
     served = release.answers.rank(asked, k, unseen(asked.history))
     own = rung.rank(_asked(dataset.history, newest, dataset.country, dataset.profile_table).select(chosen), k)
-    return replace(description, gates=require([*description.gates, rung_overlap(served, own, least=least)]))
+    results = [*description.gates, rung_overlap(served, own, least=least)]
+    questions = held_out_questions(dataset, learned.context, gates)
+    results += served_gates(Placed(release, folder), live, dataset, questions, gates)
+    return replace(description, gates=require(results, gates))

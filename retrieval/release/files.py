@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load
 
 from retrieval.encoder import FACTORS_FILE
 from retrieval.lists import LISTS_FILE
 from retrieval.release.manifest import AnswerKind
 from towers.errors import MissingDataError, ReleaseError
-from towers.exported import MODEL_FILE, VECTORS_FILE, WEIGHTS_FILE
+from towers.exported import FINGERPRINT, MODEL_FILE, VECTORS_FILE, WEIGHTS_FILE
 
 MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 """What the query encoder is read from; a release holds copies."""
@@ -40,6 +40,13 @@ def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarr
         found = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
         raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
     return arrays["vector"], arrays["num_events"]
+
+
+def vectors_model(path: Path) -> str | None:
+    """The fingerprint of the model that an items.safetensors names; None where it names none."""
+    with safe_open(path, "numpy") as file:
+        found: str | None = (file.metadata() or {}).get(FINGERPRINT)
+    return found
 
 
 def _is(array: np.ndarray | None, dtype: type, ndim: int) -> bool:

@@ -48,7 +48,8 @@ class FileEntry:
 class GateResult:
     """One check: passed where `value sense bound` holds, sense one of ">=", "<=", "==".
 
-    value: what was measured; None where an earlier failure left nothing to measure.
+    value: what was measured; None where an earlier failure left nothing to measure, or nothing was there to
+    measure. override: why it was published although this check failed; None where nobody said so.
     """
 
     name: str
@@ -56,13 +57,16 @@ class GateResult:
     sense: str
     bound: float
     passed: bool
+    override: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What became of it, in a word."""
+        return "passed" if self.passed else "FAILED" if self.override is None else "overridden"
 
     def __str__(self) -> str:
         value = "not measured" if self.value is None else f"{self.value:.6g}"
-        return (
-            f"{'passed' if self.passed else 'FAILED'} {self.name}: {value}, "
-            f"expected {self.sense} {self.bound:g}"
-        )
+        return f"{self.verdict} {self.name}: {value}, expected {self.sense} {self.bound:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,7 @@ def _gate(read: "_Reader") -> GateResult:
         sense=read.text("sense"),
         bound=read.number("bound"),
         passed=read.typed("passed", bool),
+        override=None if read.document.get("override") is None else read.text("override"),
     )
 
 

@@ -71,6 +71,11 @@ def roll_back(root: Path, to: str | None = None, verify: Verify = Verify.FULL) -
     return target
 
 
+def promote(root: Path, release_id: str, verify: Verify = Verify.FULL) -> str:
+    """Makes a release that was published as a candidate current; see `roll_back`, which does the same."""
+    return roll_back(root, release_id, verify)
+
+
 def pins(root: Path) -> frozenset[str]:
     """The releases that `prune` leaves; IntegrityError where PINS holds anything but release ids."""
     path = root / PINS_FILE

@@ -18,7 +18,7 @@ from retrieval.index.build import load_index
 from retrieval.index.operating import read_curve
 from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
-from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_vectors
+from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_vectors, vectors_model
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
 from retrieval.release.store import current, open_release
 from retrieval.release.verify import Verify
@@ -112,7 +112,9 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
         index = load_index(about.index, folder, searched)
-        answers = VectorAnswers(searched, index, encoder, read_curve(folder))
+        # What was published before vectors named their model is held to the manifest's word.
+        model = vectors_model(folder / VECTORS_FILE) or about.model_fingerprint
+        answers = VectorAnswers(searched, index, encoder, read_curve(folder), model)
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
     _check_against_description(release, about, folder)
     return release

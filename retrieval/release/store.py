@@ -56,11 +56,16 @@ class ReleaseInfo:
 
 
 def publish(
-    root: Path, write: Callable[[Path], Description], *, only_over: str | None = None
+    root: Path,
+    write: Callable[[Path], Description],
+    *,
+    only_over: str | None = None,
+    becomes_current: bool = True,
 ) -> ReleaseInfo:
     """The new current release of `root`, whose files `write` puts into the folder that it is given.
 
     only_over: the id that must still be current, of what the new release was made from; any where None.
+    becomes_current: False lets it stand beside the current one, as a candidate.
     `write` runs while no other can publish; whatever it raises stops the publish. Raises ConflictError where
     another process is publishing, took over meanwhile, or made another release current than `only_over`, and
     ReleaseError from the OSError where the disk fails. A publish that stops leaves nothing behind and CURRENT
@@ -75,7 +80,7 @@ def publish(
                     f"{root}: {parent} is current; expected {only_over}, which this release was made from: "
                     "begin again from what is current now"
                 )
-            info = _publish(writer, _next_id(root, parent), parent, write)
+            info = _publish(writer, _next_id(root, parent), parent, write, becomes_current)
     except OSError as error:
         if isinstance(error, TowersError):
             raise
@@ -140,7 +145,11 @@ def release_ids(root: Path) -> list[str]:
 
 
 def _publish(
-    writer: Writer, release_id: str, parent: str | None, write: Callable[[Path], Description]
+    writer: Writer,
+    release_id: str,
+    parent: str | None,
+    write: Callable[[Path], Description],
+    becomes_current: bool,
 ) -> ReleaseInfo:
     aside = writer.folder / release_id
     aside.mkdir()
@@ -160,7 +169,10 @@ def _publish(
         sync(path)
     sync(aside)
 
-    writer.put(release_id)
+    if becomes_current:
+        writer.put(release_id)
+    else:
+        writer.put_beside(release_id)
     return ReleaseInfo(writer.root / release_id, manifest)
 
 

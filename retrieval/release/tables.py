@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from retrieval.release.compare import Change, Comparison
-from retrieval.release.manifest import Manifest
+from retrieval.release.manifest import GateResult, Manifest
 from retrieval.release.operations import Standing
 
 _MOST_NAMED = 5
@@ -61,16 +61,22 @@ def release_view(manifest: Manifest) -> RenderableType:
         ("model", about.model_fingerprint[:16]),
     ):
         facts.add_row(Text(name, style="dim"), value)
-    gates = Table("gate", "measured", "bound", "", box=None, pad_edge=False, header_style="dim")
-    for gate in about.gates:
-        measured = "" if gate.value is None else f"{gate.value:.6g}"
-        gates.add_row(
-            gate.name, measured, f"{gate.sense} {gate.bound:g}", "passed" if gate.passed else "FAILED"
-        )
     files = Table("file", "size", "SHA-256", box=None, pad_edge=False, header_style="dim")
     for name, entry in sorted(manifest.files.items()):
         files.add_row(name, Text(_bytes(entry.size_bytes), justify="right"), entry.sha256[:16])
-    return Group(facts, Text(""), gates, Text(""), files)
+    return Group(facts, Text(""), gates_table(about.gates), Text(""), files)
+
+
+def gates_table(gates: Iterable[GateResult]) -> Table:
+    """What was checked, one a line; of what was overridden also why."""
+    shown = Table("gate", "measured", "bound", "", box=None, pad_edge=False, header_style="dim")
+    for gate in gates:
+        measured = "" if gate.value is None else f"{gate.value:.6g}"
+        verdict = Text(gate.verdict, style="" if gate.passed else "bold yellow")
+        if gate.override is not None:
+            verdict.append(f": {gate.override}", style="not bold")
+        shown.add_row(gate.name, measured, f"{gate.sense} {gate.bound:g}", verdict)
+    return shown
 
 
 def comparison_view(found: Comparison) -> RenderableType:

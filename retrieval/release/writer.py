@@ -66,6 +66,12 @@ class Writer:
         self._move(self.folder / release_id, self.root / release_id)
         self._move(self.folder / _NEXT_FILE, self.root / CURRENT_FILE)
 
+    def put_beside(self, release_id: str) -> None:
+        """Moves a release that was written into `folder` under the root, where it is not current."""
+        self.check()
+        sync(self.folder)
+        self._move(self.folder / release_id, self.root / release_id)
+
     def remove(self, release_id: str) -> None:
         """Takes a release away; killed in between, the next writer goes on with it."""
         self._move(self.root / release_id, self.folder / release_id)

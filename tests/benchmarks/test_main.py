@@ -76,6 +76,7 @@ def test_a_claim_that_nothing_measures_yet_says_so(planted: dict[str, Claim]) ->
 def test_every_benchmark_module_measures_a_claim() -> None:
     machinery = {
         *("__init__", "__main__", "claims", "measurement", "stages", "environment"),
+        *("gate_faults", "gate_worlds"),
         *("results", "judged_searches", "search_data", "streaming_titles", "training_steps"),
         *("ann_encoders", "ann_own", "ann_peers", "ann_records", "ann_sweeps", "ann_vectors"),
         "control_oracle",

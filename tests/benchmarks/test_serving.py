@@ -1,5 +1,6 @@
 """The claim `serving`, end to end at a small size: real towers, a real release, every figure."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_every_figure_is_measured_and_the_release_made_once(
     torch.manual_seed(0)
     towers = TwoTower(ModelSettings(dim=16), fit_features(*training_rows(dataset, parts), FeatureSettings()))
     write_tables(tables, folder / "tables")
-    context = {"split": {"kind": "leave_one_out"}, "signals": SIGNALS, "seed": 0}
+    context = {"split": asdict(SplitSettings()), "signals": SIGNALS, "seed": 0}
     export(towers, dataset, parts, folder / "model", context=context)
     monkeypatch.setattr(serving, "K", 10)
 

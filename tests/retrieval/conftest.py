@@ -1,6 +1,6 @@
 """An export of untrained towers over a block world: every file real, no training."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from towers.data.split import SplitSettings, split
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.training.export import export
 
-CONTEXT = {"split": {"kind": "leave_one_out"}, "signals": SIGNALS, "seed": 0}
+CONTEXT = {"split": asdict(SplitSettings()), "signals": SIGNALS, "seed": 0}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A newer release takes over between two requests; one that cannot be served does not."""
 
 import gc
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -54,9 +55,85 @@ def test_the_next_release_takes_over_and_the_older_one_is_freed(root: Path, expo
     # Who took it before goes on with it, even when it is cleared away.
     assert prune(root, 1) == ("r000001",)
     assert held.recommend(held.profile_ids[0]).release_id == "r000001"
-    del held
-    gc.collect()
-    assert older() is None
+    held.search("title", profile_id=held.profile_ids[0])
+    # At once with the last that holds it, not when Python next looks for what holds itself.
+    gc.disable()
+    try:
+        del held
+        assert older() is None
+    finally:
+        gc.enable()
+
+
+def test_a_swap_says_what_it_took(root: Path, exported: Exported) -> None:
+    following = Following(root)
+    assert following.last_swap is None
+    published(exported, root)
+    assert following.refresh()
+    swap = following.last_swap
+    assert swap is not None
+    assert (swap.release_id, swap.instead_of) == ("r000002", "r000001")
+    assert swap.seconds > 0.0
+    if sys.platform == "linux":
+        assert swap.resident_bytes is not None
+        assert min(swap.resident_bytes) > 10 << 20  # Python and torch alone are more
+    assert not following.refresh()
+    assert following.last_swap is swap
+
+
+def test_a_third_release_is_not_opened_while_a_request_holds_the_last_but_one(
+    root: Path, exported: Exported
+) -> None:
+    told: list[Exception] = []
+    following = Following(root, alarm=lambda _, error: told.append(error), patience_seconds=0.0)
+    slow = following.retriever  # a request that does not end
+    published(exported, root)
+    assert following.refresh()
+    published(exported, root)
+    for _ in range(2):
+        assert not following.refresh()
+    assert following.retriever.release_id == "r000002"
+    assert [str(error) for error in told if "still holds the release before r000002" in str(error)]
+    assert len(told) == 1
+    assert slow.release_id == "r000001"
+    del slow
+    told.clear()
+    assert following.refresh()
+    assert following.retriever.release_id == "r000003"
+
+
+def test_who_is_waited_for_lets_the_next_release_in(root: Path, exported: Exported) -> None:
+    following = Following(root, patience_seconds=60.0)
+    held = [following.retriever]
+    published(exported, root)
+    assert following.refresh()
+    published(exported, root)
+    swapped: list[bool] = []
+    looking = threading.Thread(target=lambda: swapped.append(following.refresh()))
+    looking.start()
+    assert following.retriever.release_id == "r000002"
+    held.clear()
+    looking.join()
+    assert swapped == [True]
+
+
+def test_opening_a_release_gives_way_to_those_that_answer_and_leaves_all_as_it_was(
+    root: Path, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    before = sys.getswitchinterval()
+    open_whole = Retriever.open
+
+    def watched(path: Path, verify: Verify, controls: None) -> Retriever:
+        seen.append(sys.getswitchinterval())
+        return open_whole(path, verify, controls)
+
+    following = Following(root)
+    published(exported, root)
+    monkeypatch.setattr(Retriever, "open", watched)
+    assert following.refresh()
+    assert seen[0] < before
+    assert sys.getswitchinterval() == before
 
 
 def test_going_back_is_followed_too(root: Path, exported: Exported) -> None:

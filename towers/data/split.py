@@ -143,13 +143,13 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
     match settings.kind:
         case SplitKind.LEAVE_ONE_OUT:
             held = (history.lengths >= 3).astype(np.int64)
-            num_train, num_known = history.lengths - 2 * held, history.lengths - held
+            num_train = history.lengths - 2 * held
             cut_seconds = _moments(history, num_train)
         case SplitKind.GLOBAL_TIME:
-            first_test = _cutoff(history, 1.0 - settings.test_share)
             first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
-            num_train, num_known = num_before(history, first_validation), num_before(history, first_test)
+            num_train = num_before(history, first_validation)
             cut_seconds = np.full(len(history), first_validation)
+    num_known = _num_known(history, settings)
     if num_train.sum() == 0:
         # Leave-one-out never ends here: it keeps at least one event of every profile.
         raise SchemaError(
@@ -163,6 +163,26 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
         test=held_out(dataset, num_known, history.lengths),
         num_watches=count_watches(history, num_train, len(dataset.catalogue)),
     )
+
+
+def sampled_test(dataset: Dataset, settings: SplitSettings, num_questions: int) -> HeldOut:
+    """At most so many of the questions of `split(…).test`, spread evenly over all, without the rest of it."""
+    num_known = _num_known(dataset.history, settings)
+    asked = np.flatnonzero(num_known < dataset.history.lengths)
+    place = np.linspace(0, len(asked) - 1, min(num_questions, len(asked))).astype(np.int64)
+    stop = num_known.copy()
+    stop[asked[place]] = dataset.history.lengths[asked[place]]
+    return held_out(dataset, num_known, stop)
+
+
+def _num_known(history: Histories, settings: SplitSettings) -> Int64[np.ndarray, " P"]:
+    """Events of each profile that are known when it is tested, the first ones."""
+    match settings.kind:
+        case SplitKind.LEAVE_ONE_OUT:
+            known: np.ndarray = history.lengths - (history.lengths >= 3)
+            return known
+        case SplitKind.GLOBAL_TIME:
+            return num_before(history, _cutoff(history, 1.0 - settings.test_share))
 
 
 def count_watches(

@@ -6,6 +6,7 @@ the encoder needs nothing but those vectors and four numbers.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -67,7 +68,7 @@ class FoldInEncoder:
         gram = self._factor.astype(np.float64).T @ self._factor
         self._gram = gram + settings.regularisation * np.eye(self._num_factors)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the item vectors and the settings."""
         said = repr((self._vectors.shape, self.settings)).encode()

@@ -12,9 +12,9 @@ from safetensors.numpy import save_file
 
 from towers.data.dataset import Dataset
 from towers.data.split import Split
-from towers.exported import TRAINING_FILE, VECTORS_FILE
+from towers.exported import FINGERPRINT, TRAINING_FILE, VECTORS_FILE
 from towers.folders import replace_folder
-from towers.nets.two_tower import TwoTower, save_towers
+from towers.nets.two_tower import TwoTower, fingerprint, save_towers
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +33,14 @@ def export(
     processes train together, the first writes and the others do nothing.
 
     items.safetensors holds `vector` float32 (N, D) and `num_events` int64 (N,), the train events of each
-    item, both in the order of the items table.
+    item, both in the order of the items table; its metadata names the towers by their fingerprint.
     """
     vector = towers.embed(towers.encoder.encode(dataset.items))
 
     def write(aside: Path) -> None:
         save_towers(towers, aside)
-        save_file(
-            {"vector": np.ascontiguousarray(vector), "num_events": split.num_watches}, aside / VECTORS_FILE
-        )
+        arrays = {"vector": np.ascontiguousarray(vector), "num_events": split.num_watches}
+        save_file(arrays, aside / VECTORS_FILE, metadata={FINGERPRINT: fingerprint(aside)})
         (aside / TRAINING_FILE).write_text(json.dumps(context, indent=2), encoding="utf-8")
 
     replace_folder(folder, write)

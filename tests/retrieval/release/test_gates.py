@@ -6,7 +6,7 @@ import pytest
 from retrieval.index.build import build_index
 from retrieval.index.exact import ExactIndex
 from retrieval.index.spec import Index, IndexSpec
-from retrieval.release.gates import Candidate, GateSettings, check_gates, gate, recall_of
+from retrieval.release.gates import Candidate, Gate, GateSettings, check_gates, gate, recall_of
 from towers.errors import GateError
 
 SLICES = ("cold_items", "tail_items", "new_profiles", "long_histories")
@@ -131,7 +131,7 @@ def test_recall_of_no_queries_is_not_measured_and_passes_only_a_bound_of_zero() 
 
 
 def test_a_value_that_is_nan_passes_no_gate() -> None:
-    assert not any(gate("g", float("nan"), sense, 0).passed for sense in (">=", "<=", "=="))
+    assert not any(gate(Gate.RECALL, float("nan"), sense, 0).passed for sense in (">=", "<=", "=="))
 
 
 class _Losing(ExactIndex):

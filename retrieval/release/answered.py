@@ -1,0 +1,116 @@
+"""What releases answer to the same questions, asked by item id: each may have a catalogue of its own."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from retrieval.completion import unseen
+from retrieval.release.read import Release
+from towers.data.histories import Histories
+from towers.data.split import HeldOut
+from towers.evaluation import metrics
+from towers.evaluation.concentration import concentration
+from towers.recommender import PAD, Queries
+
+K = 10
+"""Places that are looked at."""
+
+_BATCH = 256
+_NUM_TIMED, _NUM_ROUNDS = 48, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How a release did on Q questions.
+
+    ndcg: float64 (Q,), at K. coverage: share of its own catalogue that is shown. gini, popularity_lift: of
+    what is shown, by its own train events (`towers.evaluation.concentration`).
+    """
+
+    ndcg: Float64[np.ndarray, " Q"]
+    coverage: float
+    gini: float
+    popularity_lift: float | None
+
+
+def answered(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Answered:
+    """The release's answers to questions whose rows are those of `item_ids`.
+
+    What it does not know of a history is left out, and a target it does not know is one that it misses.
+    """
+    queries, num_items = queries_for(release, asked, item_ids), release.answers.num_items
+    item_row = np.full((len(queries), K), PAD, np.int64)
+    for start in range(0, len(queries), _BATCH):
+        batch = queries.select(np.arange(start, min(start + _BATCH, len(queries))))
+        ranked = release.answers.rank(batch, K, unseen(batch.history))
+        item_row[start : start + len(batch)] = ranked.item_row
+    target = release.catalogue.vocabulary.rows([item_ids[row] for row in asked.target_row.tolist()])
+    # Of one row, targets that are not known would be one target; each is a row of its own, shown to nobody.
+    unknown = np.flatnonzero(target < 0)
+    target[unknown] = num_items + np.arange(len(unknown))
+    shown = concentration(
+        item_row, K, num_items=num_items, num_watches=release.num_events, history=queries.history
+    )
+    return Answered(
+        ndcg=metrics.ndcg(metrics.find_hits(item_row, asked.target_offset, target), K),
+        coverage=metrics.coverage(item_row, K, num_items=num_items),
+        gini=shown.gini,
+        popularity_lift=shown.popularity_lift,
+    )
+
+
+def queries_for(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Queries:
+    """The questions in the rows of a release's catalogue."""
+    history, vocabulary = asked.history, release.catalogue.vocabulary
+    distinct, place = np.unique(history.item_row, return_inverse=True)
+    row = vocabulary.rows([item_ids[each] for each in distinct.tolist()])[place]
+    known = row >= 0
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(known)])
+    own = Histories(
+        before[history.offset],
+        row[known],
+        np.asarray(history.time_seconds)[known],
+        np.asarray(history.minutes)[known],
+        np.asarray(history.weight)[known],
+    )
+    return Queries(own, asked.time_seconds, asked.country, asked.profiles)
+
+
+def cpu_milliseconds(
+    releases: Sequence[Release], asked: HeldOut, item_ids: Sequence[str], k: int
+) -> list[float]:
+    """CPU time of one query of each release, all threads of it together: the least median of some rounds.
+
+    The releases take turns, query by query. CPU time does not count the time in which other processes have
+    the cores; what they take from caches and clock differs from round to round, and the best round of a
+    release is the one they took least from.
+    """
+    chosen = np.linspace(0, len(asked) - 1, min(_NUM_TIMED, len(asked))).astype(np.int64)
+    lines = []
+    for release in releases:
+        queries = queries_for(release, asked, item_ids)
+        lines.append([queries.select(np.array([line])) for line in chosen.tolist()])
+    spent = np.empty((len(releases), _NUM_ROUNDS + 1, len(chosen)))
+    for turn in range(_NUM_ROUNDS + 1):  # the first compiles, loads and warms
+        for line in range(len(chosen)):
+            for which, release in enumerate(releases):
+                query = lines[which][line]
+                begun = time.process_time()
+                release.answers.rank(query, min(k, release.answers.num_items), unseen(query.history))
+                spent[which, turn, line] = time.process_time() - begun
+    least: list[float] = (1e3 * np.median(spent[:, 1:], axis=2).min(axis=1)).tolist()
+    return least
+
+
+def newest_events(history: Histories, num: int) -> Int64[np.ndarray, " n"]:
+    """The places of the newest events of all, at most so many, oldest of them first."""
+    seconds = np.asarray(history.time_seconds)
+    if num < len(seconds):
+        places = np.argpartition(seconds, len(seconds) - num)[len(seconds) - num :]
+    else:
+        places = np.arange(len(seconds))
+    newest: np.ndarray = places[np.argsort(seconds[places], kind="stable")]
+    return newest

@@ -1,0 +1,219 @@
+"""What a candidate must pass as it will be served, beside the release that is current.
+
+Each gate is a function of what was measured, giving value, bound and verdict. Where nothing can be compared
+(no release is current, or too few questions tell), a gate has no value and stops nothing.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from retrieval.eligibility.compile import Eligibility
+from retrieval.release.answered import Answered, answered, cpu_milliseconds
+from retrieval.release.eligibility_gates import (
+    eligibility_parity,
+    share_available,
+    share_changed,
+    share_watched_unlicensed,
+)
+from retrieval.release.footprint import memory_bytes
+from retrieval.release.gates import Gate, GateSettings, LiveBounds, gate, not_measured
+from retrieval.release.manifest import GateResult
+from retrieval.release.read import Release, read_release
+from retrieval.release.store import current
+from retrieval.release.verify import Verify
+from towers.data.dataset import Dataset
+from towers.data.split import HeldOut, sampled_test, split_of
+from towers.errors import ReleaseError
+from towers.evaluation.bootstrap import paired_bootstrap
+
+log = logging.getLogger(__name__)
+
+_MIN_QUESTIONS = 100
+"""Fewer say too little of a quality or of what is shown."""
+_QUALITY_LEVEL = 0.98
+"""Of the interval of a loss: as its upper end is looked at alone, one equal release in a hundred is below."""
+_FREE_MS, _FREE_MIB = 1.0, 64.0
+"""What is cheaper than this may be any number of times as dear as the live release."""
+_DAY_SECONDS = 86_400
+
+
+class Placed(NamedTuple):
+    """An opened release and the folder of its files."""
+
+    release: Release
+    folder: Path
+
+
+def live_release(root: Path) -> Placed | None:
+    """The release that is current; None where there is none, or where it is damaged, which is logged.
+
+    What is there cannot be made better by refusing what takes its place.
+    """
+    release_id = current(root)
+    if release_id is None:
+        return None
+    try:
+        return Placed(read_release(root / release_id, Verify.SAMPLED), root / release_id)
+    except (ReleaseError, OSError) as error:
+        log.error("live release cannot be opened, so the candidate is compared with none error=%s", error)
+        return None
+
+
+def held_out_questions(
+    dataset: Dataset, context: Mapping[str, Any], settings: GateSettings
+) -> HeldOut | None:
+    """Test questions of the split that a model was trained under; None where its context names no split."""
+    if "split" not in context:
+        return None
+    return sampled_test(dataset, split_of(context), settings.live.num_questions)
+
+
+def served_gates(
+    candidate: Placed,
+    live: Placed | None,
+    dataset: Dataset,
+    asked: HeldOut | None,
+    settings: GateSettings,
+) -> list[GateResult]:
+    """Every gate on what will be served.
+
+    candidate: as it is read back from its files. dataset: the tables it was made of. asked: held-out
+    questions in the rows of the dataset; None where the candidate was trained on everything.
+    """
+    release, older = candidate.release, None if live is None else live.release
+    bounds, item_ids = settings.live, dataset.catalogue.ids
+    eligibility = Eligibility(release.catalogue)
+    results = [
+        gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset), "==", 0),
+        watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),
+        titles_kept(release.catalogue.vocabulary.ids, _ids(older), bounds),
+        days_behind(release.profiles.as_of_seconds, _as_of(older), bounds),
+        available(
+            share_available(release, eligibility),
+            None if older is None else share_available(older, Eligibility(older.catalogue)),
+            bounds,
+        ),
+        licences_changed(None if older is None else share_changed(eligibility, release, older), bounds),
+    ]
+    some = asked if asked is not None and len(asked) else None
+    enough = some if some is not None and len(some) >= _MIN_QUESTIONS else None
+    own = None if enough is None else answered(release, enough, item_ids)
+    other = None if enough is None or older is None else answered(older, enough, item_ids)
+    results += [
+        quality(own, other, bounds),
+        coverage(own, other, bounds),
+        popularity_lift(own, other, bounds),
+        exposure(own, other, bounds),
+    ]
+    spent = [None, None]
+    if some is not None:
+        both = [release] if older is None else [release, older]
+        spent = [*cpu_milliseconds(both, some, item_ids, settings.k), None][:2]
+    results.append(
+        within(Gate.LATENCY, spent[0], settings.max_latency_ms, spent[1], bounds.max_latency, _FREE_MS)
+    )
+    held = [
+        None if each is None else memory_bytes(each.release, each.folder) / 2**20
+        for each in (candidate, live)
+    ]
+    results.append(
+        within(Gate.MEMORY, held[0], settings.max_memory_mib, held[1], bounds.max_memory, _FREE_MIB)
+    )
+    return results
+
+
+def watched_unlicensed(share: float | None, most: float) -> GateResult:
+    """The share of the newest events whose title has no licence there and then, by the candidate's table."""
+    if share is None:
+        return not_measured(Gate.WATCHED_UNLICENSED, "<=", most)
+    return gate(Gate.WATCHED_UNLICENSED, share, "<=", most)
+
+
+def titles_kept(own: Sequence[str], live: Sequence[str] | None, bounds: LiveBounds) -> GateResult:
+    """The share of the live titles that the candidate has too."""
+    if not live:
+        return not_measured(Gate.TITLES_KEPT, ">=", bounds.min_titles_kept)
+    kept = len(set(live).intersection(own)) / len(live)
+    return gate(Gate.TITLES_KEPT, kept, ">=", bounds.min_titles_kept)
+
+
+def days_behind(own_seconds: int, live_seconds: int | None, bounds: LiveBounds) -> GateResult:
+    """By how many days the candidate's newest event is older than the live one's; negative where newer."""
+    if live_seconds is None:
+        return not_measured(Gate.DAYS_BEHIND, "<=", bounds.max_days_behind)
+    return gate(Gate.DAYS_BEHIND, (live_seconds - own_seconds) / _DAY_SECONDS, "<=", bounds.max_days_behind)
+
+
+def available(own: float | None, live: float | None, bounds: LiveBounds) -> GateResult:
+    """The share of titles that viewers may be shown at the newest event, over the live one's at its own."""
+    if own is None or not live:
+        return not_measured(Gate.AVAILABLE, ">=", bounds.min_available)
+    return gate(Gate.AVAILABLE, own / live, ">=", bounds.min_available)
+
+
+def licences_changed(share: float | None, bounds: LiveBounds) -> GateResult:
+    """The share of titles and countries of which the candidate says another past than the live release."""
+    if share is None:
+        return not_measured(Gate.LICENCES_CHANGED, "<=", bounds.max_licences_changed)
+    return gate(Gate.LICENCES_CHANGED, share, "<=", bounds.max_licences_changed)
+
+
+def quality(own: Answered | None, live: Answered | None, bounds: LiveBounds) -> GateResult:
+    """How much better the candidate can be at most: the upper end of the paired interval, of the live nDCG.
+
+    It stops what is sure to be worse by more than the bound; what may be as good passes.
+    """
+    least = -bounds.max_quality_loss
+    if own is None or live is None or not live.ndcg.any():
+        return not_measured(Gate.QUALITY, ">=", least)
+    return gate(Gate.QUALITY, _most_gain(own.ndcg, live.ndcg), ">=", least)
+
+
+def coverage(own: Answered | None, live: Answered | None, bounds: LiveBounds) -> GateResult:
+    """The share of its catalogue that the candidate shows, over the live one's of its own."""
+    if own is None or live is None or live.coverage == 0.0:
+        return not_measured(Gate.COVERAGE, ">=", bounds.min_coverage)
+    return gate(Gate.COVERAGE, own.coverage / live.coverage, ">=", bounds.min_coverage)
+
+
+def popularity_lift(own: Answered | None, live: Answered | None, bounds: LiveBounds) -> GateResult:
+    """How much more popular than what was watched the candidate's answers are, over the same of the live."""
+    lifts = [None if each is None else each.popularity_lift for each in (own, live)]
+    if lifts[0] is None or not lifts[1]:
+        return not_measured(Gate.POPULARITY_LIFT, "<=", bounds.max_popularity_lift)
+    return gate(Gate.POPULARITY_LIFT, lifts[0] / lifts[1], "<=", bounds.max_popularity_lift)
+
+
+def exposure(own: Answered | None, live: Answered | None, bounds: LiveBounds) -> GateResult:
+    """How evenly the candidate shows its titles (1 - Gini), over the same of the live one."""
+    if own is None or live is None or live.gini >= 1.0:
+        return not_measured(Gate.EXPOSURE, ">=", bounds.min_exposure)
+    return gate(Gate.EXPOSURE, (1.0 - own.gini) / (1.0 - live.gini), ">=", bounds.min_exposure)
+
+
+def within(
+    name: Gate, value: float | None, budget: float | None, live: float | None, times: float, free: float
+) -> GateResult:
+    """A cost within its budget; without one at most so many times the live one's, or what is free."""
+    bound = budget if budget is not None else None if live is None else max(free, times * live)
+    if bound is None or (value is None and budget is None):
+        return GateResult(name.value, value, "<=", bound or free, passed=True)
+    return gate(name, value, "<=", bound)
+
+
+def _most_gain(own: Float64[np.ndarray, " Q"], live: Float64[np.ndarray, " Q"]) -> float:
+    found = paired_bootstrap(own, live, level=_QUALITY_LEVEL)
+    return found.high / float(live.mean())
+
+
+def _ids(release: Release | None) -> Sequence[str] | None:
+    return None if release is None else release.catalogue.vocabulary.ids
+
+
+def _as_of(release: Release | None) -> int | None:
+    return None if release is None else release.profiles.as_of_seconds
