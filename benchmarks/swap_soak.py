@@ -147,12 +147,12 @@ def soak(root: Path, seconds: float, every_seconds: float) -> Soaked:
     for asker in each:
         found.failed += asker.failed
         found.num_mixed += asker.num_mixed
-        start, end = np.array(asker.spans).reshape(-1, 2).T
+        asked_at, answered_at = np.array(asker.spans).reshape(-1, 2).T
         # The last swap that begins before an answer ends is the one it may overlap.
-        last = np.searchsorted(since, end) - 1
-        overlaps = (last >= 0) & (start < until[last])
-        found.during_ms += (1e3 * (end - start)[overlaps]).tolist()
-        found.steady_ms += (1e3 * (end - start)[~overlaps]).tolist()
+        last = np.searchsorted(since, answered_at) - 1
+        overlaps = (last >= 0) & (asked_at < until[last])
+        found.during_ms += (1e3 * (answered_at - asked_at)[overlaps]).tolist()
+        found.steady_ms += (1e3 * (answered_at - asked_at)[~overlaps]).tolist()
     return found
 
 

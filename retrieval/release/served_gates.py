@@ -110,7 +110,7 @@ def served_gates(
         popularity_lift(own, other, bounds),
         exposure(own, other, bounds),
     ]
-    spent = [None, None]
+    spent: list[float | None] = [None, None]
     if some is not None:
         both = [release] if older is None else [release, older]
         spent = [*cpu_milliseconds(both, some, item_ids, settings.k), None][:2]

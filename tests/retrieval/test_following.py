@@ -67,7 +67,8 @@ def test_the_next_release_takes_over_and_the_older_one_is_freed(root: Path, expo
 
 def test_a_swap_says_what_it_took(root: Path, exported: Exported) -> None:
     following = Following(root)
-    assert following.last_swap is None
+    before = following.last_swap
+    assert before is None
     published(exported, root)
     assert following.refresh()
     swap = following.last_swap
