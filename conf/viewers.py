@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from conf.structured import register
 from retrieval.control.controls import Controls
@@ -54,12 +55,14 @@ class ControlSettings:
     def change(self) -> Callable[[Controls], Controls]:
         """What is given of the controls, in the place of what they were."""
         given = {item.name: getattr(self, item.name) for item in fields(Controls)}
-        told = {
+        told: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in given.items()
             if value is not None
         }
-        return lambda held: replace(held, **told, **({"max_age": None} if self.no_max_age else {}))
+        if self.no_max_age:
+            told["max_age"] = None
+        return lambda held: replace(held, **told)
 
 
 register("explain_settings", ExplainSettings)

@@ -107,7 +107,7 @@ class Retriever:
         profiles = self._release.profiles
         if profile_id not in profiles.profiles:
             raise UnknownIdError(
-                f"profile {profile_id!r} is not among the {len(profiles.profiles)} of {self.release_id}"
+                f"the profile asked for is not among the {len(profiles.profiles)} of {self.release_id}"
             )
         watched = profiles.history.of(profiles.profiles.row(profile_id))
         removed = self.items.vocabulary.rows(list(self._controls_of(profile_id).removed))

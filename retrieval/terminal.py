@@ -94,7 +94,7 @@ def search_view(
 
 def explanation_view(retriever: Retriever, explained: Explanation) -> RenderableType:
     """Why a title has its score: causes, rules and facts with their numbers, and the same in words."""
-    causes = _numbers("because it was watched", "score without it")
+    causes = _numbers("because it was watched", "lifts the score by")
     for cause in explained.causes:
         causes.add_row(Text(_named(retriever, cause.item_id)), f"{cause.drop:+.4f}")
     rules = _numbers("what is shown", "titles kept out", "this one")

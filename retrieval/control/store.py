@@ -1,5 +1,6 @@
 """The controls of profiles in a file of their own, whichever release answers: durable, changed as a whole."""
 
+import json
 import logging
 import sqlite3
 import threading
@@ -28,6 +29,10 @@ CREATE TABLE pins (
     block_size INTEGER NOT NULL, parallelism INTEGER NOT NULL, num_wrong INTEGER NOT NULL,
     tried_seconds REAL NOT NULL
 ) WITHOUT ROWID;
+"""
+# Profiles asked for at once are thousands, more than a statement may have variables.
+_OF_MANY = """
+SELECT profile_id, body FROM controls WHERE profile_id IN (SELECT value FROM json_each(?))
 """
 _NOTHING = Controls()
 
@@ -60,7 +65,7 @@ class ControlsStore:
         now: Unix seconds, by which tries of a PIN are told apart.
         """
         self._path, self._now = Path(path), now
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         with self._read_errors():
             self._connection = _connected(self._path, "rw")
             self._close = weakref.finalize(self, self._connection.close)
@@ -114,11 +119,9 @@ class ControlsStore:
 
     def of_many(self, profile_ids: Sequence[str]) -> list[Controls]:
         """The controls of each of these profiles; see `ReadsControls`."""
-        wanted = set(profile_ids)
         with self._read_errors():
-            # Profiles with controls are few beside those without.
-            rows = self._connection.execute("SELECT profile_id, body FROM controls").fetchall()
-        found = {profile_id: controls_from_json(body) for profile_id, body in rows if profile_id in wanted}
+            rows = self._connection.execute(_OF_MANY, (json.dumps(list(profile_ids)),)).fetchall()
+        found = {profile_id: controls_from_json(body) for profile_id, body in rows}
         return [found.get(profile_id, _NOTHING) for profile_id in profile_ids]
 
     def change(
@@ -132,7 +135,7 @@ class ControlsStore:
         """
         unlocked = pin is not None and self._unlocked(profile_id, pin)
         with self._changing():
-            before = self._held(profile_id)
+            before = self.of(profile_id)
             after = to(before)
             if loosens(before, after) and not unlocked:
                 raise PinError("controls: the change shows more than the PIN lets; expected the PIN")
@@ -182,9 +185,8 @@ class ControlsStore:
                 raise PinError("PIN: the profile has none; expected none given")
             hashed, num_wrong, tried_seconds = held
             now = self._now()
-            # A clock that was set back must not lock for longer than the wait.
-            since = max(0.0, now - tried_seconds) if now >= tried_seconds else 0.0
-            wait = wait_seconds(num_wrong) - since
+            # A clock that was set back shortens no wait.
+            wait = wait_seconds(num_wrong) - max(0.0, now - tried_seconds)
             if wait > 0:
                 raise PinError(
                     f"PIN: {num_wrong} wrong tries in a row; expected no other for {wait:.0f} seconds"
@@ -202,12 +204,6 @@ class ControlsStore:
     def _pin(self, profile_id: str) -> tuple[HashedPin, int, float] | None:
         row = self._connection.execute("SELECT * FROM pins WHERE profile_id = ?", (profile_id,)).fetchone()
         return None if row is None else (HashedPin(*row[1:6]), int(row[6]), float(row[7]))
-
-    def _held(self, profile_id: str) -> Controls:
-        row = self._connection.execute(
-            "SELECT body FROM controls WHERE profile_id = ?", (profile_id,)
-        ).fetchone()
-        return _NOTHING if row is None else controls_from_json(row[0])
 
     def _put(self, profile_id: str, controls: Controls) -> None:
         if controls == _NOTHING:

@@ -31,7 +31,7 @@ def test_answers_that_keep_to_no_controls_are_found_out(
 
 def test_the_oracle_forbids_what_the_rows_say() -> None:
     oracle = Oracle(WORLD.catalogue.table, VECTORS)
-    horror = {str(row["item_id"]) for row in ROWS if "Horror" in (row["genres"] or ())}  # type: ignore[operator]
+    horror = {str(row["item_id"]) for row in ROWS if "Horror" in (row["genres"] or ())}
     assert oracle.forbidden(Controls(excluded_genres=("HORROR",))) == horror
     adult = {str(row["item_id"]) for row in ROWS if row["maturity"] in ("PG-13", "R", None)}
     assert oracle.forbidden(Controls(kids=True)) == adult

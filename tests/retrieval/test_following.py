@@ -4,10 +4,12 @@ import gc
 import sys
 import threading
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from retrieval.control.store import ControlsStore
 from retrieval.following import Following
 from retrieval.index.spec import IndexSpec
 from retrieval.release import read
@@ -240,3 +242,15 @@ def test_a_release_cleared_away_while_it_is_read_gives_way_to_the_next(
     monkeypatch.setattr(read, "open_release", slow)
     assert Retriever.open(root).release_id == "r000002"
     assert opened == ["r000001", "r000002"]
+
+
+def test_what_a_profile_decided_holds_through_a_swap(root: Path, exported: Exported, tmp_path: Path) -> None:
+    store = ControlsStore.create(tmp_path / "controls.sqlite")
+    following = Following(root, controls=store)
+    profile_id = following.retriever.profile_ids[0]
+    first = following.retriever.recommend(profile_id, k=3).item_id
+    store.change(profile_id, lambda held: replace(held, excluded_items=first))
+    assert not set(following.retriever.recommend(profile_id, k=3).item_id) & set(first)
+    published(exported, root)
+    assert following.refresh()
+    assert not set(following.retriever.recommend(profile_id, k=3).item_id) & set(first)

@@ -1,6 +1,6 @@
 """Answers keep to what a profile decided, in every question it can ask, and across releases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from retrieval.batch import recommend_all
 from retrieval.control.controls import Controls
 from retrieval.control.store import ControlsStore
 from retrieval.control.view import LESS_LIKE
+from retrieval.ranking import Ranking
 from retrieval.release.read import Release
 from retrieval.retriever import Retriever
 from tests.retrieval.worlds import items_table, release
@@ -43,10 +44,10 @@ class Given:
         return list(map(self.of, profile_ids))
 
 
-def _world() -> tuple[Release, list[dict[str, object]]]:
+def _world() -> tuple[Release, list[dict[str, Any]]]:
     """A release of titles with genres, casts and certificates, and the same as plain rows."""
     rng = np.random.default_rng(7)
-    rows: list[dict[str, object]] = [
+    rows: list[dict[str, Any]] = [
         {
             "item_id": f"i{row}",
             "genres": [one for one in GENRES if rng.random() < 0.4] or None,
@@ -101,12 +102,12 @@ def _forbidden(controls: Controls) -> set[str]:
             likeness[row] = -np.inf
             nearest = np.argsort(-likeness)[: min(LESS_LIKE, NUM_ITEMS // 10)]
             forbidden |= {f"i{near}" for near in nearest.tolist()}
-    for row in ROWS:
-        old_enough = limit is None or AGES.get(str(row["maturity"]), 99) <= limit
-        has_genre = genres & {one.lower() for one in row["genres"] or ()}  # type: ignore[attr-defined]
-        has_person = people & {one.lower() for one in row["cast"]}  # type: ignore[attr-defined]
+    for title in ROWS:
+        old_enough = limit is None or AGES.get(str(title["maturity"]), 99) <= limit
+        has_genre = genres & {one.lower() for one in title["genres"] or ()}
+        has_person = people & {one.lower() for one in title["cast"]}
         if has_genre or has_person or not old_enough:
-            forbidden.add(str(row["item_id"]))
+            forbidden.add(str(title["item_id"]))
     return forbidden
 
 
@@ -162,10 +163,11 @@ def test_a_removed_title_counts_as_if_it_had_never_been_watched() -> None:
     seen = release(vectors, profiles={"ann": [3, 9, 4, 3], "bob": [9, 4], "cyd": [3]})
     retriever = Retriever(seen, Given({"ann": Controls(removed=("i3",)), "cyd": Controls(removed=("i3",))}))
     assert retriever.history("ann") == ("i9", "i4")
-    for ask in (
+    asks: list[Callable[[str], Ranking]] = [
         lambda who: retriever.recommend(who, k=60),
         lambda who: retriever.search("title", profile_id=who, k=60),
-    ):
+    ]
+    for ask in asks:
         removed, never = ask("ann"), ask("bob")
         assert removed.item_id == never.item_id
         assert removed.score.tobytes() == never.score.tobytes()
@@ -190,12 +192,13 @@ def test_without_personalisation_no_profile_is_read_and_all_of_a_country_are_ans
         object.__setattr__(stored, name, _Unreadable())
     off = Given({"ann": Controls(personalised=False), "bob": Controls(personalised=False)})
     retriever = Retriever(replace(WORLD, profiles=stored), off)
-    for ask in (
+    asks: list[Callable[[str], Ranking]] = [
         lambda who: retriever.recommend(who, country="FR", k=20),
         lambda who: retriever.recommend(who, history=["i1"] if who == "ann" else [], country="FR", k=20),
         lambda who: retriever.search("title", profile_id=who, country="FR", k=20),
         lambda who: retriever.similar("i4", 20, profile_id=who),
-    ):
+    ]
+    for ask in asks:
         one, other = ask("ann"), ask("bob")
         assert one.item_id == other.item_id
         assert one.score.tobytes() == other.score.tobytes()

@@ -1,0 +1,44 @@
+"""The scripts that face viewers, by the jobs they run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conf.compose import compose_settings
+from conf.viewers import ControlSettings, ExplainSettings
+from retrieval.index.spec import IndexSpec
+from retrieval.release.build import build_release
+from retrieval.release.gates import GateSettings
+from scripts.control import control
+from scripts.explain import explain
+from tests.retrieval.conftest import Exported
+from towers.errors import PinError
+
+
+def test_controls_are_set_from_a_terminal_and_kept_to_by_what_is_explained(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gates = GateSettings(num_queries=20)
+    build_release(exported.model, exported.tables, tmp_path / "releases", IndexSpec(), gates)
+    where = f"artifacts={tmp_path}"
+
+    def told(*given: str) -> str:
+        control(compose_settings(ControlSettings, "control", (where, "profile=p0", *given)))
+        return capsys.readouterr().out
+
+    def shown(*given: str) -> str:
+        explain(compose_settings(ExplainSettings, "explain", (where, *given)))
+        return capsys.readouterr().out
+
+    assert json.loads(told("excluded_genres=[Nothing]", "removed=[i0]"))["removed"] == ["i0"]
+    assert json.loads(told("new_pin='4711'", "max_age=12"))["excluded_genres"] == ["Nothing"]
+    with pytest.raises(PinError):
+        told("no_max_age=true")
+    assert json.loads(told("no_max_age=true", "pin='4711'"))["max_age"] is None
+    because = shown("profile=p0", "metadata=true")
+    assert "no genre that you excluded" in because
+    assert "adds to the score" in because
+    assert shown().startswith("# The main parameters")
+    assert told("forget=true") == "forgotten\n"
+    assert json.loads(told())["removed"] == []
