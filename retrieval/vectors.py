@@ -10,6 +10,7 @@ from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.operating import OperatingCurve
 from retrieval.index.spec import DepthIndex, Index
+from retrieval.index.updates import UpdatedIndex, num_rows_of
 from retrieval.stages import Stage, stage
 from towers.errors import QueryError, ReleaseError
 from towers.evaluation.exact import ExactRecommender
@@ -38,7 +39,9 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VectorAnswers:
-    """A Recommender by the index over the vectors of N items; ReleaseError where the parts do not fit.
+    """A Recommender by the index over the vectors of N rows; ReleaseError where the parts do not fit.
+
+    Rows whose items were removed since the index was built have their old vectors, and no answer holds them.
 
     curve: operating points of the index, where it was compiled to have several.
     """
@@ -49,9 +52,10 @@ class VectorAnswers:
     curve: OperatingCurve | None = None
 
     def __post_init__(self) -> None:
-        if len(self.vectors) != self.index.size:
+        num_rows = num_rows_of(self.index)
+        if len(self.vectors) != num_rows:
             raise ReleaseError(
-                f"release: {len(self.vectors)} vectors and {self.index.size} in the index; expected as many"
+                f"release: {len(self.vectors)} vectors and {num_rows} in the index; expected as many"
             )
         widths = (self.vectors.shape[1], self.index.dimension, self.encoder.dimension)
         if len(set(widths)) != 1:
@@ -64,7 +68,11 @@ class VectorAnswers:
 
     def exact(self) -> ExactRecommender:
         """The same encoder and vectors searched exactly: what the index approximates."""
-        return ExactRecommender(self.encoder.encode, self.vectors)
+        there = None
+        if isinstance(self.index, UpdatedIndex):
+            there = np.zeros(self.num_items, bool)
+            there[self.index.rows()] = True
+        return ExactRecommender(self.encoder.encode, self.vectors, there=there)
 
     def rank(self, queries: Queries, k: int, allowed: Allowed, recall: float | None = None) -> Rankings:
         """The best k items per query that it is allowed; an empty history is answered from the prior.
@@ -84,13 +92,15 @@ class VectorAnswers:
             return self.index
         if isinstance(recall, bool) or not isinstance(recall, float | int):
             raise QueryError(f"recall = {recall!r}: expected a share, above 0 and below 1")
-        if self.curve is None or not isinstance(self.index, DepthIndex):
+        updated = self.index if isinstance(self.index, UpdatedIndex) else None
+        built = self.index if updated is None else updated.base
+        if self.curve is None or not isinstance(built, DepthIndex):
             raise QueryError(f"recall = {recall}: the index has one depth of search; expected none")
         point = self.curve.at(recall)
         if point is None:
             reached = max((each.target for each in self.curve.points), default=0.0)
             raise QueryError(f"recall = {recall}: the index reaches {reached:g}; expected at most that")
-        return self.index.to(point.stop)
+        return built.to(point.stop) if updated is None else updated.to(point.stop)
 
     def similar(self, row: int, k: int, allowed: Allowed) -> Rankings:
         """The k items of highest inner product with this one that are allowed: one line."""
