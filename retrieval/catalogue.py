@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from towers.data.vocabulary import Vocabulary
 
 NO_TITLE = ""
-"""The item id of a line whose title has left the catalogue: its row is not given again, and the line is blank."""
+"""The item id of a blank line: of a row whose title has left the catalogue, and which no other gets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,7 @@ class UpdatedIndex:
 
 
 def num_rows_of(index: Index) -> int:
-    """Rows that an index has given: its answers hold rows below it, and vectors and bitmaps a place for each."""
+    """Rows that an index has given: answers hold rows below it, vectors and bitmaps have a place for each."""
     return index.num_rows if isinstance(index, UpdatedIndex) else index.size
 
 
@@ -227,6 +227,13 @@ def save_updates(
     """
     arrays = {"living": living, "added": added, "added_row": added_row, "num_rows": np.array(num_rows)}
     (folder / UPDATES_FILE).write_bytes(save(arrays))
+
+
+def read_counts(folder: Path) -> tuple[int, int, int]:
+    """Of an index that was saved with updates: rows of the build, added items, and rows that have gone."""
+    arrays = _read(folder / UPDATES_FILE)
+    num_built = int(arrays["num_rows"][0])
+    return num_built, len(arrays["added"]), num_built - bitmaps.count(arrays["living"])
 
 
 def load_updated(

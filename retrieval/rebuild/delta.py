@@ -1,4 +1,4 @@
-"""A release made from the live one: new and changed titles beside the index as it was built, nothing copied."""
+"""A release made from the live one: new and changed titles beside the index as it was built."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,14 @@ from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, in_rows, layout_of
 from retrieval.release.certificate import CERTIFICATE_FILE, Certificate, write_certificate
-from retrieval.release.files import ADDED_FILE, ITEMS_FILE, MODEL_FILES, PROFILES_FILE, read_rows, read_vectors
+from retrieval.release.files import (
+    ADDED_FILE,
+    ITEMS_FILE,
+    MODEL_FILES,
+    PROFILES_FILE,
+    read_rows,
+    read_vectors,
+)
 from retrieval.release.gates import Candidate, GateSettings, check_gates
 from retrieval.release.linked import link
 from retrieval.release.manifest import Description, GateResult
@@ -101,7 +108,7 @@ def publish_delta(
     changes: Changes,
     gates: GateSettings,
     upkeep: UpkeepSettings,
-) -> tuple[ReleaseInfo, Delta]:
+) -> ReleaseInfo:
     """The release that the live one becomes by newer tables, gated, published and current.
 
     Raises SlippedError where the index is due to be built anew instead, GateError where another gate fails,
@@ -128,7 +135,14 @@ def publish_delta(
         release = read_parts(folder, "candidate", about)
         return replace(about, gates=_gated(release, towers, dataset, placed, delta, folder, gates, upkeep))
 
-    return publish(root, write), delta
+    log.info(
+        "delta made num_embedded=%d num_new_vectors=%d num_added=%d num_gone=%d",
+        delta.num_embedded,
+        delta.num_new_vectors,
+        len(delta.added),
+        int((~delta.layout.there).sum()),
+    )
+    return publish(root, write)
 
 
 def _write(
@@ -256,4 +270,3 @@ class ClosedUp:
     def save(self, folder: Path) -> None:
         """As the index that it is of."""
         self._index.save(folder)
-

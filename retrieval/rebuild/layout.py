@@ -42,9 +42,7 @@ class Layout:
         return there
 
 
-def layout_of(
-    live_row: Int64[np.ndarray, " n"], embedded: Bool[np.ndarray, " n"], num_built: int
-) -> Layout:
+def layout_of(live_row: Int64[np.ndarray, " n"], embedded: Bool[np.ndarray, " n"], num_built: int) -> Layout:
     """The rows of titles: one stays in the build where it has a row there and its vector is the one it has.
 
     live_row: of the live release, -1 where it has none. embedded: titles that have a new vector.
@@ -81,7 +79,7 @@ def gathered(
     new: Float32[np.ndarray, "E D"],
     chosen: Int64[np.ndarray, " M"],
 ) -> Float32[np.ndarray, "M D"]:
-    """Vectors of the titles chosen, places in the tables: the live one, or where it is embedded the new one."""
+    """Vectors of the titles chosen, places in the tables: the new one where it is embedded, else the live."""
     place = np.cumsum(embedded) - 1
     vectors = np.empty((len(chosen), live.shape[1]), np.float32)
     is_new = embedded[chosen]

@@ -1,4 +1,4 @@
-"""What a rebuild has to do: the least work after which the newest tables are served as well as they can be."""
+"""What a rebuild has to do: the least work after which the newest tables are served."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

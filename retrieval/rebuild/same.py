@@ -14,7 +14,7 @@ def differing(first: pa.ChunkedArray, second: pa.ChunkedArray) -> Bool[np.ndarra
 
 
 def _same(a: pa.Array, b: pa.Array) -> np.ndarray:
-    """bool (n,): whether values are equal."""
+    """Whether values are equal, (n,)."""
     known, other_known = (each.is_valid().to_numpy(zero_copy_only=False) for each in (a, b))
     both = known & other_known
     same = known == other_known

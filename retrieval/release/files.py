@@ -18,7 +18,7 @@ MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
 ADDED_FILE = "items_added.safetensors"
-"""Beside an index with updates: whole vectors of the rows after those of the build, and events of all rows."""
+"""Beside an index with updates: whole vectors of the rows after the build's, and events of all."""
 ANSWER_FILES = {
     AnswerKind.TOWERS: (VECTORS_FILE, *MODEL_FILES),
     AnswerKind.FACTORS: (VECTORS_FILE, FACTORS_FILE),

@@ -1,8 +1,8 @@
 """Files of a release that are those of the one before: one file under two names, hashed once.
 
-A file of a release is never changed, so that a release made from another may have the same ones. They are hard
-links: nothing is copied, and a file is there as long as one release holds it. The hash of such a file is that
-of the older manifest. It is not taken anew: what was damaged since would be hashed as it is now, and pass.
+A file of a release is never changed, so that a release made from another may have the same ones. They are
+hard links: nothing is copied, and a file is there as long as one release holds it. The hash of such a file is
+that of the older manifest. It is not taken anew: damage done since would be hashed with the rest, and pass.
 """
 
 import errno
@@ -30,14 +30,15 @@ def link(source: Path, target: Path) -> None:
 def entries_of(folder: Path, before: Path | None) -> dict[str, FileEntry]:
     """Size and hashes of every file of a folder.
 
-    before: the release that it was made from; what it has under the same name, one file with this one, has the
-    entry that its manifest names. Raises IntegrityError on what is no plain file.
+    before: the release that it was made from; what is one file with that of the same name there has the entry
+    that its manifest names. Raises IntegrityError on what is no plain file.
     """
     paths = sorted(folder.iterdir())
     known = {}
     if before is not None and any(path.lstat().st_nlink > 1 for path in paths):
         manifest = parse_manifest((before / MANIFEST_FILE).read_bytes(), before / MANIFEST_FILE)
-        known = {path.name: manifest.files[path.name] for path in paths if _is_one(path, before, manifest.files)}
+        shared = [path.name for path in paths if _is_one(path, before, manifest.files)]
+        known = {name: manifest.files[name] for name in shared}
     return {path.name: known[path.name] if path.name in known else entry_of(path) for path in paths}
 
 

@@ -88,6 +88,13 @@ def publish(
     return info
 
 
+def clear_leftovers(root: Path) -> None:
+    """Removes what a publish that did not end left; ReleaseError where another process is publishing."""
+    if root.is_dir():
+        with single_writer(root):
+            _remove_leftovers(root)
+
+
 def current(root: Path) -> str | None:
     """The id of the release to serve; None where nothing was published yet.
 

@@ -36,8 +36,9 @@ _MOST_WORDS = 24
 class Lexicon:
     """An inverted index from W words to N titles.
 
-    num_titles: those that there are, without the blank lines. words: all words, sorted. offset: int64 (W + 1,); word w stands in the titles
-    row[offset[w]:offset[w + 1]], where its weight is weight[...], 0 to 1: how much it counts there.
+    num_titles: those that there are, without blank lines. words: all words, sorted. offset: int64 (W + 1,);
+    word w stands in the titles row[offset[w]:offset[w + 1]], where its weight is weight[...], 0 to 1: how
+    much it counts there.
     """
 
     num_items: int

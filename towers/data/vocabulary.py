@@ -26,7 +26,7 @@ class Vocabulary:
     __slots__ = ("_column", "_gap", "_ids", "_row_of")
 
     def __init__(self, ids: Iterable[str], *, gap: str | None = None) -> None:
-        """The ids by row; gap: what stands in rows that no id has any more, and is no id; None where all have."""
+        """The ids by row; gap: what stands, and is no id, in rows without one; None where all have."""
         self._ids = tuple(ids)
         self._column: pa.Array | None = None
         self._row_of: dict[str | None, int] = {id_: row for row, id_ in enumerate(self._ids)}

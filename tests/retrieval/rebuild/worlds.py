@@ -1,4 +1,4 @@
-"""A catalogue of plain titles that changes by hand, an export of untrained towers over it, and its releases."""
+"""A catalogue that changes by hand, an export of untrained towers over it, and its releases."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
