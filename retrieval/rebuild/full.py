@@ -100,7 +100,7 @@ class _Hashed:
     def __init__(self, digest: "hashlib._Hash") -> None:
         self._digest = digest
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: pa.Buffer | bytes) -> int:
         self._digest.update(data)
         return len(data)
 
