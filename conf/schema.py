@@ -1,7 +1,7 @@
 """What each script can be told: one settings tree per entry config, made of the owners' dataclasses."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,12 @@ from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
 from conf.structured import register
 from retrieval.index.spec import IndexSpec
+from retrieval.index.upkeep import UpkeepSettings
+from retrieval.rebuild.due import Retrain, read_signs
+from retrieval.rebuild.survey import Asked
 from retrieval.release.build_rung import ListSettings
 from retrieval.release.gates import GateSettings
+from retrieval.release.verify import Verify
 from towers.data.batches import LoaderSettings
 from towers.data.features import FeatureSettings
 from towers.data.ingest.rules import RuleSettings
@@ -24,6 +28,7 @@ from towers.evaluation.drift import DriftSettings
 from towers.evaluation.retraining import RetrainingSettings
 from towers.ladder.climb import ClimbSettings
 from towers.ladder.decay_study import StudySettings
+from towers.ladder.drift_check import seconds_of
 from towers.ladder.promotion import check_publish
 from towers.ladder.rungs import RungSettings
 from towers.ladder.simple import SimpleSettings
@@ -43,6 +48,7 @@ __all__ = [
     "IngestSettings",
     "LadderSettings",
     "PipelineSettings",
+    "RebuildSettings",
     "RecommendAllSettings",
     "RecommendSettings",
     "ReleasesSettings",
@@ -101,6 +107,41 @@ class PipelineSettings:
         title: of the data that was learned from, as ingest named it. settled: what the towers learned under.
         """
         return {"title": title, **_plain(self, settled)}
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildSettings(PipelineSettings):
+    """What rebuild.py can be told: all that train.py and build_index.py can, of the same service.
+
+    plan: say what would be done, and publish nothing. upkeep: how far an index goes on with updates.
+    retrain: when towers are trained; max_age_days: from which age on, beside schedule and drift; null: by
+    those alone. verify: how much of the live release is hashed before it is built upon. now: when is asked,
+    in ISO 8601, UTC; null is the clock. reuse_tables: take those in artifacts/rebuild/tables again.
+    """
+
+    plan: bool = False
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
+    retrain: Retrain = Retrain.DUE
+    max_age_days: float | None = bounded(None, gt=0.0)
+    verify: Verify = Verify.FULL
+    now: str | None = None
+
+    def asked(self) -> Asked:
+        """What the release is to be."""
+        return Asked(
+            index=self.index,
+            dimension=self.dimension,
+            max_parity_error=self.gates.max_parity_error,
+            retrain=self.retrain,
+            signs=read_signs(Path(self.artifacts), self.max_age_days),
+            now_seconds=seconds_of(self.now),
+            verify=self.verify,
+        )
+
+    def pipeline(self) -> PipelineSettings:
+        """What train.py is told by it: to learn from the tables that stand in `artifacts`."""
+        told = {item.name: getattr(self, item.name) for item in fields(PipelineSettings)}
+        return PipelineSettings(**told | {"reuse_tables": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +331,7 @@ def _plain(settings: PipelineSettings | LearningSettings, settled: Settled) -> d
 
 # The names that the entry configs extend; those of the data group are registered by conf.sources.
 register("pipeline_settings", PipelineSettings)
+register("rebuild_settings", RebuildSettings)
 register("ladder_settings", LadderSettings)
 register("decay_settings", DecaySettings)
 register("tune_settings", TuneSettings)

@@ -175,7 +175,7 @@ def _write(
 
 def _ids(item_row: Int64[np.ndarray, " n"], retriever: Retriever) -> pa.DictionaryArray:
     """The ids of these rows, each distinct one once."""
-    found = np.zeros(len(retriever.items), bool)
+    found = np.zeros(retriever.items.num_rows, bool)
     found[item_row] = True
     distinct = np.flatnonzero(found)
     place = np.empty(len(found), np.int32)

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
 
 from towers.data.vocabulary import Vocabulary
+
+NO_TITLE = ""
+"""The item id of a blank line: of a row whose title has left the catalogue, and which no other gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +27,30 @@ class Item:
 class Catalogue:
     """The titles of a release: ids in row order, and metadata by id.
 
-    table: the items table (`towers.data.schema.ITEMS`). vocabulary: its ids.
+    table: the items table (`towers.data.schema.ITEMS`), a line for each row. vocabulary: its ids. rows: int64
+    (N,), the rows that have a title, ascending: all, but where titles were removed since the index was built.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
-        self.vocabulary = Vocabulary(table["item_id"].to_pylist())
+        self.vocabulary = Vocabulary(table["item_id"].to_pylist(), gap=NO_TITLE)
+        named = pc.not_equal(table["item_id"], NO_TITLE).to_numpy()
+        self.rows: Int64[np.ndarray, " N"] = np.flatnonzero(named)
 
     def __len__(self) -> int:
+        """N, the titles that there are."""
+        return len(self.rows)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows, those without a title among them: what bitmaps and vectors have a place for."""
         return len(self.vocabulary)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the titles, in row order."""
+        every = self.vocabulary.ids
+        return every if len(self) == len(every) else tuple(every[row] for row in self.rows.tolist())
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self.vocabulary

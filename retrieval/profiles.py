@@ -60,7 +60,12 @@ class ProfileHistories:
 def write_profiles(
     dataset: Dataset, path: Path, columns: Sequence[str] = (), *, weighted: bool = False
 ) -> None:
-    """Writes the histories of all profiles of a Dataset as one parquet file; item ids, not rows.
+    """Writes the histories of all profiles of a Dataset as one parquet file: `profiles_table`."""
+    pq.write_table(profiles_table(dataset, columns, weighted=weighted), path, compression="zstd")
+
+
+def profiles_table(dataset: Dataset, columns: Sequence[str] = (), *, weighted: bool = False) -> pa.Table:
+    """The histories of all profiles of a Dataset as a table; item ids, not rows.
 
     columns: those of the profiles table that the model reads, attributes among them; no other is written.
     weighted: with the weight of each event, for a model that reads it of a query.
@@ -82,7 +87,7 @@ def write_profiles(
     for column in columns:
         values = source_column(dataset.profile_table, column)
         written = written.append_column(f"{_FEATURE}{column}", values)
-    pq.write_table(written, path, compression="zstd")
+    return written
 
 
 def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:

@@ -50,7 +50,8 @@ class Retriever:
         self._release = release
         self._controls = controls
         self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
-        self._by_popularity = np.argsort(-release.num_events, kind="stable")
+        rows = release.catalogue.rows
+        self._by_popularity = rows[np.argsort(-release.num_events[rows], kind="stable")]
         self._eligibility = Eligibility(release.catalogue)
         # Made by the first search: a service that only recommends needs none. It must not hold this
         # Retriever: what holds itself is freed only when Python looks for such.
@@ -86,7 +87,7 @@ class Retriever:
 
     @property
     def num_events(self) -> Int64[np.ndarray, " N"]:
-        """Train events of each title, in the order of `items`: what its popularity is counted from."""
+        """Train events of each row of `items`: what the popularity of its title is counted from."""
         return self._release.num_events
 
     @property
@@ -142,7 +143,7 @@ class Retriever:
         release of lists made none for is tagged NOT_PRECOMPUTED.
         """
         check_k(k)
-        check_history(queries.history, len(self.items))
+        check_history(queries.history, self.items.num_rows)
         with stage(Stage.FILTER):
             allowed = self._among(unseen(queries.history), rules)
         if vectors is not None:
@@ -216,7 +217,7 @@ class Retriever:
         with stage(Stage.FILTER):
             allowed = self._among(unseen(asks.query.history, self._rows(exclude)), [rule])
         if asks.degraded is Degraded.UNKNOWN_PROFILE:
-            best = self._by_popularity[allowed.mask(0, len(self.items))[self._by_popularity]][:k]
+            best = self._by_popularity[allowed.mask(0, self.items.num_rows)[self._by_popularity]][:k]
             score = self._release.num_events[best]
             return self._ranking(best, score, asks.degraded, asks.num_unknown_items)
         rankings = self._release.answers.rank(asks.query, k, allowed, recall)

@@ -10,6 +10,7 @@ from retrieval.completion import complete_topk
 from retrieval.index.allowed import Allowed
 from retrieval.index.operating import OperatingCurve
 from retrieval.index.spec import DepthIndex, Index
+from retrieval.index.updates import UpdatedIndex, num_rows_of
 from retrieval.query_vectors import QueryVectors
 from retrieval.stages import Stage, stage
 from towers.errors import QueryError, ReleaseError, SkewError
@@ -39,7 +40,9 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VectorAnswers:
-    """A Recommender by the index over the vectors of N items; ReleaseError where the parts do not fit.
+    """A Recommender by the index over the vectors of N rows; ReleaseError where the parts do not fit.
+
+    Rows whose items were removed since the index was built have their old vectors, and no answer holds them.
 
     curve: operating points of the index, where it was compiled to have several. model: the fingerprint of
     the model that the vectors are of, "" where it is the encoder's by their making; SkewError where the
@@ -58,9 +61,10 @@ class VectorAnswers:
                 f"release: item vectors of the model {self.model[:12]} and an encoder of "
                 f"{self.encoder.fingerprint[:12]}; expected one model"
             )
-        if len(self.vectors) != self.index.size:
+        num_rows = num_rows_of(self.index)
+        if len(self.vectors) != num_rows:
             raise ReleaseError(
-                f"release: {len(self.vectors)} vectors and {self.index.size} in the index; expected as many"
+                f"release: {len(self.vectors)} vectors and {num_rows} in the index; expected as many"
             )
         widths = (self.vectors.shape[1], self.index.dimension, self.encoder.dimension)
         if len(set(widths)) != 1:
@@ -73,7 +77,11 @@ class VectorAnswers:
 
     def exact(self) -> ExactRecommender:
         """The same encoder and vectors searched exactly: what the index approximates."""
-        return ExactRecommender(self.encoder.encode, self.vectors)
+        there = None
+        if isinstance(self.index, UpdatedIndex):
+            there = np.zeros(self.num_items, bool)
+            there[self.index.rows()] = True
+        return ExactRecommender(self.encoder.encode, self.vectors, there=there)
 
     def encode(self, queries: Queries) -> QueryVectors:
         """The vectors of the queries, with the fingerprint of the model that they are of."""
@@ -106,13 +114,15 @@ class VectorAnswers:
             return self.index
         if isinstance(recall, bool) or not isinstance(recall, float | int):
             raise QueryError(f"recall = {recall!r}: expected a share, above 0 and below 1")
-        if self.curve is None or not isinstance(self.index, DepthIndex):
+        updated = self.index if isinstance(self.index, UpdatedIndex) else None
+        built = self.index if updated is None else updated.base
+        if self.curve is None or not isinstance(built, DepthIndex):
             raise QueryError(f"recall = {recall}: the index has one depth of search; expected none")
         point = self.curve.at(recall)
         if point is None:
             reached = max((each.target for each in self.curve.points), default=0.0)
             raise QueryError(f"recall = {recall}: the index reaches {reached:g}; expected at most that")
-        return self.index.to(point.stop)
+        return built.to(point.stop) if updated is None else updated.to(point.stop)
 
     def similar(self, row: int, k: int, allowed: Allowed) -> Rankings:
         """The k items of highest inner product with this one that are allowed: one line."""

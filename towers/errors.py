@@ -41,6 +41,14 @@ class StorageError(TowersError, OSError):
     """A disk has no room for what a job writes; what was there before stays."""
 
 
+class CapacityError(TowersError, MemoryError):
+    """A machine has less memory than a job needs."""
+
+
+class BusyError(TowersError, RuntimeError):
+    """Another process is at the same job, and one at a time may be; nothing is wrong."""
+
+
 class UnknownIdError(TowersError, KeyError):
     """An external id is not in the vocabulary."""
 

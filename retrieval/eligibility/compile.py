@@ -61,14 +61,15 @@ class Eligibility:
         settings = settings or EligibilitySettings()
         check_ranges(settings, "eligibility")
         self._vocabulary = catalogue.vocabulary
-        self._num_items = len(catalogue)
+        self._num_rows = catalogue.num_rows
+        self._there = bitmaps.from_rows(catalogue.rows, catalogue.num_rows)
         self._columns = Columns(catalogue.table)
         self._cache = BitmapCache(settings.max_cache_bytes)
 
     @property
-    def num_items(self) -> int:
-        """N."""
-        return self._num_items
+    def num_rows(self) -> int:
+        """N; rows without a title among them, which pass no rule."""
+        return self._num_rows
 
     def bitmap(self, rule: Rule | None) -> UInt8[np.ndarray, " W"]:
         """The titles that pass a rule (see `bitmaps` for the format); all titles where it is None."""
@@ -95,7 +96,7 @@ class Eligibility:
                 distinct[key] = len(distinct)
                 compiled.append(self._bitmap(rule or _EVERY_TITLE, key))
             place_of[rule] = distinct[key]
-        shape = (len(compiled), bitmaps.num_bytes(self._num_items))
+        shape = (len(compiled), bitmaps.num_bytes(self._num_rows))
         return np.array(compiled, np.uint8).reshape(shape), np.array(
             [place_of[rule] for rule in rules], np.int64
         )
@@ -107,7 +108,7 @@ class Eligibility:
     def _bitmap(self, rule: Rule, key: str) -> np.ndarray:
         bitmap = self._cache.get(key)
         if bitmap is None:
-            bitmap = self._compiled(rule)
+            bitmap = self._compiled(rule) & self._there
             bitmap.setflags(write=False)
             self._cache.put(key, bitmap)
         return bitmap
@@ -116,11 +117,11 @@ class Eligibility:
         columns = self._columns
         match rule:
             case All(rules):
-                return reduce(and_, map(self.bitmap, rules), bitmaps.full(self._num_items))
+                return reduce(and_, map(self.bitmap, rules), self._there)
             case AnyOf(rules):
                 return reduce(or_, map(self.bitmap, rules), self._none())
             case Not(inner):
-                return bitmaps.complement(self.bitmap(inner), self._num_items)
+                return bitmaps.complement(self.bitmap(inner), self._num_rows)
             case Available(country, time_seconds):
                 return bitmaps.from_mask(columns.licences().available(country, time_seconds))
             case MaturityAtMost(age, allow_unknown):
@@ -145,13 +146,13 @@ class Eligibility:
                 return self._having(columns.countries, countries)
             case ItemIn(item_ids):
                 row = self._vocabulary.rows(item_ids)
-                return bitmaps.from_rows(row[row != OOV], self._num_items)
+                return bitmaps.from_rows(row[row != OOV], self._num_rows)
             case AttributeIn(name, values):
                 column = columns.attributes().get(folded(name))
                 return self._having(column, values) if column else self._none()
 
     def _having(self, column: Once[InvertedLists], names: Iterable[str]) -> np.ndarray:
-        return bitmaps.from_rows(column().rows(names), self._num_items)
+        return bitmaps.from_rows(column().rows(names), self._num_rows)
 
     def _none(self) -> np.ndarray:
-        return np.zeros(bitmaps.num_bytes(self._num_items), np.uint8)
+        return np.zeros(bitmaps.num_bytes(self._num_rows), np.uint8)

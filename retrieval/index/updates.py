@@ -4,6 +4,7 @@ What goes leaves a tombstone: a bit of a bitmap that every search keeps to. What
 beside the index, until the next build. A changed item goes with its row and comes with a new one.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from retrieval.completion import complete_topk
 from retrieval.eligibility import bitmaps
 from retrieval.index.allowed import NO_BITMAP, Allowed, everything
 from retrieval.index.delta import Delta, delta_of, scan_delta
-from retrieval.index.spec import Index, SelectiveIndex, check_query, check_vectors
+from retrieval.index.spec import DepthIndex, Index, SelectiveIndex, check_query, check_vectors
 from towers.errors import IndexBuildError, QueryError
 
 UPDATES_FILE = "index_updates.safetensors"
@@ -190,16 +191,49 @@ class UpdatedIndex:
         line = np.where(allowed.line == NO_BITMAP, len(allowed.bitmap), allowed.line)
         return Allowed(bitmap, line, offset, excluded)
 
+    def to(self, stop: float) -> "UpdatedIndex":
+        """The same, the build searched so far (`DepthIndex.to`); nothing is copied.
+
+        Raises QueryError where the build has one depth of search.
+        """
+        if not isinstance(self.base, DepthIndex):
+            raise QueryError("index: it has one depth of search; expected one that is told how far to read")
+        other, base = copy.copy(self), self.base.to(stop)  # as it is: what `add` makes takes its time
+        object.__setattr__(other, "base", base)
+        object.__setattr__(other, "_selective", base)
+        return other
+
     def save(self, folder: Path) -> None:
-        """Writes the index as it was built, and UPDATES_FILE {"living", "added", "added_row", "num_rows"}."""
+        """Writes the index as it was built, and what has changed since: `save_updates`."""
         self.base.save(folder)
-        arrays = {
-            "living": self.living,
-            "added": self.added,
-            "added_row": self.added_row,
-            "num_rows": np.array([self.base.size, self.num_rows]),  # of the build, and ever given
-        }
-        (folder / UPDATES_FILE).write_bytes(save(arrays))
+        save_updates(folder, self.living, self.added, self.added_row, (self.base.size, self.num_rows))
+
+
+def num_rows_of(index: Index) -> int:
+    """Rows that an index has given: answers hold rows below it, vectors and bitmaps have a place for each."""
+    return index.num_rows if isinstance(index, UpdatedIndex) else index.size
+
+
+def save_updates(
+    folder: Path,
+    living: UInt8[np.ndarray, " W"],
+    added: Float32[np.ndarray, "M D"],
+    added_row: Int64[np.ndarray, " M"],
+    num_rows: tuple[int, int],
+) -> None:
+    """Writes UPDATES_FILE {"living", "added", "added_row", "num_rows"} beside the files of an index.
+
+    living, added, added_row: of an `UpdatedIndex`. num_rows: of the build, and ever given.
+    """
+    arrays = {"living": living, "added": added, "added_row": added_row, "num_rows": np.array(num_rows)}
+    (folder / UPDATES_FILE).write_bytes(save(arrays))
+
+
+def read_counts(folder: Path) -> tuple[int, int, int]:
+    """Of an index that was saved with updates: rows of the build, added items, and rows that have gone."""
+    arrays = _read(folder / UPDATES_FILE)
+    num_built = int(arrays["num_rows"][0])
+    return num_built, len(arrays["added"]), num_built - bitmaps.count(arrays["living"])
 
 
 def load_updated(

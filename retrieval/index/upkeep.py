@@ -32,13 +32,15 @@ class UpkeepSettings:
     """How far updates may go before the index is built anew.
 
     max_added_share: added items per item of the build. max_removed_share: of the build. min_recall: share
-    of the exact top k found, of what is there.
+    of the exact top k found, of what is there. num_queries: real ones that a delta is judged by, at most as
+    many as a build is; the exact answers to them take most of the time of a delta.
     """
 
     max_added_share: float = bounded(0.05, ge=0.0)
     max_removed_share: float = bounded(0.2, ge=0.0, le=1.0)
     min_recall: float = bounded(0.95, ge=0.0, le=1.0)
     k: int = bounded(100, ge=1)
+    num_queries: int = bounded(300, ge=1)
 
 
 @dataclass(frozen=True, slots=True)

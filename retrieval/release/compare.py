@@ -48,7 +48,7 @@ def compare(before: Path, after: Path, *, k: int = 10, num_profiles: int = 200) 
     """
     old, new = Retriever.open(before), Retriever.open(after)
     manifests = open_release(before).manifest, open_release(after).manifest
-    old_items, new_items = old.items.vocabulary.ids, new.items.vocabulary.ids
+    old_items, new_items = old.items.ids, new.items.ids
     had, has = set(old_items), set(new_items)
     asked = _spread([one for one in _watched(old) if one in set(_watched(new))], num_profiles)
     shares = [_overlap(old, new, profile_id, k) for profile_id in asked]

@@ -17,6 +17,8 @@ MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 """What the query encoder is read from; a release holds copies."""
 ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
+ADDED_FILE = "items_added.safetensors"
+"""Beside an index with updates: whole vectors of the rows after the build's, and events of all."""
 ANSWER_FILES = {
     AnswerKind.TOWERS: (VECTORS_FILE, *MODEL_FILES),
     AnswerKind.FACTORS: (VECTORS_FILE, FACTORS_FILE),
@@ -47,6 +49,20 @@ def vectors_model(path: Path) -> str | None:
     with safe_open(path, "numpy") as file:
         found: str | None = (file.metadata() or {}).get(FINGERPRINT)
     return found
+
+
+def read_rows(folder: Path) -> tuple[Float32[np.ndarray, "R D"], Int64[np.ndarray, " R"]]:
+    """Item vectors and event counts of all rows of a release: those of the build, and those added since."""
+    built, num_events = read_vectors(folder / VECTORS_FILE)
+    if not (folder / ADDED_FILE).is_file():
+        return built, num_events
+    added, num_events = read_vectors(folder / ADDED_FILE)
+    if added.shape[1] != built.shape[1]:
+        raise ReleaseError(
+            f"{folder / ADDED_FILE}: vectors of {added.shape[1]} numbers; expected {built.shape[1]}, as in "
+            f"{VECTORS_FILE}"
+        )
+    return np.concatenate([built, added]), num_events
 
 
 def _is(array: np.ndarray | None, dtype: type, ndim: int) -> bool:

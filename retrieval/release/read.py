@@ -16,9 +16,10 @@ from retrieval.catalogue import Catalogue
 from retrieval.encoder import load_encoder, load_fold_in
 from retrieval.index.build import load_index
 from retrieval.index.operating import read_curve
+from retrieval.index.updates import UpdatedIndex
 from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
-from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_vectors, vectors_model
+from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_rows, vectors_model
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
 from retrieval.release.store import current, open_release
 from retrieval.release.verify import Verify
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 class Release:
     """One release in memory: its parts belong together.
 
-    num_events: (N,), train events of each item, its popularity. answers: what ranks the N items. context: the
-    settings it was made under, as the manifest has them.
+    num_events: (R,), train events of the item of each row, its popularity. answers: what ranks the items of R
+    rows. context: the settings it was made under, as the manifest has them.
     """
 
     release_id: str
@@ -47,12 +48,24 @@ class Release:
     context: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        counts = (len(self.catalogue), len(self.num_events), self.answers.num_items)
+        counts = (self.catalogue.num_rows, len(self.num_events), self.answers.num_items)
         if len(set(counts)) != 1:
             raise ReleaseError(
                 f"release {self.release_id}: {counts[0]} titles, {counts[1]} event counts and answers over "
                 f"{counts[2]}; expected equal counts"
             )
+        if not np.array_equal(self.catalogue.rows, _answered(self.answers, self.catalogue.num_rows)):
+            raise ReleaseError(
+                f"release {self.release_id}: {len(self.catalogue)} titles, whose rows are not those that are "
+                "answered; expected a title in each of these, and in no other"
+            )
+
+
+def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.ndarray, " N"]:
+    """The rows that an answer may hold, ascending."""
+    if isinstance(answers, VectorAnswers) and isinstance(answers.index, UpdatedIndex):
+        return answers.index.rows()
+    return np.arange(num_rows)
 
 
 def read_release(path: Path, verify: Verify = Verify.FULL) -> Release:
@@ -97,18 +110,14 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
 
     Raises IntegrityError where towers, titles or profiles are not those of the description.
     """
-    try:
-        items = with_later_columns(pq.read_table(folder / ITEMS_FILE), ITEMS).select(ITEMS.names).cast(ITEMS)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise ReleaseError(f"{folder / ITEMS_FILE}: {error}; expected an items table") from error
-    catalogue = Catalogue(items)
+    catalogue = Catalogue(read_items(folder / ITEMS_FILE))
     profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary)
     answers: VectorAnswers | ListAnswers
     if about.index is None:
         lists = load_lists(folder)
         num_events, answers = lists.num_events, ListAnswers(lists, profiles)
     else:
-        vectors, num_events = read_vectors(folder / VECTORS_FILE)
+        vectors, num_events = read_rows(folder)
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
         index = load_index(about.index, folder, searched)
@@ -118,6 +127,14 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
     _check_against_description(release, about, folder)
     return release
+
+
+def read_items(path: Path) -> pa.Table:
+    """The items table of a release, a line for each row; ReleaseError where the file is another."""
+    try:
+        return with_later_columns(pq.read_table(path), ITEMS).select(ITEMS.names).cast(ITEMS)
+    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
+        raise ReleaseError(f"{path}: {error}; expected an items table") from error
 
 
 def read_encoder(

@@ -24,6 +24,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from retrieval.release.linked import entries_of
 from retrieval.release.manifest import (
     HASH_FILE,
     MANIFEST_FILE,
@@ -32,7 +33,7 @@ from retrieval.release.manifest import (
     is_release_id,
     manifest_bytes,
 )
-from retrieval.release.verify import Verify, entry_of, verified
+from retrieval.release.verify import Verify, verified
 from retrieval.release.writer import CURRENT_FILE, Writer, single_writer
 from towers.errors import DISK_FULL, ConflictError, IntegrityError, ReleaseError, TowersError
 from towers.folders import sync
@@ -90,6 +91,13 @@ def publish(
     size_bytes = sum(entry.size_bytes for entry in info.manifest.files.values())
     log.info("release published id=%s parent=%s size_bytes=%d", info.release_id, parent, size_bytes)
     return info
+
+
+def clear_leftovers(root: Path) -> None:
+    """Removes what a publish that did not end left; ConflictError where another process is publishing."""
+    if root.is_dir():
+        with single_writer(root):
+            pass
 
 
 def current(root: Path) -> str | None:
@@ -158,7 +166,7 @@ def _publish(
         release_id=release_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         parent=parent,
-        files={path.name: entry_of(path) for path in sorted(aside.iterdir())},
+        files=entries_of(aside, None if parent is None else writer.root / parent),
         description=description,
         created_by=_made_by(),
     )

@@ -48,7 +48,7 @@ class Writer:
     descriptor: int
 
     def replace(self, name: str, text: str) -> None:
-        """Lets the file `name` of the root hold this text; synced. A reader sees the old one or the new one."""
+        """Lets the file `name` of the root hold this text; synced. Readers see the old one or the new one."""
         self._prepare(name, text)
         self._move(self.folder / name, self.root / name)
 
@@ -84,8 +84,8 @@ class Writer:
         """
         if not _is_still(self.folder, self.descriptor):
             raise ConflictError(
-                f"{self.root}: another process took over while this one was writing, which can change nothing any "
-                "more; expected one writer at a time: begin again from what is current now"
+                f"{self.root}: another process took over while this one was writing, which can change nothing "
+                "any more; expected one writer at a time: begin again from what is current now"
             )
 
     def _prepare(self, name: str, text: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
+from retrieval.catalogue import NO_TITLE
 from retrieval.eligibility.inverted import flattened
 from retrieval.index.compiled import compiled
 from retrieval.search.grams import LetterPairs
@@ -35,11 +36,13 @@ _MOST_WORDS = 24
 class Lexicon:
     """An inverted index from W words to N titles.
 
-    words: all words, sorted. offset: int64 (W + 1,); word w stands in the titles
-    row[offset[w]:offset[w + 1]], where its weight is weight[...], 0 to 1: how much it counts there.
+    num_titles: those that there are, without blank lines. words: all words, sorted. offset: int64 (W + 1,);
+    word w stands in the titles row[offset[w]:offset[w + 1]], where its weight is weight[...], 0 to 1: how
+    much it counts there.
     """
 
     num_items: int
+    num_titles: int
     words: list[str]
     offset: Int64[np.ndarray, " W1"]
     row: Int64[np.ndarray, " P"]
@@ -61,7 +64,7 @@ class Lexicon:
         total = 0.0
         for word in distinct:
             row, weight = self._titles_of(word, last=word == asked[-1])
-            rarity = float(np.log1p((self.num_items - len(row) + 0.5) / (len(row) + 0.5)))
+            rarity = float(np.log1p((self.num_titles - len(row) + 0.5) / (len(row) + 0.5)))
             score[row] += np.float32(rarity) * weight
             total += rarity
         return score / np.float32(total) if total > 0.0 else score
@@ -137,6 +140,7 @@ def build_lexicon(items: pa.Table, title_words: Sequence[Sequence[str]]) -> Lexi
     known = coded.dictionary.take(pa.array(order)).to_pylist()
     return Lexicon(
         num_items=num_items,
+        num_titles=pc.sum(pc.not_equal(items["item_id"], NO_TITLE)).as_py() or 0,
         words=known,
         offset=np.searchsorted(entry, np.arange(len(order) + 1) * num_items),
         row=entry % max(1, num_items),

@@ -73,7 +73,7 @@ class TextSearch:
         required = tuple(one.rule for one in reading.understood if one.required)
         lifts = [one.rule for one in reading.understood if not one.required]
         left = self._lexical.match(" ".join(reading.words)) if reading.words else None
-        score = np.zeros(self._eligibility.num_items, np.float32)
+        score = np.zeros(self._eligibility.num_rows, np.float32)
         fit = np.zeros(len(score), np.int64)
         if left is not None:
             score[left.row], fit[left.row] = left.score, left.fit
@@ -111,7 +111,7 @@ class TextSearch:
 
     def _mask(self, rule: Rule) -> Bool[np.ndarray, " N"]:
         bitmap = self._eligibility.bitmap(rule)
-        return np.unpackbits(bitmap, count=self._eligibility.num_items, bitorder="little").view(bool)
+        return np.unpackbits(bitmap, count=self._eligibility.num_rows, bitorder="little").view(bool)
 
 
 def as_spelled_first(matches: Matches, others: Int64[np.ndarray, " n"]) -> Matches:

@@ -23,14 +23,19 @@ class Vocabulary:
     id i has row i + 1 (`embedding_rows`, `table_size`). Vocabularies only grow, so a row once given stays.
     """
 
-    __slots__ = ("_column", "_ids", "_row_of")
+    __slots__ = ("_column", "_gap", "_ids", "_row_of")
 
-    def __init__(self, ids: Iterable[str]) -> None:
+    def __init__(self, ids: Iterable[str], *, gap: str | None = None) -> None:
+        """The ids by row; gap: what stands, and is no id, in rows without one; None where all have."""
         self._ids = tuple(ids)
         self._column: pa.Array | None = None
         self._row_of: dict[str | None, int] = {id_: row for row, id_ in enumerate(self._ids)}
-        if len(self._row_of) != len(self._ids):
-            repeated = next(id_ for row, id_ in enumerate(self._ids) if self._row_of[id_] != row)
+        self._gap = gap
+        num_gaps = 0 if gap is None else self._ids.count(gap)
+        if num_gaps:
+            del self._row_of[gap]
+        if len(self._row_of) + num_gaps != len(self._ids):
+            repeated = next(id_ for row, id_ in enumerate(self._ids) if self._row_of.get(id_, row) != row)
             raise SchemaError(f"vocabulary: id {repeated!r} appears more than once; expected unique ids")
 
     @classmethod
@@ -86,6 +91,8 @@ class Vocabulary:
             self._column = pa.array(self._ids, pa.large_string())
         found = pc.index_in(column, value_set=self._column)
         rows: np.ndarray = pc.fill_null(found, OOV).to_numpy(zero_copy_only=False).astype(np.int64)
+        if self._gap is not None:
+            rows[pc.fill_null(pc.equal(column, self._gap), False).to_numpy(zero_copy_only=False)] = OOV
         return rows
 
     def embedding_rows(self, ids: Iterable[str]) -> Int64[np.ndarray, " n"]:

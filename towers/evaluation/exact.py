@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from towers.data.histories import Histories
@@ -25,6 +25,7 @@ class ExactRecommender:
         each item; called on at most 1,024 queries at a time.
     item_vectors: float32 (N, D), in catalogue row order.
     device: where scores are computed; a copy of the vectors is held there.
+    there: bool (N,), the items that may be answered at all; all where None.
     Its metrics less those of the served Retriever are the loss from approximate search. Raises
     IndexBuildError on item vectors, QueryError on query vectors, that are not finite or of another width.
     """
@@ -32,6 +33,7 @@ class ExactRecommender:
     encode: Callable[[Queries], Float32[np.ndarray, "Q *K D"]]
     item_vectors: Float32[np.ndarray, "N D"]
     device: str | torch.device = "cpu"
+    there: Bool[np.ndarray, " N"] | None = None
     _item: Tensor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class ExactRecommender:
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         # The copy on the device is made again: stored, and weighed, are the vectors once.
-        return ExactRecommender, (self.encode, self.item_vectors, self.device)
+        return ExactRecommender, (self.encode, self.item_vectors, self.device, self.there)
 
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The k items of highest inner product per query, ties by row."""
@@ -50,11 +52,12 @@ class ExactRecommender:
         check_history(queries.history, len(self.item_vectors))
         item_row = np.full((len(queries), k), PAD, dtype=np.int64)
         score = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        there = None if self.there is None else torch.from_numpy(self.there).to(self.device)
         for start in range(0, len(queries), _BATCH):
             batch = queries.select(np.arange(start, min(start + _BATCH, len(queries))))
             vectors = torch.from_numpy(self._vectors(batch)).to(self.device)
             excluded = torch.from_numpy(padded_items(batch.history)).to(self.device)
-            best, rows = topk(vectors, self._item, k, excluded=excluded)
+            best, rows = topk(vectors, self._item, k, excluded=excluded, allowed=there)
             part = slice(start, start + len(batch))
             item_row[part], score[part] = rows.cpu().numpy(), best.cpu().numpy()
         return Rankings(item_row, score)

@@ -1,0 +1,98 @@
+"""What has changed between the release that is live and newer tables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int64
+
+from retrieval.catalogue import Catalogue
+from retrieval.profiles import profiles_table
+from retrieval.rebuild.same import differing
+from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
+from retrieval.release.read import read_items
+from towers.data.dataset import Dataset
+from towers.data.features import ATTRIBUTE, ID_COLUMN
+from towers.data.vocabulary import OOV
+from towers.nets.two_tower import TwoTower
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What newer tables say beside a release, title by title in the order of the tables.
+
+    live_row: int64 (n,), the row that the release has the title in, OOV where it is new. changed: bool (n,),
+    titles that the release has, of which the item tower is now told something else. described: bool (n,),
+    titles of which anything at all is said otherwise. num_live: titles of the release. histories: whether
+    profiles, or what they watched, are not those of the release.
+    """
+
+    live_row: Int64[np.ndarray, " n"]
+    changed: Bool[np.ndarray, " n"]
+    described: Bool[np.ndarray, " n"]
+    num_live: int
+    histories: bool
+
+    @property
+    def added(self) -> Bool[np.ndarray, " n"]:
+        """Titles that the release lacks."""
+        return self.live_row == OOV
+
+    @property
+    def num_removed(self) -> int:
+        """Titles of the release that the tables lack."""
+        return self.num_live - int((~self.added).sum())
+
+    def counts(self) -> dict[str, int | bool]:
+        """In numbers, for a summary: described_only are titles whose vectors are as they were."""
+        return {
+            "num_added": int(self.added.sum()),
+            "num_changed": int(self.changed.sum()),
+            "num_removed": self.num_removed,
+            "num_described_only": int((self.described & ~self.changed).sum()),
+            "histories_changed": self.histories,
+        }
+
+
+def changes_of(folder: Path, towers: TwoTower, dataset: Dataset) -> Changes:
+    """What tables say that a release, in a folder that was verified, does not."""
+    live = Catalogue(read_items(folder / ITEMS_FILE))
+    live_row = live.vocabulary.rows(dataset.catalogue.ids)
+    common = np.flatnonzero(live_row != OOV)
+    before, now = live.table, dataset.items
+    if not np.array_equal(live_row[common], np.arange(before.num_rows)):
+        before = before.take(pa.array(live_row[common]))
+    if len(common) < now.num_rows:
+        now = now.take(pa.array(common))
+    read = _columns_read(towers)
+    changed, described = np.zeros(len(live_row), bool), np.zeros(len(live_row), bool)
+    for name in before.column_names:
+        differs = common[differing(before[name], now[name])]
+        described[differs] = True
+        if name in read:
+            changed[differs] = True
+    columns = towers.encoder.profile_columns
+    return Changes(live_row, changed, described, len(live), _histories_differ(folder, dataset, columns))
+
+
+def _columns_read(towers: TwoTower) -> set[str]:
+    """The columns of items that the item tower reads, beside the id."""
+    columns = {feature.column for feature in towers.encoder.items.features}
+    attributes = {"attributes"} if any(column.startswith(ATTRIBUTE) for column in columns) else set()
+    return (columns | attributes) - {ID_COLUMN}
+
+
+def _histories_differ(folder: Path, dataset: Dataset, columns: tuple[str, ...]) -> bool:
+    before, now = pq.read_table(folder / PROFILES_FILE), profiles_table(dataset, columns)
+    if before.num_rows != now.num_rows or before.column_names != now.column_names:
+        return True
+    return any(bool(differing(before[name], now[name]).any()) for name in now.column_names)
+
+
+def newest_of(folder: Path) -> int:
+    """The newest event of a release's histories, Unix seconds; 0 without events."""
+    table = pq.read_table(folder / PROFILES_FILE, columns=["time_seconds"])
+    return int(pc.max(pc.list_flatten(table["time_seconds"])).as_py() or 0)

@@ -1,0 +1,167 @@
+"""A look at the live release, the tables and the towers that stand: all that a plan rests on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.index.spec import IndexKind, IndexSpec
+from retrieval.index.updates import read_counts
+from retrieval.rebuild.changes import Changes, changes_of
+from retrieval.rebuild.delta import embedded, has_updates
+from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
+from retrieval.rebuild.plan import Facts
+from retrieval.release.files import MODEL_FILES, read_rows
+from retrieval.release.manifest import AnswerKind, Description
+from retrieval.release.store import ReleaseInfo, current, open_release, release_ids, release_of
+from retrieval.release.verify import Verify
+from towers.data.dataset import Dataset, read_dataset
+from towers.data.signals.settings import signals_of
+from towers.data.split import split_of
+from towers.errors import ReleaseError
+from towers.exported import TRAINING_FILE, read_context
+from towers.nets.two_tower import TwoTower, fingerprint, load_towers
+
+# Titles that are embedded again to see whether the towers still give the vectors of the release.
+_NUM_SAMPLED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the release is to be, beside the tables.
+
+    index, dimension: as `build_release` takes them. max_parity_error: see `GateSettings`. retrain, signs:
+    when towers are trained. now_seconds: the moment of the rebuild. verify: how much of the live release is
+    hashed.
+    """
+
+    index: IndexSpec
+    dimension: int | None
+    max_parity_error: float
+    retrain: Retrain
+    signs: Signs
+    now_seconds: int
+    verify: Verify = Verify.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found. live, dataset, changes: None where nothing is published yet.
+
+    model, context: the towers to embed with, and the settings that they were trained under. dimension: width
+    of their vectors. notes: what an operator should know beside the plan.
+    """
+
+    facts: Facts
+    live: ReleaseInfo | None = None
+    dataset: Dataset | None = None
+    changes: Changes | None = None
+    model: Path | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    dimension: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
+    """Looks at artifacts/releases, artifacts/model and the newer tables.
+
+    Raises IntegrityError where the live release is damaged, and ReleaseError where it is not one of towers.
+    """
+    root, model = artifacts / "releases", artifacts / "model"
+    if current(root) is None:
+        return Survey(Facts(is_first=True))
+    live = open_release(root, asked.verify)
+    about = live.manifest.description
+    if about.kind is not AnswerKind.TOWERS or about.index is None:
+        raise ReleaseError(
+            f"{live.folder}: kind is {about.kind}; expected towers, which alone embed new titles: run "
+            f"scripts/ladder.py to publish another of this kind"
+        )
+    other = _has_model(model) and fingerprint(model) not in set(_fingerprints(root))
+    towers_folder = model if other else live.folder
+    context = read_context(model) if other else about.context
+    towers, dataset = load_towers(live.folder), read_dataset(tables, signals_of(context))
+    changes = changes_of(live.folder, towers, dataset)
+    trained, notes = _trained_seconds(artifacts, about, asked)
+    retrain, kept = (
+        ((), ())
+        if other
+        else reasons_to_retrain(
+            asked.retrain,
+            asked.signs,
+            trained_seconds=trained,
+            newest_seconds=cut_off(dataset, split_of(context)) if trained is not None else 0,
+            now_seconds=asked.now_seconds,
+        )
+    )
+    num_built, num_added, num_gone = _updates(live)
+    facts = Facts(
+        retrain=retrain,
+        other_towers=other,
+        drifted_vectors=not other and _drifted(live, towers, dataset, changes, asked.max_parity_error),
+        other_index=_other_index(asked, about, towers.settings.dim),
+        num_new=int(changes.added.sum()),
+        num_changed=int(changes.changed.sum()),
+        num_removed=changes.num_removed,
+        num_described=int(changes.described.sum()),
+        histories=changes.histories,
+        num_built=num_built,
+        num_added=num_added,
+        num_gone=num_gone,
+    )
+    wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
+    return Survey(facts, live, dataset, changes, towers_folder, context, wide, (*notes, *kept))
+
+
+def _has_model(model: Path) -> bool:
+    return all((model / name).is_file() for name in (*MODEL_FILES, TRAINING_FILE))
+
+
+def _fingerprints(root: Path) -> Iterator[str]:
+    """Of the models of all releases that can be read: one that was gone back from is not published again."""
+    for release_id in release_ids(root):
+        try:
+            yield release_of(root, release_id, Verify.TRUSTED).manifest.description.model_fingerprint
+        except (ReleaseError, OSError):
+            continue
+
+
+def _trained_seconds(artifacts: Path, about: Description, asked: Asked) -> tuple[int | None, tuple[str, ...]]:
+    """The newest event that the live towers learned from, where anybody wants to know and it is known."""
+    signs = asked.signs
+    if asked.retrain is not Retrain.DUE or (signs.schedule, signs.drift, signs.max_age_days) == (None,) * 3:
+        return None, ()
+    model, tables = artifacts / "model", artifacts / "tables"
+    if not _has_model(model) or fingerprint(model) != about.model_fingerprint or not tables.is_dir():
+        return None, (f"{model}: not the towers of the live release",)
+    dataset = read_dataset(tables, signals_of(about.context))
+    return cut_off(dataset, split_of(about.context)), ()
+
+
+def _updates(live: ReleaseInfo) -> tuple[int, int, int]:
+    """Rows of the build, titles added since, and rows of the build that have gone."""
+    if not has_updates(live):
+        return live.manifest.description.num_items, 0, 0
+    return read_counts(live.folder)
+
+
+def _drifted(live: ReleaseInfo, towers: TwoTower, dataset: Dataset, changes: Changes, most: float) -> bool:
+    """Whether the towers give titles that did not change other vectors than the release has of them."""
+    same = np.flatnonzero(~changes.added & ~changes.changed)
+    chosen = np.unique(same[np.linspace(0, len(same) - 1, min(_NUM_SAMPLED, len(same))).astype(np.int64)])
+    vectors = read_rows(live.folder)[0][changes.live_row[chosen]]
+    return bool(np.abs(embedded(towers, dataset.items, chosen) - vectors).max(initial=0.0) > most)
+
+
+def _other_index(asked: Asked, about: Description, whole: int) -> bool:
+    """Whether an index of another kind, depth or width is asked for than the one that was built."""
+    built, wanted = about.index, asked.index
+    if about.dimension != (asked.dimension or whole):
+        return True
+    if wanted.kind is not IndexKind.COMPILED or built is None:
+        return wanted != built
+    # What was compiled is of the kind that was found.
+    names = ("target_recall", "target_k", "max_bytes_per_item", "seed")
+    return any(getattr(wanted, name) != getattr(built, name) for name in names)
