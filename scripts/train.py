@@ -21,7 +21,9 @@ def train(settings: PipelineSettings) -> None:
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
-        first_process_only(ingest_source)(settings.data, tables, settings.rules, settings.signals)
+        first_process_only(ingest_source)(
+            settings.data, tables, settings.rules, settings.signals, settings.privacy
+        )
     dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
     settled = settings.settled(statistics(parts))
