@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conf.forget import ForgetSettings
 from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
 from conf.structured import register
@@ -41,6 +42,7 @@ __all__ = [
     "DecaySettings",
     "DriftCheckSettings",
     "EvaluateSettings",
+    "ForgetSettings",
     "IngestSettings",
     "LadderSettings",
     "PipelineSettings",

@@ -326,7 +326,7 @@ def test_similar_gives_the_nearest_titles_and_not_the_title_itself(retriever: Re
 def test_unknown_ids_are_named(retriever: Retriever) -> None:
     with pytest.raises(UnknownIdError, match="item 'zz' is not among the 50"):
         retriever.similar("zz")
-    with pytest.raises(UnknownIdError, match="profile 'nobody' is not among the 4"):
+    with pytest.raises(UnknownIdError, match="the profile asked for is not among the 4"):
         retriever.history("nobody")
 
 

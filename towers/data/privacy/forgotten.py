@@ -5,6 +5,7 @@ id that it is asked by; so no id, and no hash of one that could be looked up, st
 can still try an id that he knows: it is kept as the tables are kept.
 """
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -88,6 +89,14 @@ def write_forgotten(path: Path, forgotten: Forgotten) -> None:
     tokens = {token: when.isoformat() for token, when in sorted(forgotten.tokens.items())}
     document = {"format_version": _FORMAT_VERSION, "secret": forgotten.secret.hex(), "tokens": tokens}
     replace_file(path, json.dumps(document, indent=1) + "\n")
+
+
+def add_forgotten(path: Path, ids: Iterable[str], when: datetime) -> None:
+    """Adds ids to the list in this file; of several processes at once, each waits for the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_forgotten(path, read_forgotten(path).also(ids, when))
 
 
 class ForgottenFile:

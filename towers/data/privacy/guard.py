@@ -46,7 +46,7 @@ class Guard:
         withheld = {}
         if self.forgotten and "profile_id" in rows.columns:
             ids = rows["profile_id"].drop_nulls().unique().to_list()
-            gone = [ids[place] for place in self.forgotten.places(ids)]
+            gone = [id_ for id_ in ids if self._is_forgotten(id_)]
             known = rows["profile_id"].is_in(gone).fill_null(False)
             withheld[Rule.FORGOTTEN] = int(known.sum())
             rows = rows.filter(~known)
@@ -61,6 +61,10 @@ class Guard:
                 if name in rows.columns
             )
         return Kept(rows, withheld)
+
+    def _is_forgotten(self, id_: str) -> bool:
+        """Whether a profile is, by its id or, where only that was known, by its pseudonym."""
+        return id_ in self.forgotten or (self.key is not None and self.key.pseudonym(id_) in self.forgotten)
 
 
 def guard_of(settings: PrivacySettings, forgotten: Forgotten) -> Guard:

@@ -70,12 +70,6 @@ def coarsen_events(path: Path, least: int) -> int:
     return num_changed
 
 
-def holds_forgotten(folder: Path, forgotten: Forgotten) -> bool:
-    """Whether a folder of tables has a forgotten profile in it."""
-    ids = pq.read_table(folder / "profiles.parquet", columns=["profile_id"])["profile_id"]
-    return any(id_ in forgotten for id_ in ids.to_pylist())
-
-
 def erase_from_tables(folder: Path, forgotten: Forgotten) -> Erased:
     """Takes the forgotten profiles out of a folder of tables, which is replaced as a whole, or left as it is.
 
