@@ -36,7 +36,7 @@ def forget(
     pseudonyms: Pseudonyms | None = None,
     now: datetime | None = None,
 ) -> tuple[Receipt, Path]:
-    """Forgets these profiles in an artifacts folder, and goes on with those before; its receipt and where it is.
+    """Forgets these profiles in an artifacts folder, and goes on with those before; receipt and its path.
 
     profile_ids: as the service has them, or their pseudonyms; none goes on with what was begun or has become
     due. pseudonyms: the keys that artifacts were made with: a profile is then forgotten under each.
