@@ -79,7 +79,21 @@ def audit_membership(
 def attack(
     member: Float[np.ndarray, " m"], other: Float[np.ndarray, " n"], level: float = 0.95, seed: int = 0
 ) -> Attack:
-    """How well a score tells members from others; QueryError where a group has fewer than two, or NaN.
+    """How well a score tells members from others; QueryError where a group has fewer than two, or NaN."""
+    auc, low, high = area(member, other, level)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        _tpr(rng.choice(member, len(member)), rng.choice(other, len(other))) for _ in range(_NUM_RESAMPLES)
+    ]
+    tail = (1.0 - level) / 2.0
+    tpr_low, tpr_high = np.quantile(drawn, [tail, 1.0 - tail]).tolist()
+    return Attack(len(member), len(other), auc, low, high, _tpr(member, other), tpr_low, tpr_high)
+
+
+def area(
+    member: Float[np.ndarray, " m"], other: Float[np.ndarray, " n"], level: float = 0.95
+) -> tuple[float, float, float]:
+    """The area under the ROC curve, and the ends of its interval; QueryError as `attack` says.
 
     Var(auc) = var(V_i) / m + var(W_j) / n, with V_i the share of others below member i and W_j that of
     members above other j. Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988, doi:10.2307/2531595.
@@ -90,13 +104,9 @@ def attack(
     below = _share_below(member, other)
     above = 1.0 - _share_below(other, member)
     auc = float(below.mean())
-    spread = NormalDist().inv_cdf((1.0 + level) / 2.0) * float(
-        np.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n)
-    )
-    rng = np.random.default_rng(seed)
-    drawn = [_tpr(rng.choice(member, m), rng.choice(other, n)) for _ in range(_NUM_RESAMPLES)]
-    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0]).tolist()
-    return Attack(m, n, auc, max(auc - spread, 0.0), min(auc + spread, 1.0), _tpr(member, other), low, high)
+    deviation = float(np.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n))
+    spread = NormalDist().inv_cdf((1.0 + level) / 2.0) * deviation
+    return auc, max(auc - spread, 0.0), min(auc + spread, 1.0)
 
 
 def history_scores(
