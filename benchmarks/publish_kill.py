@@ -112,7 +112,9 @@ def rounds(folder: Path, known: Sequence[Variant], num_publishers: int, num: int
     root = folder / "releases"
     first = publish(root, known[0].write).release_id
     barrier = get_context("forkserver").Barrier(num_publishers)
-    skews = [SKEW_SECONDS * (2 * number / max(1, num_publishers - 1) - 1) for number in range(num_publishers)]
+    skews = [
+        SKEW_SECONDS * (2 * number / max(1, num_publishers - 1) - 1) for number in range(num_publishers)
+    ]
     jobs = [
         partial(_contend, root, known[number % len(known)], num, barrier, skew, folder / f"{number}.json")
         for number, skew in enumerate(skews)

@@ -35,9 +35,7 @@ class Arg(Enum):
 
 _PATH, _AT, _OPEN = (Arg.PATH,), (Arg.AT,), (Arg.OPEN,)
 _SHAPES: dict[str, tuple[Arg, ...]] = {
-    **dict.fromkeys(
-        ("open", "creat", "mkdir", "rmdir", "unlink", "truncate", "chmod", "stat", "lstat"), _PATH
-    ),
+    **dict.fromkeys(("open", "creat", "mkdir", "rmdir", "unlink", "truncate", "chmod", "stat", "lstat"), _PATH),
     **dict.fromkeys(("openat", "openat2", "mkdirat", "unlinkat", "fchmodat", "newfstatat", "statx"), _AT),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "sendfile", "ftruncate", "fallocate"), _OPEN),
     **dict.fromkeys(("fsync", "fdatasync", "syncfs", "flock", "fchmod", "close"), _OPEN),
@@ -59,14 +57,7 @@ _AARCH64 = {
     **{"ftruncate": 46, "fallocate": 47, "fchmod": 52, "fchmodat": 53, "openat": 56, "close": 57},
     **{"getdents64": 61, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67},
     **{"pwrite64": 68, "pwritev": 70, "sendfile": 71, "newfstatat": 79, "fstat": 80, "fsync": 82},
-    **{
-        "fdatasync": 83,
-        "syncfs": 267,
-        "renameat2": 276,
-        "copy_file_range": 285,
-        "statx": 291,
-        "openat2": 437,
-    },
+    **{"fdatasync": 83, "syncfs": 267, "renameat2": 276, "copy_file_range": 285, "statx": 291, "openat2": 437},
 }
 _NUMBERS = {"x86_64": (_X86_64, 317), "aarch64": (_AARCH64, 277)}
 """By machine: the number of each call, and that of seccomp itself."""
@@ -187,9 +178,7 @@ def _listener(connection: socket.socket) -> int:
     if said == b"w" and descriptors:
         return descriptors[0]
     ended = _ended(said + connection.recv(1 << 16))
-    raise BenchmarkError(
-        f"calls cannot be watched here: {ended.message}; expected Linux with seccomp_unotify"
-    )
+    raise BenchmarkError(f"calls cannot be watched here: {ended.message}; expected Linux with seccomp_unotify")
 
 
 def _rule(listener: int, connection: socket.socket, decide: Decide) -> None:
@@ -294,12 +283,7 @@ def _signed(value: int) -> int:
 
 
 class _Instruction(ctypes.Structure):
-    _fields_ = (
-        ("code", ctypes.c_uint16),
-        ("yes", ctypes.c_uint8),
-        ("no", ctypes.c_uint8),
-        ("k", ctypes.c_uint32),
-    )
+    _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("k", ctypes.c_uint32))
 
 
 class _Filter(ctypes.Structure):
@@ -314,9 +298,7 @@ def _watched() -> int:
     numbers, seccomp = known
     wanted = sorted(numbers.values())
     program = [_Instruction(_LOAD_WORD, 0, 0, 0)]  # the number of the call
-    program += [
-        _Instruction(_JUMP_EQUAL, len(wanted) - place, 0, number) for place, number in enumerate(wanted)
-    ]
+    program += [_Instruction(_JUMP_EQUAL, len(wanted) - place, 0, number) for place, number in enumerate(wanted)]
     program += [_Instruction(_RETURN, 0, 0, _RET_ALLOW), _Instruction(_RETURN, 0, 0, _RET_NOTIFY)]
     instructions = (_Instruction * len(program))(*program)
     libc = ctypes.CDLL(None, use_errno=True)

@@ -55,7 +55,9 @@ class ReleaseInfo:
         return self.manifest.release_id
 
 
-def publish(root: Path, write: Callable[[Path], Description], *, only_over: str | None = None) -> ReleaseInfo:
+def publish(
+    root: Path, write: Callable[[Path], Description], *, only_over: str | None = None
+) -> ReleaseInfo:
     """The new current release of `root`, whose files `write` puts into the folder that it is given.
 
     only_over: the id that must still be current, of what the new release was made from; any where None.

@@ -17,5 +17,5 @@ def test_taking_out_what_is_named_lowers_scores_more_than_taking_out_as_many_oth
     assert (found.named > 0).all()
     assert (found.named > found.by_chance).all()
     assert found.places.mean() > found.places_by_chance.mean()
-    assert ((found.num_causes >= 1) & (found.num_causes <= 3)).all()
+    assert ((1 <= found.num_causes) & (found.num_causes <= 3)).all()
     assert sign_flip(found.named, found.by_chance) < 0.01
