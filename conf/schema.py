@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from conf.forget import ForgetSettings
 from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
 from conf.structured import register
@@ -20,6 +21,7 @@ from retrieval.release.verify import Verify
 from towers.data.batches import LoaderSettings
 from towers.data.features import FeatureSettings
 from towers.data.ingest.rules import RuleSettings
+from towers.data.privacy.settings import PrivacySettings
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import SourceSettings
 from towers.data.split import SplitSettings
@@ -45,6 +47,7 @@ __all__ = [
     "DecaySettings",
     "DriftCheckSettings",
     "EvaluateSettings",
+    "ForgetSettings",
     "IngestSettings",
     "LadderSettings",
     "PipelineSettings",
@@ -70,7 +73,8 @@ class PipelineSettings:
     """From raw logs to a release: what train.py and build_index.py, and later rebuild jobs, share.
 
     warm_start: an exported model to go on from; null learns from nothing.
-    reuse_tables: learn from the tables that ingest.py wrote, without reading the source again.
+    reuse_tables: learn from the tables that ingest.py wrote, without reading the source again; what `rules`
+    and `privacy` say of a source is then what ingest.py was told.
     recipe: what decides every value of model, objective, loader and trainer that is not given.
     dimension: how many of the vectors' first numbers a release searches; null: all.
     candidate: publish without making it current, for a canary.
@@ -81,6 +85,7 @@ class PipelineSettings:
     stage: Stage = Stage.ZERO_TO_ONE
     reuse_tables: bool = False
     rules: RuleSettings = field(default_factory=RuleSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
@@ -154,6 +159,7 @@ class LearningSettings:
     data: SourceSettings
     reuse_tables: bool = False
     rules: RuleSettings = field(default_factory=RuleSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     recipe: Preset = Preset.FAST

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from conf.structured import register
 from towers.data.ingest.rules import RuleSettings
+from towers.data.privacy.settings import PrivacySettings
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.catalogues import CatalogueSettings
 from towers.data.sources.kion import KionSettings
@@ -24,13 +25,15 @@ from towers.data.sources.tables import TablesSettings
 class IngestSettings:
     """What ingest.py reads, and what it does with it.
 
-    signals: what the training store is made under; train.py makes another where it is told others.
+    privacy: what of people is kept. signals: what the training store is made under; train.py makes another
+    where it is told others.
     card: whether a data card is written beside the tables.
     artifacts: its folder `tables` is replaced as a whole.
     """
 
     data: SourceSettings
     rules: RuleSettings = field(default_factory=RuleSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     signals: SignalSettings = field(default_factory=SignalSettings)
     card: bool = True
     artifacts: str = "artifacts"

@@ -16,6 +16,7 @@ from retrieval.control.store import ReadsControls
 from retrieval.release.store import current
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
+from towers.data.privacy.pseudonyms import Pseudonyms
 from towers.errors import ReleaseError
 
 log = logging.getLogger(__name__)
@@ -69,15 +70,16 @@ class Following:
         verify: Verify = Verify.FULL,
         alarm: Alarm | None = None,
         controls: ReadsControls | None = None,
+        pseudonyms: Pseudonyms | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
         """Opens the release that is current; raises as `Retriever.open` does where that cannot be served.
 
-        controls: of profiles, kept to by every release that takes another's place. patience_seconds: how
-        long a look waits for requests to let go of the last release but one.
+        controls: of profiles, kept to by every release that takes another's place; pseudonyms: as there.
+        patience_seconds: how long a look waits for requests to let go of the last release but one.
         """
         self._root, self._every, self._verify = Path(root), every_seconds, verify
-        self._alarm, self._controls = alarm, controls
+        self._alarm, self._controls, self._pseudonyms = alarm, controls, pseudonyms
         self._refreshing = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -86,7 +88,7 @@ class Following:
         self._older: weakref.ref[Retriever] | None = None
         self._freed = threading.Event()
         self._patience = patience_seconds
-        self._retriever = _warmed(Retriever.open(self._root, verify, controls))
+        self._retriever = _warmed(Retriever.open(self._root, verify, controls, pseudonyms))
 
     @property
     def retriever(self) -> Retriever:
@@ -114,7 +116,9 @@ class Following:
                 self._await_room()
                 held = _resident_bytes()
                 with _giving_way():
-                    opened = _warmed(Retriever.open(self._root, self._verify, self._controls))
+                    opened = _warmed(
+                        Retriever.open(self._root, self._verify, self._controls, self._pseudonyms)
+                    )
             except Exception as error:  # whatever is wrong with a release, the older one answers on
                 self._report(wanted, error)
                 return False
@@ -214,8 +218,9 @@ def _giving_way() -> Iterator[None]:
 
 def _warmed(retriever: Retriever) -> Retriever:
     """The same, after a few queries: what the first ones would wait for is loaded and compiled."""
-    for profile_id in retriever.profile_ids[:_WARM_PROFILES]:
-        retriever.recommend(profile_id, k=_WARM_K)
+    for row, profile_id in enumerate(retriever.profile_ids[:_WARM_PROFILES]):
+        retriever.rank(retriever.questions(row, row + 1), _WARM_K)
+        retriever.recommend(profile_id, k=_WARM_K)  # under a key that of a stranger
     retriever.recommend(k=_WARM_K)
     retriever.suggest("a", k=1)  # what text is matched with is made at the first look
     return retriever

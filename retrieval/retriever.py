@@ -20,6 +20,7 @@ from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
 from retrieval.explain import MOST_CAUSES, REQUEST_RULE, Explanation, attributor_of, explain, filters_of
 from retrieval.index.allowed import Allowed
+from retrieval.known import KnownProfiles, forgotten_of
 from retrieval.lists import ListAnswers
 from retrieval.query_vectors import QueryVectors
 from retrieval.ranking import Ranking
@@ -31,6 +32,8 @@ from retrieval.search.order import best_first
 from retrieval.search.search import TextSearch, Undo, as_spelled_first
 from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
+from towers.data.privacy.forgotten import ForgottenFile
+from towers.data.privacy.pseudonyms import Pseudonyms
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import PAD, Degraded, Queries, Rankings, check_history, check_k
@@ -46,8 +49,15 @@ class Retriever:
     without them could show a child what it must not see. `rank` knows no profiles and keeps to no controls.
     """
 
-    def __init__(self, release: Release, controls: ReadsControls | None = None) -> None:
+    def __init__(
+        self,
+        release: Release,
+        controls: ReadsControls | None = None,
+        forgotten: ForgottenFile | None = None,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
         self._release = release
+        self._known = KnownProfiles(release.profiles, release.release_id, forgotten, pseudonyms)
         self._controls = controls
         self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
         rows = release.catalogue.rows
@@ -61,14 +71,22 @@ class Retriever:
 
     @classmethod
     def open(
-        cls, path: str | Path, verify: Verify = Verify.FULL, controls: ReadsControls | None = None
+        cls,
+        path: str | Path,
+        verify: Verify = Verify.FULL,
+        controls: ReadsControls | None = None,
+        pseudonyms: Pseudonyms | None = None,
     ) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
         Every file is verified before it is parsed, wholly unless `verify` says less. ReleaseError where
         there is no release; IntegrityError, naming the file, where one is not as it was published.
+        pseudonyms: the keys by which profiles are asked for under the ids of the service; without them a
+        profile is named as the release has it. Who is forgotten (`scripts/forget.py`) is answered as a
+        profile that nobody knows, from the next question on.
         """
-        return cls(read_release(Path(path), verify), controls)
+        forgotten = ForgottenFile(forgotten_of(Path(path)))
+        return cls(read_release(Path(path), verify), controls, forgotten, pseudonyms)
 
     @property
     def release_id(self) -> str:
@@ -92,25 +110,25 @@ class Retriever:
 
     @property
     def profile_ids(self) -> tuple[str, ...]:
-        """The profiles that the release knows, with or without a history."""
-        return self._release.profiles.profiles.ids
+        """The profiles that the release knows, with or without a history, under the ids that it has."""
+        return self._known.stored.profiles.ids
 
     @property
     def as_of_seconds(self) -> int:
         """The newest event of the histories, Unix seconds; 0 without events."""
-        return self._release.profiles.as_of_seconds
+        return self._known.stored.as_of_seconds
 
     def history(self, profile_id: str) -> tuple[str, ...]:
         """Ids of what a profile watched, oldest first, but for what it removed.
 
         UnknownIdError where the profile is not known.
         """
-        profiles = self._release.profiles
-        if profile_id not in profiles.profiles:
+        profiles, name = self._known.stored, self._known.name(profile_id)
+        if name is None:
             raise UnknownIdError(
                 f"the profile asked for is not among the {len(profiles.profiles)} of {self.release_id}"
             )
-        watched = profiles.history.of(profiles.profiles.row(profile_id))
+        watched = profiles.history.of(profiles.profiles.row(name))
         removed = self.items.vocabulary.rows(list(self._controls_of(profile_id).removed))
         return self._ids(watched.item_row[~np.isin(watched.item_row, removed)])
 
@@ -158,9 +176,14 @@ class Retriever:
         return self._by_vectors().encode(queries)
 
     def views(self, first: int, last: int) -> list[View]:
-        """What each of the profiles first to last - 1 of `profile_ids` may be shown, by its controls now."""
+        """What each of the profiles first to last - 1 of `profile_ids` may be shown, by its controls now.
+
+        QueryError where there are controls, which go by the ids of the service, and profiles by pseudonyms.
+        """
         if self._controls is None:
             return [EVERYTHING] * max(0, last - first)
+        if self._known.by_pseudonym:
+            raise QueryError("views: controls are of ids, profiles of pseudonyms; expected to be asked by id")
         return list(map(self._viewing.view, self._controls.of_many(self.profile_ids[first:last])))
 
     def questions(
@@ -171,7 +194,7 @@ class Retriever:
         time_seconds: of the request, Unix seconds; else, and never before, that of each one's last event.
         views: of each, how much of it may be read; whoever asks `rank` gives it their rules besides.
         """
-        return questions(self._release.profiles, first, last, time_seconds, views)
+        return questions(self._known.stored, first, last, time_seconds, views)
 
     def recommend(
         self,
@@ -377,8 +400,9 @@ class Retriever:
         time_seconds: int | None,
         view: View,
     ) -> Asked:
-        profiles, items = self._release.profiles, self.items.vocabulary
-        return asked(profiles, items, profile_id, history, country, time_seconds, view)
+        profiles, items = self._known.stored, self.items.vocabulary
+        name = self._known.name(profile_id) if view.personalised else None
+        return asked(profiles, items, name, history, country, time_seconds, view)
 
     def _among(self, allowed: Allowed, rules: Sequence[Rule | None] | None) -> Allowed:
         """What is allowed, of what passes each query's rule."""

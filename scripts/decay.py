@@ -20,7 +20,7 @@ def measure(settings: DecaySettings) -> None:
     """Ingests the logs, measures, writes artifacts/decay and prints what was found."""
     tables, folder = Path(settings.artifacts) / "tables", Path(settings.artifacts) / "decay"
     if not settings.reuse_tables:
-        ingest_source(settings.data, tables, settings.rules, settings.signals)
+        ingest_source(settings.data, tables, settings.rules, settings.signals, settings.privacy)
     plan = settings.study
     # One recipe for every cut-off, that of the whole log: what ages are the weights, not the settings.
     whole = split(read_dataset(tables, settings.signals), SplitSettings())

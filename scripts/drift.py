@@ -7,6 +7,7 @@ from rich.console import Console
 from conf.compose import run
 from conf.schema import DriftCheckSettings
 from retrieval.release.files import read_vectors
+from towers.data.privacy.forgotten import forgotten_beside
 from towers.data.sources.read import ingest_source
 from towers.evaluation.drift_decision import write_check
 from towers.exported import VECTORS_FILE
@@ -19,7 +20,8 @@ def check(settings: DriftCheckSettings) -> None:
     artifacts, folder = Path(settings.artifacts), Path(settings.artifacts) / "drift"
     learned, tables = read_learned(artifacts, _exported(artifacts)), folder / "tables"
     if not settings.reuse_tables:
-        ingest_source(settings.data, tables, settings.rules, learned.signals)
+        gone = forgotten_beside(learned.tables)
+        ingest_source(settings.data, tables, settings.rules, learned.signals, learned.privacy, gone)
     newer = _exported(Path(settings.against)) if settings.against else None
     plan = schedule_of(artifacts)
     found, compared = check_drift(learned, tables, plan, settings.drift, now=settings.now, against=newer)

@@ -15,7 +15,7 @@ from towers.data.sources.read import ingest_source
 def ingest_logs(settings: IngestSettings) -> None:
     """Replaces artifacts/tables by what the source says, and prints what it holds."""
     folder = Path(settings.artifacts) / "tables"
-    ingest_source(settings.data, folder, settings.rules, settings.signals)
+    ingest_source(settings.data, folder, settings.rules, settings.signals, settings.privacy)
     read_dataset(folder, settings.signals)
     if settings.card:
         Console().print(render(write_card(folder)))

@@ -27,7 +27,7 @@ def climb_ladder(settings: LadderSettings) -> None:
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
-        ingest_source(settings.data, tables, settings.rules, settings.signals)
+        ingest_source(settings.data, tables, settings.rules, settings.signals, settings.privacy)
     parts = split(read_dataset(tables, settings.signals), settings.split)
     settled = settings.settled(statistics(parts))
     climbed = climb(tables, settings.signals, settings.split, settings.climb, settled.fit, folder / "ladder")

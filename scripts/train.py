@@ -8,6 +8,7 @@ from conf.compose import run
 from conf.schema import PipelineSettings
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
+from towers.data.privacy.state import LEARNED_FROM, state_of
 from towers.data.sources.read import ingest_source
 from towers.data.split import split
 from towers.training.export import export, first_process_only
@@ -21,13 +22,15 @@ def train(settings: PipelineSettings) -> None:
     folder = Path(settings.artifacts)
     tables = folder / "tables"
     if not settings.reuse_tables:
-        first_process_only(ingest_source)(settings.data, tables, settings.rules, settings.signals)
-    dataset = read_dataset(tables, settings.signals)
+        first_process_only(ingest_source)(
+            settings.data, tables, settings.rules, settings.signals, settings.privacy
+        )
+    dataset, state = read_dataset(tables, settings.signals), state_of(tables)
     parts = split(dataset, settings.split)
     settled = settings.settled(statistics(parts))
     first_process_only(Console().print)(render(settled))
     towers = fit_towers(dataset, parts, settled.fit, folder / "checkpoints")
-    context = settings.context(read_report(tables).title, settled)
+    context = {**settings.context(read_report(tables).title, settled), LEARNED_FROM: state}
     export(towers, dataset, parts, folder / "model", context=context)
 
 

@@ -20,7 +20,7 @@ def search(settings: TuneSettings) -> None:
     """Ingests the logs, searches, writes artifacts/tune and prints what was found."""
     tables, folder = Path(settings.artifacts) / "tables", Path(settings.artifacts) / "tune"
     if not settings.reuse_tables:
-        ingest_source(settings.data, tables, settings.rules, settings.signals)
+        ingest_source(settings.data, tables, settings.rules, settings.signals, settings.privacy)
     s = settings
     towers = s.settled(statistics(split(read_dataset(tables, s.signals), s.split))).fit
     searches = tune(tables, s.signals, s.split, s.rungs, towers, s.tune, s.seed, folder)

@@ -45,6 +45,17 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def repair_folders(below: Path) -> None:
+    """Undoes every replacement of a folder below that a killed process left unfinished."""
+    for leftover in sorted(below.rglob(".*")):
+        name, _, age = leftover.name.removeprefix(".").rpartition(".")
+        if age in ("new", "old") and name and leftover.is_dir():
+            folder = leftover.with_name(name)
+            with folder.with_name(f".{name}.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                _repair(folder, folder.with_name(f".{name}.new"), folder.with_name(f".{name}.old"))
+
+
 def replace_file(path: Path, text: str) -> None:
     """Writes a text in place of what was there, its folder made where there is none.
 

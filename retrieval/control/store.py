@@ -162,6 +162,14 @@ class ControlsStore:
                 "INSERT OR REPLACE INTO pins VALUES (?, ?, ?, ?, ?, ?, 0, 0)", (profile_id, *values)
             )
 
+    def profile_ids(self) -> list[str]:
+        """Everybody of whom something is held."""
+        with self._read_errors():
+            rows = self._connection.execute(
+                "SELECT profile_id FROM controls UNION SELECT profile_id FROM pins"
+            )
+            return [row[0] for row in rows.fetchall()]
+
     def forget(self, profile_id: str) -> bool:
         """Erases all that is held of a profile, for its erasure; whether there was anything.
 

@@ -1,7 +1,7 @@
 """The drift monitors at work: what a model learned from against newer logs, and whether a retrain is due."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64
 
 from towers.data.dataset import Dataset, read_dataset, rows_of
 from towers.data.ingest.ingest import read_report
+from towers.data.privacy.settings import PrivacySettings, privacy_of
 from towers.data.schema import read_table
 from towers.data.signals.settings import SignalSettings, signals_of
 from towers.data.split import Split, SplitKind, split, split_of
@@ -52,7 +53,8 @@ class Embedded:
 class Learned:
     """What a model learned from.
 
-    tables: their folder. cut_off_seconds: of the newest event that it learned from.
+    tables: their folder. cut_off_seconds: of the newest event that it learned from. privacy: what its tables
+    were ingested under.
     first_seconds: of the first event of its log.
     """
 
@@ -61,6 +63,7 @@ class Learned:
     items: Embedded
     cut_off_seconds: int
     first_seconds: int
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
 
 
 def embedded(
@@ -99,7 +102,7 @@ def read_learned(artifacts: Path, items: Embedded) -> Learned:
         )
     first, last, _ = span(tables)
     newest = last if settings.kind is SplitKind.LEAVE_ONE_OUT else _newest_train(dataset, parts)
-    return Learned(tables, signals, items, newest, first)
+    return Learned(tables, signals, items, newest, first, privacy_of(context))
 
 
 def schedule_of(artifacts: Path) -> Schedule | None:

@@ -26,6 +26,7 @@ class Arranged:
     from that table of the source. num_events: int64 (p,), events of each. events: by profile, then start,
     then the order of the source; ITEM_ROW in place of the item's id.
     unknown, repeated: ROW, FILE and the rest of the events of unknown profiles, and of repeated ones.
+    num_capped: events left out, as their profile has enough newer ones.
     """
 
     profile_id: pl.Series
@@ -34,22 +35,28 @@ class Arranged:
     events: pa.Table
     unknown: pa.Table | None
     repeated: pa.Table
+    num_capped: int = 0
 
 
-def arranged_shares(spill: Spill, profile_id: pl.Series | None, *, keep_unknown: bool) -> Iterator[Arranged]:
+def arranged_shares(
+    spill: Spill, profile_id: pl.Series | None, *, keep_unknown: bool, most_events: int | None = None
+) -> Iterator[Arranged]:
     """Every share in order, the next ones arranged ahead of the caller.
 
-    profile_id: those of the profiles table, None where the source has none.
+    profile_id: those of the profiles table, None where the source has none. most_events: so many are kept of
+    a profile, the newest; all where None.
     """
     known = _by_share(profile_id, spill.num_shares)
     return computed_ahead(
-        lambda number: _arranged(spill, number, known[number], keep_unknown), range(spill.num_shares)
+        lambda number: _arranged(spill, number, known[number], keep_unknown, most_events),
+        range(spill.num_shares),
     )
 
 
 def settle(arranged: Arranged, raws: tuple[RawTable, ...], ledger: Ledger) -> None:
     """Enters into the ledger what was found out about a share: unknown profiles and repeated events."""
     ledger.added["profiles"] += len(arranged.profile_id) - arranged.known
+    ledger.count("events", Rule.CONTRIBUTION, "", Outcome.WITHHELD, arranged.num_capped)
     groups = [
         (arranged.unknown, Rule.UNKNOWN_PROFILE, "profile_id", ledger.rules.unknown_profile),
         (arranged.repeated, Rule.DUPLICATE_EVENT, "start", ledger.rules.duplicate_event),
@@ -78,7 +85,9 @@ def _by_share(profile_id: pl.Series | None, num_shares: int) -> list[pa.Array | 
     return [ids.slice(a, b - a) for a, b in zip([0, *stop[:-1].tolist()], stop.tolist(), strict=True)]
 
 
-def _arranged(spill: Spill, number: int, known: pa.Array | None, keep_unknown: bool) -> Arranged:
+def _arranged(
+    spill: Spill, number: int, known: pa.Array | None, keep_unknown: bool, most_events: int | None
+) -> Arranged:
     events = spill.share(number)
     if events.num_rows == 0:
         ids = pl.Series("profile_id", [], pl.String) if known is None else _series(known)
@@ -113,6 +122,9 @@ def _arranged(spill: Spill, number: int, known: pa.Array | None, keep_unknown: b
         owner = pa.array(ids.to_arrow()).cast(pa.large_string()).take(pa.array(code[order[repeats]]))
         repeated = repeated.append_column("profile_id", owner)
     order = order[~repeats]
+    num_distinct = len(order)
+    if most_events is not None:
+        order = order[_newest(np.take(code, order), len(ids), most_events)]
     return Arranged(
         profile_id=ids,
         known=num_known,
@@ -120,7 +132,15 @@ def _arranged(spill: Spill, number: int, known: pa.Array | None, keep_unknown: b
         events=events.drop_columns([ROW, FILE]).take(pa.array(order)),
         unknown=unknown,
         repeated=repeated,
+        num_capped=num_distinct - len(order),
     )
+
+
+def _newest(code: np.ndarray, num_profiles: int, most: int) -> np.ndarray:
+    """Which events, in order of profile and start, are among the last so many of their profile."""
+    stop = np.cumsum(np.bincount(code, minlength=num_profiles))
+    newest: np.ndarray = stop[code] - np.arange(len(code)) <= most
+    return newest
 
 
 def _series(ids: pa.Array) -> pl.Series:

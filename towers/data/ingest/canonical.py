@@ -1,5 +1,6 @@
 """Arranged events → events.parquet: dictionary-encoded ids, sorted times, one share after another."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -11,9 +12,12 @@ import pyarrow.parquet as pq
 from towers.data.ingest.arrange import Arranged
 from towers.data.ingest.check import ITEM_ROW
 from towers.data.schema import EVENTS
+from towers.folders import file_aside
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _CODED = ("profile_id", "item_id", "country", "region")
+# Ids are codes already: the writer takes them as they are, and every reader sees plain strings.
+_IN_FILE = pa.schema([field.with_type(_DICTIONARY) if field.name in _CODED else field for field in EVENTS])
 
 
 class EventsFile:
@@ -24,19 +28,7 @@ class EventsFile:
 
     def __init__(self, path: Path, item_id: pl.Series) -> None:
         self._item_id = pa.array(item_id.to_arrow()).cast(pa.string())
-        # Ids are codes already: the writer takes them as they are, and every reader sees plain strings.
-        self._schema = pa.schema(
-            [field.with_type(_DICTIONARY) if field.name in _CODED else field for field in EVENTS]
-        )
-        self._writer = pq.ParquetWriter(
-            path,
-            self._schema,
-            compression="lz4",  # half the time of zstd, a sixth more bytes
-            use_dictionary=list(_CODED),
-            column_encoding={"start": "DELTA_BINARY_PACKED"},
-            store_schema=False,
-            write_statistics=["start"],
-        )
+        self._writer = _writer(path)
         self.num_rows = 0
 
     def __enter__(self) -> "EventsFile":
@@ -52,8 +44,8 @@ class EventsFile:
         events = arranged.events
         if events.num_rows == 0:
             return
-        columns = [self._column(field, arranged) for field in self._schema]
-        table = pa.Table.from_arrays(columns, schema=self._schema)
+        columns = [self._column(field, arranged) for field in _IN_FILE]
+        table = pa.Table.from_arrays(columns, schema=_IN_FILE)
         self._writer.write_table(table, row_group_size=table.num_rows)
         self.num_rows += events.num_rows
 
@@ -71,6 +63,38 @@ class EventsFile:
             coded = events[field.name].combine_chunks().dictionary_encode()
             return _coded(coded.indices, coded.dictionary.cast(pa.string()))
         return events[field.name].cast(field.type)
+
+
+def rewrite_events(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Puts an events.parquet of changed row groups in the place of one, a row group in memory at a time.
+
+    change: of the events of a row group, with the columns of `EVENTS`; one that is left with none goes.
+    """
+    with pq.ParquetFile(path) as file, file_aside(path) as aside, _writer(aside) as writer:
+        for group in range(file.num_row_groups):
+            changed = change(file.read_row_group(group).select(EVENTS.names).cast(EVENTS))
+            if changed.num_rows:
+                coded = pa.Table.from_arrays(
+                    [_as_codes(changed[field.name].combine_chunks(), field) for field in _IN_FILE],
+                    schema=_IN_FILE,
+                )
+                writer.write_table(coded, row_group_size=coded.num_rows)
+
+
+def _writer(path: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        path,
+        _IN_FILE,
+        compression="lz4",  # half the time of zstd, a sixth more bytes
+        use_dictionary=list(_CODED),
+        column_encoding={"start": "DELTA_BINARY_PACKED"},
+        store_schema=False,
+        write_statistics=["start"],
+    )
+
+
+def _as_codes(column: pa.Array, field: pa.Field) -> pa.Array:
+    return column.dictionary_encode() if field.name in _CODED else column
 
 
 def _coded(rows: pa.Array, values: pa.Array) -> pa.DictionaryArray:

@@ -10,6 +10,7 @@ from towers.data.ingest.columns import Reading, frame_type, readings
 from towers.data.ingest.rejected import RejectedRows
 from towers.data.ingest.report import Count, Outcome, Rule
 from towers.data.ingest.rules import Policy, RuleSettings
+from towers.data.privacy.guard import Guard
 from towers.data.raw import FAULT, ROW, TEXT, RawTable
 from towers.data.schema import SCHEMAS
 from towers.errors import SchemaError
@@ -27,11 +28,13 @@ _SHOWN_CHARACTERS = 80
 class Ledger:
     """What is counted and put aside while a source is read: one for all tables.
 
-    num_read: rows found, by table. added: rows made for ids that only other tables name.
+    num_read: rows found, by table. added: rows made for ids that only other tables name. guard: what is kept
+    of people; of rejected rows too.
     """
 
     rules: RuleSettings
     rejected: RejectedRows
+    guard: Guard = field(default_factory=Guard)
     num_read: Counter[str] = field(default_factory=Counter)
     added: Counter[str] = field(default_factory=Counter)
     _counts: Counter[tuple[str, str, str, Outcome]] = field(default_factory=Counter)
@@ -52,16 +55,23 @@ class Ledger:
         self.count(table, rule, column, Outcome.REJECTED, rows.height)
         key = (table, str(rule), column, Outcome.REJECTED)
         self._examples.setdefault(key, f"{raw.path}:{rows[ROW][0]}")
-        self.rejected.add(table, raw.path, _as_rejected(rows, rule, column))
+        self.rejected.add(table, raw.path, self._described(table, rows, rule, column))
 
     def refuse(self, table: str, rule: Rule, column: str, raw: RawTable, rows: pl.DataFrame) -> None:
         """Raises SchemaError where the policy refuses the file over these rows."""
-        first = _as_rejected(rows.head(1), rule, column).row(0, named=True)
+        first = self._described(table, rows.head(1), rule, column).row(0, named=True)
         shown = first["value"] if first["value"] is not None else first["record"]
+        is_shown = "is withheld" if self.guard.withholds(table) else f"is {_shown(shown)}"
         raise SchemaError(
-            f"{raw.path}:{first['row']}: {column or 'the record'} is {_shown(shown)} ({rule}, {rows.height} "
+            f"{raw.path}:{first['row']}: {column or 'the record'} {is_shown} ({rule}, {rows.height} "
             f"such rows up to here); rules.{rule}=reject_file refuses the file"
         )
+
+    def _described(self, table: str, rows: pl.DataFrame, rule: Rule, column: str) -> pl.DataFrame:
+        described = _as_rejected(rows, rule, column)
+        if not self.guard.withholds(table):
+            return described
+        return described.with_columns(value=pl.lit(None, pl.String), record=pl.lit(""))
 
     @property
     def counts(self) -> tuple[Count, ...]:
@@ -74,7 +84,8 @@ class Ledger:
 def checked(table: str, raw: RawTable, ledger: Ledger) -> Iterator[pl.DataFrame]:
     """The rows of one raw table in batches: ROW, the columns it has in their schema types, TEXT.
 
-    Rows that break a rule on their own values are rejected or repaired as the policies say; bounded memory.
+    Rows that break a rule on their own values are rejected or repaired as the policies say; what the guard
+    does not let through is left out, and ids of people are those that it gives; bounded memory.
     Raises SchemaError where a policy refuses the file.
     """
     columns = readings(table, raw, ledger.rules.clock_ms())
@@ -85,7 +96,10 @@ def checked(table: str, raw: RawTable, ledger: Ledger) -> Iterator[pl.DataFrame]
         raise SchemaError(f"{raw.path}: has {found}; expected columns for {', '.join(missing)} of {table}")
     for batch in raw.frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming"):
         ledger.num_read[table] += batch.height
-        yield _checked(table, raw, batch, columns, required, ledger)
+        kept = ledger.guard.kept(table, _checked(table, raw, batch, columns, required, ledger))
+        for rule, num_rows in kept.withheld.items():
+            ledger.count(table, rule, "", Outcome.WITHHELD, num_rows)
+        yield kept.rows
 
 
 def empty_columns(table: str, frame: pl.DataFrame) -> pl.DataFrame:

@@ -27,18 +27,21 @@ from towers.data.ingest.events import (
 )
 from towers.data.ingest.places import with_places
 from towers.data.ingest.rejected import RejectedRows
-from towers.data.ingest.report import IngestReport, Outcome
+from towers.data.ingest.report import REPORT_FILE, IngestReport, Outcome, Rule, read_report
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
+from towers.data.privacy.cells import coarsened, newest, often_asked
+from towers.data.privacy.guard import Guard
+from towers.data.privacy.tables import PLACES, coarsen_events
 from towers.data.raw import RawSource, RawTable
 from towers.data.schema import ITEMS, NUM_EVENTS_FILE, PROFILES, QUERIES, SCHEMAS
 from towers.data.signals.query_plays import played_after
 from towers.errors import SchemaError
 from towers.folders import replace_folder
 
+__all__ = ["REJECTED_FOLDER", "REPORT_FILE", "ingest", "read_report"]
+
 log = logging.getLogger(__name__)
 
-REPORT_FILE = "ingest.json"
-"""What became of the rows of the source (`IngestReport`)."""
 REJECTED_FOLDER = "rejected"
 """One Parquet file per table that lost rows (`REJECTED`)."""
 
@@ -52,6 +55,7 @@ def ingest(
     folder: Path,
     rules: RuleSettings,
     query_window_minutes: float = 30.0,
+    guard: Guard | None = None,
 ) -> IngestReport:
     """Checks a source and writes its tables, replacing the folder as a whole.
 
@@ -60,6 +64,7 @@ def ingest(
     of them is a sample; events by profile and start, equal starts in the order of the source. Memory is that
     of the items, the profiles, and a few million events, however many there are. Where the source
     never says what was played after a query, it gets its profile's next event within the window.
+    guard: what may be kept of people (`privacy.guard.guard_of`); everything, as it is, without one.
 
     Raises SchemaError where a policy refuses a file, nothing is left, or too many rows would be lost;
     ConfigError on settings out of range. The folder then stays as it was.
@@ -68,7 +73,10 @@ def ingest(
     began = time.monotonic()
     reports: list[IngestReport] = []
     replace_folder(
-        folder, lambda aside: reports.append(_write(source, title, aside, rules, query_window_minutes, began))
+        folder,
+        lambda aside: reports.append(
+            _write(source, title, aside, rules, query_window_minutes, guard or Guard(), began)
+        ),
     )
     report = reports[0]
     for name in SCHEMAS:
@@ -81,21 +89,17 @@ def ingest(
     return report
 
 
-def read_report(folder: Path) -> IngestReport:
-    """The report that `ingest` wrote to a folder of tables."""
-    return IngestReport.from_json(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
-
-
 def _write(
     source: RawSource,
     title: str,
     folder: Path,
     rules: RuleSettings,
     query_window_minutes: float,
+    guard: Guard,
     began: float,
 ) -> IngestReport:
     with RejectedRows(folder / REJECTED_FOLDER) as rejected:
-        report = _written(source, title, folder, Ledger(rules, rejected), began)
+        report = _written(source, title, folder, Ledger(rules, rejected, guard), began)
     _check_losses(report, rules)
     _join_plays(folder, query_window_minutes)
     (folder / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
@@ -117,6 +121,8 @@ def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began:
         check_any(items.known, title)
         written, num_events = _write_events(folder, source, spill, items, profiles, queries, ledger, step)
     _remove(spill_folder)
+    num_coarser = coarsen_events(folder / "events.parquet", ledger.guard.settings.min_profiles_per_place)
+    ledger.count("events", Rule.RARE_PLACE, "", Outcome.COARSENED, num_coarser)
     for name, count in source.repaired.items():
         ledger.count("items", name, "", Outcome.REPAIRED, count)
     np.save(folder / NUM_EVENTS_FILE, num_events)
@@ -127,6 +133,9 @@ def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began:
         added={name: ledger.added[name] for name in SCHEMAS},
         counts=ledger.counts,
         seconds=time.monotonic() - began,
+        key_name=None if ledger.guard.key is None else ledger.guard.key.name,
+        min_profiles_per_place=ledger.guard.settings.min_profiles_per_place,
+        min_profiles_per_query=ledger.guard.settings.min_profiles_per_query,
     )
 
 
@@ -146,6 +155,7 @@ def _write_events(
         spill,
         None if profiles is None else profiles["profile_id"],
         keep_unknown=ledger.rules.unknown_profile is Policy.REPAIR,
+        most_events=ledger.guard.settings.max_events_per_profile,
     )
     with EventsFile(folder / "events.parquet", items.known["item_id"]) as events:
         for number, arranged in enumerate(shares):
@@ -161,7 +171,11 @@ def _write_events(
     ledger.added["profiles"] += len(silent)
     profile_id = pl.concat([profile_id, silent])
     counts = np.concatenate([counts, np.zeros(len(silent), np.int64)])
-    table = _profiles_in_order(profile_id, profiles)
+    least = ledger.guard.settings.min_profiles_per_place
+    table, num_coarser = coarsened(
+        _profiles_in_order(profile_id, profiles), "profile_id", PLACES["profiles"], least
+    )
+    ledger.count("profiles", Rule.RARE_PLACE, "", Outcome.COARSENED, num_coarser)
     for name, frame, schema in (
         ("items", items.known, ITEMS),
         ("profiles", table, PROFILES),
@@ -209,7 +223,19 @@ def _read_queries(
             if known is not None and "profile_id" in kept.columns:
                 kept = known_profiles(raw, kept, known, ledger)
             parts.append(empty_columns("queries", with_places("queries", raw, kept, ledger)))
-    return pl.concat(parts) if parts else no_entities("queries")
+    return _guarded_queries(pl.concat(parts), ledger) if parts else no_entities("queries")
+
+
+def _guarded_queries(queries: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    """The searches without those that stand for too few, or are too many of one profile."""
+    settings = ledger.guard.settings
+    capped = newest(queries, settings.max_events_per_profile)
+    often = often_asked(capped, settings.min_profiles_per_query)
+    kept, num_coarser = coarsened(often, "profile_id", PLACES["queries"], settings.min_profiles_per_place)
+    ledger.count("queries", Rule.CONTRIBUTION, "", Outcome.WITHHELD, queries.height - capped.height)
+    ledger.count("queries", Rule.RARE_TEXT, "text", Outcome.WITHHELD, capped.height - often.height)
+    ledger.count("queries", Rule.RARE_PLACE, "", Outcome.COARSENED, num_coarser)
+    return kept
 
 
 def _num_shares(raws: tuple[RawTable, ...]) -> int:

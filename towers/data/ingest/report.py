@@ -1,9 +1,14 @@
 """What an ingest did to the rows of a source: counts, by table and rule."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
+
+REPORT_FILE = "ingest.json"
+"""What became of the rows of the source (`IngestReport`)."""
 
 
 class Rule(StrEnum):
@@ -33,6 +38,16 @@ class Rule(StrEnum):
     """A country is one of ISO 3166-1, by code or by name."""
     TIME_TRAVEL = "time_travel"
     """A title is watched in the year of its release or later."""
+    FORGOTTEN = "forgotten"
+    """A profile that asked to be forgotten is in no table."""
+    RETENTION = "retention"
+    """An event or a search is no older than may be kept."""
+    CONTRIBUTION = "contribution"
+    """A profile has no more events or searches than may be kept of one."""
+    RARE_TEXT = "rare_text"
+    """As many profiles as are needed asked the text of a search."""
+    RARE_PLACE = "rare_place"
+    """As many profiles as are needed share a place."""
 
 
 class Outcome(StrEnum):
@@ -41,6 +56,10 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     REPAIRED = "repaired"
     WARNED = "warned"
+    WITHHELD = "withheld"
+    """Left out for the sake of a person, and kept nowhere."""
+    COARSENED = "coarsened"
+    """A place was told more coarsely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +84,9 @@ class IngestReport:
 
     num_read, num_written: rows per table. counts: every rule that was broken. added: rows that no source
     row stands for, by table (a profile that only the events name).
-    num_read = num_written - added + rejected, per table.
+    num_read = num_written - added + rejected + withheld, per table.
+    key_name: which key the pseudonyms are of (`PseudonymKey.name`); None where ids are those of the source.
+    min_profiles_per_place, min_profiles_per_query: as in `PrivacySettings`.
     """
 
     title: str
@@ -74,6 +95,9 @@ class IngestReport:
     added: Mapping[str, int]
     counts: tuple[Count, ...]
     seconds: float
+    key_name: str | None = None
+    min_profiles_per_place: int = 1
+    min_profiles_per_query: int = 1
 
     def num_rejected(self, table: str) -> int:
         """Rows of one table that were left out."""
@@ -88,3 +112,8 @@ class IngestReport:
         """The report that `to_json` wrote."""
         counts = tuple(Count(**{**each, "outcome": Outcome(each["outcome"])}) for each in read["counts"])
         return IngestReport(**{**read, "counts": counts})
+
+
+def read_report(folder: Path) -> IngestReport:
+    """The report that `ingest` wrote to a folder of tables."""
+    return IngestReport.from_json(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))

@@ -6,6 +6,9 @@ from typing import assert_never
 from towers.data.ingest.ingest import ingest
 from towers.data.ingest.report import IngestReport
 from towers.data.ingest.rules import RuleSettings
+from towers.data.privacy.forgotten import forgotten_beside, read_forgotten
+from towers.data.privacy.guard import guard_of
+from towers.data.privacy.settings import PrivacySettings
 from towers.data.raw import RawSource, raw_from_tables
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.catalogues import CatalogueSettings, read_catalogues
@@ -33,10 +36,22 @@ SourceSettings = (
 
 
 def ingest_source(
-    settings: SourceSettings, folder: Path, rules: RuleSettings, signals: SignalSettings
+    settings: SourceSettings,
+    folder: Path,
+    rules: RuleSettings,
+    signals: SignalSettings,
+    privacy: PrivacySettings | None = None,
+    forgotten: Path | None = None,
 ) -> IngestReport:
-    """Replaces a folder of tables by what a source says; raises what `read_source` and `ingest` raise."""
-    return ingest(read_source(settings), settings.title, folder, rules, signals.query_window_minutes)
+    """Replaces a folder of tables by what a source says.
+
+    privacy: what may be kept of people; all of it where None. forgotten: the list of the profiles that are in
+    no table; None is that of the artifacts in which the folder lies. Raises what `read_source`, `ingest`,
+    `guard_of` and `read_forgotten` raise.
+    """
+    gone = read_forgotten(forgotten or forgotten_beside(folder))
+    guard = guard_of(privacy or PrivacySettings(), gone)
+    return ingest(read_source(settings), settings.title, folder, rules, signals.query_window_minutes, guard)
 
 
 def read_source(settings: SourceSettings) -> RawSource:
