@@ -158,7 +158,7 @@ def _contend(
         def now(cls, tz: tzinfo | None = None) -> "Skewed":
             return super().now(tz) + timedelta(seconds=skew_seconds)
 
-    store.datetime = Skewed  # type: ignore[attr-defined, misc]
+    store.datetime = Skewed  # type: ignore[attr-defined]
     won: list[str | None] = []
     for _ in range(num):
         barrier.wait(60)

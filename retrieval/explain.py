@@ -155,7 +155,7 @@ def filters_of(
         bitmap = eligibility.bitmap(rule)
         passes = bool(bitmap[row >> 3] >> (row & 7) & 1)
         said = json.dumps(to_plain(rule)) if name == REQUEST_RULE else ""
-        found.append(Filter(name, eligibility.num_items - eligibility.count(rule), passes, said))
+        found.append(Filter(name, eligibility.count(None) - eligibility.count(rule), passes, said))
     seen = np.unique(watched.item_row)
     return (*found, Filter("watched", len(seen), row not in seen))
 

@@ -39,7 +39,8 @@ class Changes:
     @property
     def added(self) -> Bool[np.ndarray, " n"]:
         """Titles that the release lacks."""
-        return self.live_row == OOV
+        lacking: np.ndarray = self.live_row == OOV
+        return lacking
 
     @property
     def num_removed(self) -> int:

@@ -17,24 +17,26 @@ def _same(a: pa.Array, b: pa.Array) -> np.ndarray:
     """Whether values are equal, (n,)."""
     known, other_known = (each.is_valid().to_numpy(zero_copy_only=False) for each in (a, b))
     both = known & other_known
-    same = known == other_known
+    same: np.ndarray = known == other_known
     if pa.types.is_struct(a.type):
         for place in range(a.type.num_fields):
             same &= ~both | _same(a.field(place), b.field(place))
         return same
     if pa.types.is_list(a.type) or pa.types.is_large_list(a.type):
-        return same & (~both | _same_lists(a, b, both))
+        same &= ~both | _same_lists(a, b, both)
+        return same
     equal = pc.fill_null(pc.equal(a, b), False).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(a.type):
         nan = [pc.fill_null(pc.is_nan(each), False).to_numpy(zero_copy_only=False) for each in (a, b)]
         equal = equal | (nan[0] & nan[1])
-    return same & (~both | equal)
+    same &= ~both | equal
+    return same
 
 
 def _same_lists(a: pa.Array, b: pa.Array, both: np.ndarray) -> np.ndarray:
     """Of lists: as long, and equal place by place."""
     length, other = (pc.fill_null(pc.list_value_length(each), 0).to_numpy() for each in (a, b))
-    same = both & (length == other)
+    same: np.ndarray = both & (length == other)
     of_one_length = pa.array(np.flatnonzero(same))
     entries, others = (pc.list_flatten(each.take(of_one_length)) for each in (a, b))
     line = np.repeat(np.flatnonzero(same), length[same])

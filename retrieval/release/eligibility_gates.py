@@ -37,8 +37,9 @@ def eligibility_parity(eligibility: Eligibility, dataset: Dataset) -> int:
     Rules are made of the facts of some titles of the source's table, at moments about the newest event, and
     judged on some others; all titles of a table are in its rows.
     """
-    if eligibility.num_items != len(dataset.catalogue):
-        return abs(eligibility.num_items - len(dataset.catalogue))
+    num_titles = eligibility.count(None)
+    if num_titles != len(dataset.catalogue):
+        return abs(num_titles - len(dataset.catalogue))
     rows = _spread(dataset.items.num_rows, _NUM_TITLES)
     titles = _titles(dataset.items, rows)
     now = int(dataset.history.time_seconds.max(initial=0))

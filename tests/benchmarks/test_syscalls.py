@@ -21,7 +21,7 @@ def _job(folder: Path) -> None:
         os.fsync(file.fileno())
     Path("below/a").rename(folder / "b")
     descriptor = os.open(folder, os.O_RDONLY)
-    os.unlink("b", dir_fd=descriptor)  # noqa: PTH108
+    os.unlink("b", dir_fd=descriptor)
 
 
 def _by_another_program(folder: Path) -> None:

@@ -73,7 +73,7 @@ class World:
             "release_year": [one.year for one in titles],
             "licences": [[{"country": one.country, "start": None, "end": None}] for one in titles],
         }
-        events = {
+        events: dict[str, object] = {
             "profile_id": [who for who, _, _ in seen],
             "item_id": [one for _, one, _ in seen],
             "start": pa.array(start_ms, TIME),

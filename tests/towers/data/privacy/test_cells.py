@@ -1,6 +1,7 @@
 """Every place that is told is shared by enough profiles, and no more is left out than that takes."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import polars as pl
 from hypothesis import given
@@ -20,7 +21,7 @@ visits = st.lists(
 )
 
 
-def frame(rows: list[tuple[str, str | None, str | None, str | None]]) -> pl.DataFrame:
+def frame(rows: Sequence[tuple[str, str | None, str | None, str | None]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(("who", *COLUMNS), pl.String), orient="row")
 
 
