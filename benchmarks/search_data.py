@@ -21,7 +21,7 @@ from retrieval.eligibility.compile import Eligibility
 from retrieval.search.order import best_first
 from retrieval.search.search import TextSearch
 from towers.data.ingest.rules import RuleSettings
-from towers.data.schema import read_tables
+from towers.data.schema import Tables, read_tables
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import ingest_source
 from towers.data.words import words_of
@@ -54,9 +54,18 @@ class Searched:
 
 def movielens() -> Searched:
     """ml-latest-small with cast and directors; MissingDataError where a folder is not there."""
+    return searched_tables(movielens_tables())
+
+
+def movielens_tables() -> Tables:
+    """The tables of it; raises as `movielens` does."""
     with TemporaryDirectory() as name:
         ingest_source(movielens_settings(), Path(name), RuleSettings(), SignalSettings())
-        tables = read_tables(Path(name))
+        return read_tables(Path(name))
+
+
+def searched_tables(tables: Tables) -> Searched:
+    """The titles of these tables, each as popular as it has events, ready to be searched."""
     counts = Counter(tables.events["item_id"].to_pylist())
     num_events = np.array([counts[item_id] for item_id in tables.items["item_id"].to_pylist()], np.int64)
     return searched(tables.items, num_events)

@@ -1,9 +1,10 @@
 """Claim `search-latency`: searches and suggestions over 60,000 titles, one at a time on one thread.
 
 The titles are those of four real data sets, and some of them with their words turned round, up to 60,000. The
-log is drawn, and the towers are not trained: they cost what trained ones do. A search is all that
-`Retriever.search` does for a profile, under a rule of territory: matching, understanding, the user tower and
-the order. Suggestions are asked for as each text is typed, from its second letter on.
+log is drawn, and the towers, that of texts among them, are not trained: they cost what trained ones do. A
+search is all that `Retriever.search` does for a profile, under a rule of territory: matching, understanding,
+the towers, the nearest titles of the vector and the order. Suggestions are asked for as each text is typed,
+from its second letter on.
 """
 
 import time
@@ -36,6 +37,7 @@ from towers.data.schema import EVENTS, PROFILES, QUERIES, TIME, Tables, read_tab
 from towers.data.signals.settings import SignalSettings
 from towers.data.split import SplitSettings, split
 from towers.evaluation.slips import mistyped
+from towers.nets.query_tower import QueryTower, QueryTowerSettings
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.training.export import export
 
@@ -130,8 +132,11 @@ def served(folder: Path, num_items: int, rng: np.random.Generator) -> Retriever:
     parts = split(dataset, SplitSettings())
     torch.manual_seed(SEED)
     towers = TwoTower(ModelSettings(), fit_features(*training_rows(dataset, parts), FeatureSettings()))
+    texts = QueryTower(QueryTowerSettings(), ModelSettings().dim)
+    torch.nn.init.normal_(texts.gram.weight, std=0.1)
+    texts.learned.fill_(True)
     context = {"split": asdict(SplitSettings()), "signals": asdict(SignalSettings()), "seed": SEED}
-    export(towers, dataset, parts, folder / "model", context=context)
+    export(towers, dataset, parts, folder / "model", context=context, query_tower=texts)
     spec = IndexSpec(IndexKind.COMPILED, target_recall=TARGET_RECALL)
     build_release(folder / "model", folder / "tables", folder / "releases", spec, GateSettings())
     return Retriever.open(folder / "releases")

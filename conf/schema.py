@@ -40,6 +40,7 @@ from towers.ladder.variants import check_variants
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.settings import ObjectiveSettings
 from towers.settings import Partly, bounded
+from towers.training.query_settings import QueryFitSettings
 from towers.training.recipe import GivenSettings, Preset, Settled, Statistics, recipe, trains_on_gpu
 from towers.training.settings import FitSettings, TrainerSettings
 
@@ -76,6 +77,7 @@ class PipelineSettings:
     reuse_tables: learn from the tables that ingest.py wrote, without reading the source again; what `rules`
     and `privacy` say of a source is then what ingest.py was told.
     recipe: what decides every value of model, objective, loader and trainer that is not given.
+    query_tower: how what finds texts by their meaning is trained, after the towers.
     dimension: how many of the vectors' first numbers a release searches; null: all.
     candidate: publish without making it current, for a canary.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
@@ -94,6 +96,7 @@ class PipelineSettings:
     objective: Partly[ObjectiveSettings] = field(default_factory=partial(Partly, ObjectiveSettings))
     loader: Partly[LoaderSettings] = field(default_factory=partial(Partly, LoaderSettings))
     trainer: Partly[TrainerSettings] = field(default_factory=partial(Partly, TrainerSettings))
+    query_tower: QueryFitSettings = field(default_factory=QueryFitSettings)
     index: IndexSpec = field(default_factory=IndexSpec)
     dimension: int | None = bounded(None, ge=1)
     gates: GateSettings = field(default_factory=GateSettings)

@@ -28,8 +28,9 @@ from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
 from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions
 from retrieval.search.lexical import check_text
-from retrieval.search.order import best_first
-from retrieval.search.search import TextSearch, Undo, as_spelled_first
+from retrieval.search.order import Liking, best_first
+from retrieval.search.search import Found, TextSearch, Undo, as_spelled_first
+from retrieval.search.text_vectors import meant
 from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
 from towers.data.privacy.forgotten import ForgottenFile
@@ -283,16 +284,20 @@ class Retriever:
         """The best k titles that match a text in title, cast, directors, genres or year, and pass the rule.
 
         Titles that the text spells come first, whole ones before those that begin so; then those that have
-        its words, mistyped or not (`LexicalIndex.match`). Watched titles are answered too. Equal matches
-        stand in the order of the profile's own scores, those of the prior where its history is empty, and by
-        popularity without a known profile; a named profile's answer is tagged as in `recommend`.
+        its words, mistyped or not (`LexicalIndex.match`), and among these, where the release has a query
+        tower, what only its vector finds (`best_first`). The vector is that of the text and, of a known
+        profile, of its likes and country; without one it is the text's alone. Watched titles are answered
+        too. Equal matches stand in the order of the profile's own scores, those of the prior where
+        its history is empty, and by popularity without a known profile; a named profile's answer is tagged as
+        in `recommend`.
 
         Words that say years, genres, people, what is for kids or not wanted are taken for rules, which the
         answer holds (`understood`), unless the text names a title. understood: False takes all words for
         words; some of an answer's own `understood` takes only those for rules.
 
-        Where nothing matches, the answer is that of `recommend`, tagged NO_MATCH; where a title is named that
-        has no licence by the rule, what else begins so and titles similar to it, tagged NOT_AVAILABLE.
+        Where nothing matches, the answer is what the vector finds, or that of `recommend` without one, tagged
+        NO_MATCH; where a title is named that has no licence by the rule, what else begins so and titles
+        similar to it, tagged NOT_AVAILABLE.
         country is that of the request; without a profile it changes nothing. Raises QueryError on a blank
         text, one that is too long, and a k that is no count.
         """
@@ -307,19 +312,18 @@ class Retriever:
             allowed = self._among(Allowed.but(np.array([0, 1]), np.array([found.withheld])), [rule])
             similar = self._release.answers.similar(found.withheld, k, allowed).item_row[0]
             matches = as_spelled_first(matches, similar[similar != PAD])
+        asks = None if profile_id is None else self._asked(profile_id, None, country, None, view)
+        reason = None if asks is None else asks.degraded
+        known = None if asks is None or reason is Degraded.UNKNOWN_PROFILE else asks.query
+        dense, liking = self._meant(text, found, k, known)
         if len(matches.row) == 0:
-            other = self._best(self._asked(profile_id, None, country, None, view), k, rule)
-            why = Degraded.NO_MATCH if found.withheld is None else Degraded.NOT_AVAILABLE
-            return replace(other, degraded=why)
-        liking, reason = None, None
-        if profile_id is not None:
-            asks = self._asked(profile_id, None, country, None, view)
-            reason = asks.degraded
-            if reason is not Degraded.UNKNOWN_PROFILE:
-                liking = partial(self._release.answers.liking, asks.query)
-        row, score = best_first(matches, k, self._text().place, liking)
+            reason = Degraded.NO_MATCH
         if found.withheld is not None:
             reason = Degraded.NOT_AVAILABLE
+        if len(matches.row) == 0 and (dense is None or len(dense) == 0):
+            other = asks or self._asked(profile_id, None, country, None, view)
+            return replace(self._best(other, k, rule), degraded=reason)
+        row, score = best_first(matches, k, self._text().place, liking, dense)
         return replace(self._ranking(row, score, reason), understood=found.understood)
 
     def suggest(
@@ -391,6 +395,20 @@ class Retriever:
         if not isinstance(answers, VectorAnswers):
             raise QueryError(f"{self.release_id}: answers from lists, by no vectors; expected an index")
         return answers
+
+    def _meant(
+        self, text: str, found: Found, k: int, query: Queries | None
+    ) -> tuple[Int64[np.ndarray, " d"] | None, Liking | None]:
+        """What a vector of text and asker finds, where it can change the answer; and the asker's liking."""
+        answers, texts = self._release.answers, self._release.texts
+        if not isinstance(answers, VectorAnswers):
+            return None, None if query is None else partial(answers.liking, query)
+        user = None if query is None else answers.encoder.encode(query)
+        liking = None if user is None else partial(answers.liked, user)
+        if texts is None or found.withheld is not None or found.matches.num_spelled >= k:
+            return None, liking
+        allowed = self._among(Allowed.but(np.zeros(2, np.int64), np.zeros(0, np.int64)), [found.rule])
+        return meant(texts, answers, self.num_events, text, user, k, allowed), liking
 
     def _asked(
         self,

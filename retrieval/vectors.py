@@ -131,8 +131,13 @@ class VectorAnswers:
 
     def liking(self, query: Queries, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """How much one query likes each of these items, watched or not; higher is more."""
-        interests = np.atleast_2d(self.encoder.encode(query)[0])
-        liked: np.ndarray = (self.vectors[rows] @ interests.T).max(axis=1)
+        return self.liked(self.encoder.encode(query), rows)
+
+    def liked(
+        self, vector: Float32[np.ndarray, "1 *K D"], rows: Int64[np.ndarray, " n"]
+    ) -> Float32[np.ndarray, " n"]:
+        """As `liking`, of a query that is encoded already."""
+        liked: np.ndarray = (self.vectors[rows] @ np.atleast_2d(vector[0]).T).max(axis=1)
         return liked
 
     def scores(self, queries: Queries, row: int) -> Float32[np.ndarray, " Q"]:

@@ -9,10 +9,12 @@ from conf.schema import PipelineSettings
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
 from towers.data.privacy.state import LEARNED_FROM, state_of
+from towers.data.schema import read_table
 from towers.data.sources.read import ingest_source
 from towers.data.split import split
 from towers.training.export import export, first_process_only
 from towers.training.fit import fit_towers
+from towers.training.query_fit import fit_query_tower
 from towers.training.recipe import statistics
 from towers.training.recipe_report import render
 
@@ -30,8 +32,11 @@ def train(settings: PipelineSettings) -> None:
     settled = settings.settled(statistics(parts))
     first_process_only(Console().print)(render(settled))
     towers = fit_towers(dataset, parts, settled.fit, folder / "checkpoints")
+    queries = read_table(tables, "queries")
+    fit_query = first_process_only(fit_query_tower)
+    query_tower = fit_query(towers, dataset, parts, queries, settings.query_tower, settings.seed)
     context = {**settings.context(read_report(tables).title, settled), LEARNED_FROM: state}
-    export(towers, dataset, parts, folder / "model", context=context)
+    export(towers, dataset, parts, folder / "model", context=context, query_tower=query_tower)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from retrieval.release.files import (
     ADDED_FILE,
     ITEMS_FILE,
     MODEL_FILES,
+    QUERY_FILES,
     PROFILES_FILE,
     read_rows,
     read_vectors,
@@ -147,7 +148,7 @@ def _write(
     """The files of the release but for the certificate: what is as it was is linked."""
     for name in live.manifest.files:
         of_build = name.startswith("index") and name not in (UPDATES_FILE, CERTIFICATE_FILE)
-        if of_build or name in (*MODEL_FILES, VECTORS_FILE):
+        if of_build or name in (*MODEL_FILES, *QUERY_FILES, VECTORS_FILE):
             link(live.folder / name, folder / name)
     layout, about = delta.layout, live.manifest.description
     num_events = split(placed, split_of(about.context)).num_watches

@@ -19,6 +19,7 @@ from retrieval.release.files import (
     ITEMS_FILE,
     MODEL_FILES,
     PROFILES_FILE,
+    QUERY_FILES,
     read_vectors,
     vectors_model,
 )
@@ -53,8 +54,9 @@ def build_release(
     becomes_current: False leaves the live one current, for a canary to decide.
 
     model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
-    context of the manifest. What is gated is what will be served: the towers as copied into the release, the
-    index as read back from its file. At last the whole release is read as it will be opened.
+    context of the manifest; and query.json with query.safetensors, where a query tower was trained.
+    What is gated is what will be served: the towers as copied into the release, the index as read back from
+    its file. At last the whole release is read as it will be opened.
     dimension: how many of the vectors' first numbers are searched; all where None. The release holds whole
     ones too, which the user tower reads.
     Raises MissingDataError where an input is not there, SkewError where vectors and towers are not of one
@@ -142,3 +144,6 @@ def _copy_model(model_dir: Path, folder: Path) -> None:
         if not (model_dir / name).is_file():
             raise MissingDataError(f"{model_dir / name}: no exported towers; run scripts/train.py first")
         shutil.copyfile(model_dir / name, folder / name)
+    for name in QUERY_FILES:
+        if (model_dir / name).is_file():
+            shutil.copyfile(model_dir / name, folder / name)

@@ -11,10 +11,19 @@ from retrieval.encoder import FACTORS_FILE
 from retrieval.lists import LISTS_FILE
 from retrieval.release.manifest import AnswerKind
 from towers.errors import MissingDataError, ReleaseError
-from towers.exported import FINGERPRINT, MODEL_FILE, VECTORS_FILE, WEIGHTS_FILE
+from towers.exported import (
+    FINGERPRINT,
+    MODEL_FILE,
+    QUERY_FILE,
+    QUERY_WEIGHTS_FILE,
+    VECTORS_FILE,
+    WEIGHTS_FILE,
+)
 
 MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 """What the query encoder is read from; a release holds copies."""
+QUERY_FILES = (QUERY_FILE, QUERY_WEIGHTS_FILE)
+"""What texts are read by, beside the towers; an export and its release have both or neither."""
 ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
 ADDED_FILE = "items_added.safetensors"

@@ -23,6 +23,7 @@ from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, rea
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
 from retrieval.release.store import current, open_release
 from retrieval.release.verify import Verify
+from retrieval.search.text_vectors import TextVectors, load_text_vectors
 from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError
@@ -37,7 +38,8 @@ class Release:
     """One release in memory: its parts belong together.
 
     num_events: (R,), train events of the item of each row, its popularity. answers: what ranks the items of R
-    rows. context: the settings it was made under, as the manifest has them.
+    rows. context: the settings it was made under, as the manifest has them. texts: what reads texts, where a
+    query tower was trained.
     """
 
     release_id: str
@@ -46,6 +48,7 @@ class Release:
     answers: VectorAnswers | ListAnswers
     profiles: ProfileHistories
     context: Mapping[str, Any] = field(default_factory=dict)
+    texts: TextVectors | None = None
 
     def __post_init__(self) -> None:
         counts = (self.catalogue.num_rows, len(self.num_events), self.answers.num_items)
@@ -113,6 +116,7 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
     catalogue = Catalogue(read_items(folder / ITEMS_FILE))
     profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary)
     answers: VectorAnswers | ListAnswers
+    texts = None
     if about.index is None:
         lists = load_lists(folder)
         num_events, answers = lists.num_events, ListAnswers(lists, profiles)
@@ -124,7 +128,8 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
         # What was published before vectors named their model is held to the manifest's word.
         model = vectors_model(folder / VECTORS_FILE) or about.model_fingerprint
         answers = VectorAnswers(searched, index, encoder, read_curve(folder), model)
-    release = Release(release_id, catalogue, num_events, answers, profiles, about.context)
+        texts = load_text_vectors(folder, encoder.fingerprint, vectors.shape[1], encoder.dimension)
+    release = Release(release_id, catalogue, num_events, answers, profiles, about.context, texts)
     _check_against_description(release, about, folder)
     return release
 

@@ -37,6 +37,11 @@ class Matches:
     score: Float32[np.ndarray, " n"]
     fit: Int64[np.ndarray, " n"]
 
+    @property
+    def num_spelled(self) -> int:
+        """How many of them the text spells or nearly does: these stand first, whatever else is found."""
+        return int(np.count_nonzero(self.fit >= Fit.ALIKE))
+
     def only(self, kept: Bool[np.ndarray, " n"]) -> "Matches":
         """Those of the matches."""
         return Matches(self.row[kept], self.score[kept], self.fit[kept])

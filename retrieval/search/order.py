@@ -1,6 +1,7 @@
 """Matches of a text → the best of them in order: by text, then by who asks, and beside those of a vector.
 
-What fits a title by its spelling stands first. The others can be fused with what a vector of the text finds.
+What fits a title by its spelling, or nearly so, stands first. What a vector of the text finds comes among the
+others.
 """
 
 from collections.abc import Callable
@@ -9,13 +10,13 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from retrieval.search.lexical import Matches
-from retrieval.search.titles import Fit
 
 MOST_ORDERED = 1000
 """So many matches, or k where it is more, are put in the order of who asks: the best, the most popular."""
 
-# Reciprocal rank fusion: the damping that its authors found to matter little, doi:10.1145/1571941.1572114.
-_DAMPING = 60.0
+# What a vector finds that nothing of the text matches: this much at the first place, half of it at place 20.
+# Measured on tags of ml-latest-small: MRR .083; .079 with .1 and .080 with .5, .062 without a vector.
+_FOUND, _DAMPING = 0.25, 20.0
 
 Liking = Callable[[Int64[np.ndarray, " n"]], Float32[np.ndarray, " n"]]
 """Rows → how much who asks likes each; higher is more."""
@@ -31,8 +32,8 @@ def best_first(
     """Rows and scores of the best k matches: by score, then by liking, then by popularity.
 
     place: of each of N titles by popularity, 0 the most popular. dense: rows that a vector of the text finds,
-    best first; what is not spelled by the text is then scored by reciprocal rank in both, 0 to 1:
-    Σ (damping + 1) / (damping + rank) / 2, equal matches of the text having one rank.
+    best first; those that do not match are scored 0.25 · 20 / (20 + place), from place 0, and stand among
+    the matches.
     """
     if dense is not None:
         matches = fused(matches, dense)
@@ -43,26 +44,20 @@ def best_first(
 
 
 def fused(matches: Matches, dense: Int64[np.ndarray, " d"]) -> Matches:
-    """The matches and what a vector finds, scored by reciprocal rank; what the text spells as it was."""
-    spelled = matches.fit > Fit.ALIKE
-    dense = dense[~np.isin(dense, matches.row[spelled])]
-    row = np.union1d(matches.row, dense)
-    score = np.zeros(len(row), np.float64)
-    # Equal scores have the best rank of them.
-    alike = -np.unique(-matches.score[~spelled])
-    rank = np.searchsorted(-alike, -matches.score[~spelled])
-    score[np.searchsorted(row, matches.row[~spelled])] += _share(rank)
-    score[np.searchsorted(row, dense)] += _share(np.arange(len(dense)))
-    fit = np.zeros(len(row), np.int64)
-    own = np.searchsorted(row, matches.row[spelled])
-    score[own], fit[own] = matches.score[spelled], matches.fit[spelled]
-    return Matches(row, score.astype(np.float32), fit)
+    """The matches as they are, and what only a vector finds, scored by its place: below most of the matches.
 
-
-def _share(rank: np.ndarray) -> np.ndarray:
-    """What a rank from 0 adds."""
-    share: np.ndarray = (_DAMPING + 1) / (_DAMPING + 1 + rank) / 2
-    return share
+    That a vector finds a match too says nothing more of it: to let it order equal matches was worse than
+    their popularity does.
+    """
+    dense = dense[~np.isin(dense, matches.row)]
+    score = _FOUND * _DAMPING / (_DAMPING + np.arange(len(dense)))
+    row = np.concatenate([matches.row, dense])
+    order = np.argsort(row)
+    return Matches(
+        row[order],
+        np.concatenate([matches.score, score])[order].astype(np.float32),
+        np.concatenate([matches.fit, np.zeros(len(dense), np.int64)])[order],
+    )
 
 
 def _enough(matches: Matches, most: int, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

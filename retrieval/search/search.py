@@ -26,12 +26,14 @@ _LIFT = 0.25
 class Found:
     """Titles that match and may be shown, what was understood, and the row of a title that is withheld.
 
-    withheld: one that the text names, that no licence allows, and that no other of its name replaces.
+    withheld: one that the text names, that no licence allows, and that no other of its name replaces. rule:
+    what all that is answered must pass, what was understood among it; None where everything may be.
     """
 
     matches: Matches
     understood: tuple[Understood, ...] = ()
     withheld: int | None = None
+    rule: Rule | None = None
 
 
 class TextSearch:
@@ -56,21 +58,22 @@ class TextSearch:
         if understood is not False:
             reading = self._understanding.read(text, kept)
             if reading.understood and not _names_title(spelled, text, reading):
-                read = self._read(spelled, reading, rule)
+                required = [one.rule for one in reading.understood if one.required]
+                shown = All((*required, *([] if rule is None else [rule])))
+                read = self._read(spelled, reading, rule, shown)
                 if len(read.row):
-                    return Found(read, reading.understood)
+                    return Found(read, reading.understood, rule=shown)
         matches = self._lexical.with_words(spelled, text)
         passing = matches.only(self._passes(matches.row, rule))
-        return Found(passing, withheld=self._withheld(matches, rule))
+        return Found(passing, withheld=self._withheld(matches, rule), rule=rule)
 
     def suggest(self, prefix: str, k: int, rule: Rule | None = None) -> Int64[np.ndarray, " n"]:
         """The titles that a text may become, of those that pass a rule; see `Retriever.suggest`."""
         shown = None if rule is None else self._mask(rule)
         return self._lexical.titles.suggest(words_of(prefix), k, shown)
 
-    def _read(self, spelled: Spelled, reading: Reading, rule: Rule | None) -> Matches:
+    def _read(self, spelled: Spelled, reading: Reading, rule: Rule | None, required: All) -> Matches:
         """The matches of what is left of a text, of titles that pass what is required of them."""
-        required = tuple(one.rule for one in reading.understood if one.required)
         lifts = [one.rule for one in reading.understood if not one.required]
         left = self._lexical.match(" ".join(reading.words)) if reading.words else None
         score = np.zeros(self._eligibility.num_rows, np.float32)
@@ -80,9 +83,9 @@ class TextSearch:
         # Products with masks are many times as fast as assignments by them.
         for lift in lifts:
             score += np.float32(_LIFT) * (self._mask(lift) & (fit <= Fit.ALIKE))
-        shown = self._mask(All((*required, *([] if rule is None else [rule]))))
+        shown = self._mask(required)
         score *= shown
-        if required and not score.any():
+        if any(one.required for one in reading.understood) and not score.any():
             score += shown
         # What the whole text spells stands first, whatever its words were taken for.
         first = (spelled.fit > Fit.ALIKE) & self._passes(spelled.row, rule)

@@ -78,6 +78,7 @@ def test_every_benchmark_module_measures_a_claim() -> None:
         *("__init__", "__main__", "claims", "measurement", "stages", "environment"),
         *("gate_faults", "gate_worlds"),
         *("results", "judged_searches", "search_data", "streaming_titles", "training_steps"),
+        *("search_curve", "search_service"),
         *("ann_encoders", "ann_own", "ann_peers", "ann_records", "ann_sweeps", "ann_vectors"),
         "control_oracle",
         *("eligibility_answers", "eligibility_rules", "serving_release", "traces"),

@@ -26,7 +26,7 @@ def ngram_buckets(
     """
     parent, words = split_words(texts, first)
     coded = words.dictionary_encode()  # so that each distinct word is cut up once
-    start, bucket = _cut_up(coded.dictionary, num_buckets)
+    start, bucket = word_buckets(coded.dictionary, num_buckets)
     code = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     count = np.diff(start)[code]
     pieces = []
@@ -69,8 +69,13 @@ def split_words(texts: pa.Array, first: int = 0) -> tuple[Int64[np.ndarray, " w"
     return row, words
 
 
-def _cut_up(words: pa.Array, num_buckets: int) -> tuple[Int64[np.ndarray, " w1"], Int64[np.ndarray, " g"]]:
-    """The buckets of each word and its n-grams, packed as in `ngram_buckets`; some stand twice."""
+def word_buckets(
+    words: pa.Array, num_buckets: int
+) -> tuple[Int64[np.ndarray, " w1"], Int64[np.ndarray, " g"]]:
+    """The buckets of each word and its n-grams, packed as in `ngram_buckets`; some stand twice.
+
+    words: large_string (w,), as `split_words` gives them.
+    """
     opening, closing, nothing = (pa.scalar(mark, pa.large_string()) for mark in ("<", ">", ""))
     marked = pc.binary_join_element_wise(opening, words, closing, nothing).cast(pa.large_binary())
     _, offsets, content = marked.buffers()

@@ -14,6 +14,7 @@ from towers.data.dataset import Dataset
 from towers.data.split import Split
 from towers.exported import FINGERPRINT, TRAINING_FILE, VECTORS_FILE
 from towers.folders import replace_folder
+from towers.nets.query_tower import QueryTower, save_query_tower
 from towers.nets.two_tower import TwoTower, fingerprint, save_towers
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,13 @@ first_process_only = rank_zero_only
 
 @first_process_only
 def export(
-    towers: TwoTower, dataset: Dataset, split: Split, folder: Path, *, context: Mapping[str, Any]
+    towers: TwoTower,
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    *,
+    context: Mapping[str, Any],
+    query_tower: QueryTower | None = None,
 ) -> None:
     """Writes the towers, the item vectors and how they came about, replacing the folder as a whole.
 
@@ -33,7 +40,8 @@ def export(
     processes train together, the first writes and the others do nothing.
 
     items.safetensors holds `vector` float32 (N, D) and `num_events` int64 (N,), the train events of each
-    item, both in the order of the items table; its metadata names the towers by their fingerprint.
+    item, both in the order of the items table; its metadata names the towers by their fingerprint. A query
+    tower stands beside the towers whose item vectors it was fitted to, bound to them in the same way.
     """
     vector = towers.embed(towers.encoder.encode(dataset.items))
 
@@ -41,6 +49,8 @@ def export(
         save_towers(towers, aside)
         arrays = {"vector": np.ascontiguousarray(vector), "num_events": split.num_watches}
         save_file(arrays, aside / VECTORS_FILE, metadata={FINGERPRINT: fingerprint(aside)})
+        if query_tower is not None:
+            save_query_tower(query_tower, aside, fingerprint(aside))
         (aside / TRAINING_FILE).write_text(json.dumps(context, indent=2), encoding="utf-8")
 
     replace_folder(folder, write)

@@ -32,19 +32,15 @@ def test_who_asks_orders_equal_matches_and_no_others() -> None:
     assert row.tolist() == [1, 2, 0, 3]
 
 
-def test_reciprocal_ranks_are_added_and_what_is_spelled_stays_first() -> None:
+def test_what_only_a_vector_finds_stands_among_the_matches() -> None:
     matches = _matches([4.0, 0.9, 0.9, 0.2], [Fit.WHOLE, 0, 0, 0])
-    found = fused(matches, np.array([3, 0, 7, 1]))
-    assert found.row.tolist() == [0, 1, 2, 3, 7]
-    # Worked out by hand: halves of 61 / (61 + rank); rows 1 and 2 share rank 0, and row 0 has none.
-    by_text, by_vector = {1: 0, 2: 0, 3: 1}, {3: 0, 7: 1, 1: 2}
-    expected = [
-        sum(61 / (61 + ranks[row]) / 2 for ranks in (by_text, by_vector) if row in ranks)
-        for row in (1, 2, 3, 7)
-    ]
-    np.testing.assert_allclose(found.score, [4.0, *expected], rtol=1e-6)
-    row, _ = best_first(matches, 3, np.arange(8), dense=np.array([3, 0, 7, 1]))
-    assert row.tolist() == [0, 3, 1]
+    found = fused(matches, np.array([3, 0, 9, 1, 7]))
+    assert found.row.tolist() == [0, 1, 2, 3, 7, 9]
+    assert found.fit.tolist() == [Fit.WHOLE, 0, 0, 0, 0, 0]
+    # By hand: a quarter at the first place of what does not match, 20/21 of it at the second.
+    np.testing.assert_allclose(found.score, [4.0, 0.9, 0.9, 0.2, 0.25 * 20 / 21, 0.25], rtol=1e-6)
+    row, _ = best_first(matches, 5, np.arange(10), dense=np.array([3, 0, 9, 1, 7]))
+    assert row.tolist() == [0, 1, 2, 9, 7]
 
 
 def test_without_matches_a_vector_answers_alone() -> None:
