@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
+from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from retrieval.release.manifest import HASH_FILE, MANIFEST_FILE, Description
 from retrieval.release.verify import verified
-from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.retriever import Retriever
 from towers.data.dataset import read_dataset
 from towers.data.feature_encoder import fit_features, training_rows
@@ -105,4 +105,6 @@ def _make(folder: Path, number: int) -> None:
 
 def build(folder: Path, releases: Path) -> None:
     """Publishes the release of a variant as scripts/build_index.py does: every file made, not copied."""
-    build_release(folder / "model", folder / "tables", releases, IndexSpec(IndexKind.FLAT), GateSettings(k=10))
+    build_release(
+        folder / "model", folder / "tables", releases, IndexSpec(IndexKind.FLAT), GateSettings(k=10)
+    )

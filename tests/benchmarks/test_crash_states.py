@@ -13,6 +13,7 @@ from towers.errors import ReleaseError
 from towers.folders import replace_file
 
 preload("tests.benchmarks.test_crash_states")
+pytestmark = pytest.mark.usefixtures("watched_calls")
 
 Tree = dict[str, bytes | None]
 
@@ -88,7 +89,9 @@ def test_every_sync_of_a_publish_is_needed_and_all_together_are_enough(tmp_path:
         return not all(_is_whole(dict(tree), tmp_path / str(next(number))) for tree in seen)
 
     assert not torn([])
-    renamed = [place for place, step in enumerate(done.steps) if isinstance(step, Names) and len(step.named) > 1]
+    renamed = [
+        place for place, step in enumerate(done.steps) if isinstance(step, Names) and len(step.named) > 1
+    ]
     assert len(renamed) == 2  # into its place; and CURRENT
     before, between = [place for place in syncs if place < renamed[0]], list(syncs)[-2]
     contents = [place for place in before if Path(syncs[place].path).parent.name == "r000002"]

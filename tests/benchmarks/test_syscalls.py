@@ -7,9 +7,12 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from benchmarks.syscalls import Call, Ended, preload, run
 
 preload("tests.benchmarks.test_syscalls")
+pytestmark = pytest.mark.usefixtures("watched_calls")
 
 
 def _job(folder: Path) -> None:
@@ -21,7 +24,7 @@ def _job(folder: Path) -> None:
         os.fsync(file.fileno())
     Path("below/a").rename(folder / "b")
     descriptor = os.open(folder, os.O_RDONLY)
-    os.unlink("b", dir_fd=descriptor)  # noqa: PTH108
+    os.unlink("b", dir_fd=descriptor)
 
 
 def _by_another_program(folder: Path) -> None:
