@@ -3,10 +3,10 @@
 The job's calls are watched (`syscalls`); before each one the tree is looked at, so that what changed since is
 the effect of the call before, whatever it was. The model, stricter than the file systems in use:
 
-- a file's content is on disk once the file was synced since; until then it is as it was synced last (or empty),
-  as it was at any moment since, cut in half, or zeros of its length;
+- a file's content is on disk once the file was synced since; until then it is as it was synced last, or
+  empty, as it was at any moment since, cut in half, or zeros of its length;
 - a name that was made, replaced or taken away is on disk once its folder was synced since; until then each
-  such change is or is not, in any combination, whatever their order was, and whether or not the file's content is;
+  such change is or is not, in any combination, whatever their order was, with the content or without;
 - one rename is whole or not at all, also between two folders, and a sync of either of them holds it: as
   journals have it (ext4, XFS, Btrfs);
 - what was synced stays. A disk that lies about a sync is no part of it.
@@ -25,7 +25,7 @@ from benchmarks.syscalls import Call, Ended, run
 
 _SYNCS = ("fsync", "fdatasync")
 _MOST_SUBSETS = 64
-"""Up to so many combinations of names are all gone through; of more, those near none and all, and some drawn."""
+"""Up to so many combinations of names are all gone through; of more, the extreme ones, and some drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -112,9 +113,7 @@ def rounds(folder: Path, known: Sequence[Variant], num_publishers: int, num: int
     root = folder / "releases"
     first = publish(root, known[0].write).release_id
     barrier = get_context("forkserver").Barrier(num_publishers)
-    skews = [
-        SKEW_SECONDS * (2 * number / max(1, num_publishers - 1) - 1) for number in range(num_publishers)
-    ]
+    skews = [SKEW_SECONDS * (2 * number / max(1, num_publishers - 1) - 1) for number in range(num_publishers)]
     jobs = [
         partial(_contend, root, known[number % len(known)], num, barrier, skew, folder / f"{number}.json")
         for number, skew in enumerate(skews)
@@ -133,7 +132,7 @@ def rounds(folder: Path, known: Sequence[Variant], num_publishers: int, num: int
         "winners, different": sum(any(each) for each in won),
         "versions rise by one": ids == [f"r{number + 2:06d}" for number in range(len(ids))],
         "each over the one before": parents == [first, *ids[:-1]],
-        "clocks ran back": sum(after < before for before, after in zip(created, created[1:], strict=False)),
+        "clocks ran back": sum(after < before for before, after in pairwise(created)),
     }
 
 

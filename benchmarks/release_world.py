@@ -105,4 +105,6 @@ def _make(folder: Path, number: int) -> None:
 
 def build(folder: Path, releases: Path) -> None:
     """Publishes the release of a variant as scripts/build_index.py does: every file made, not copied."""
-    build_release(folder / "model", folder / "tables", releases, IndexSpec(IndexKind.FLAT), GateSettings(k=10))
+    build_release(
+        folder / "model", folder / "tables", releases, IndexSpec(IndexKind.FLAT), GateSettings(k=10)
+    )

@@ -1,13 +1,14 @@
 """A job whose calls of the kernel on files are stopped one by one: seen, failed, or never come back from.
 
-The job runs in a process of its own, under a seccomp filter that asks us before each call (seccomp_unotify(2),
-Linux 5.5 or later; neither root nor a compiler is needed). What is seen is what reaches the kernel, from
-Python or from any library: no call is missed because nobody thought of wrapping it.
+The job runs in a process of its own, under a seccomp filter that asks us before each call
+(seccomp_unotify(2), Linux 5.5 or later; neither root nor a compiler is needed). What is seen is what
+reaches the kernel, from Python or from any library: no call is missed because nobody thought of wrapping it.
 """
 
 import ctypes
 import errno
 import fcntl
+import logging
 import multiprocessing
 import os
 import platform
@@ -16,7 +17,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -35,7 +36,9 @@ class Arg(Enum):
 
 _PATH, _AT, _OPEN = (Arg.PATH,), (Arg.AT,), (Arg.OPEN,)
 _SHAPES: dict[str, tuple[Arg, ...]] = {
-    **dict.fromkeys(("open", "creat", "mkdir", "rmdir", "unlink", "truncate", "chmod", "stat", "lstat"), _PATH),
+    **dict.fromkeys(
+        ("open", "creat", "mkdir", "rmdir", "unlink", "truncate", "chmod", "stat", "lstat"), _PATH
+    ),
     **dict.fromkeys(("openat", "openat2", "mkdirat", "unlinkat", "fchmodat", "newfstatat", "statx"), _AT),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "sendfile", "ftruncate", "fallocate"), _OPEN),
     **dict.fromkeys(("fsync", "fdatasync", "syncfs", "flock", "fchmod", "close"), _OPEN),
@@ -57,7 +60,14 @@ _AARCH64 = {
     **{"ftruncate": 46, "fallocate": 47, "fchmod": 52, "fchmodat": 53, "openat": 56, "close": 57},
     **{"getdents64": 61, "lseek": 62, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67},
     **{"pwrite64": 68, "pwritev": 70, "sendfile": 71, "newfstatat": 79, "fstat": 80, "fsync": 82},
-    **{"fdatasync": 83, "syncfs": 267, "renameat2": 276, "copy_file_range": 285, "statx": 291, "openat2": 437},
+    **{
+        "fdatasync": 83,
+        "syncfs": 267,
+        "renameat2": 276,
+        "copy_file_range": 285,
+        "statx": 291,
+        "openat2": 437,
+    },
 }
 _NUMBERS = {"x86_64": (_X86_64, 317), "aarch64": (_AARCH64, 277)}
 """By machine: the number of each call, and that of seccomp itself."""
@@ -75,7 +85,7 @@ _SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that the job is about to make. paths: of the files it is about, as the kernel would find them."""
+    """A call that the job is about to make. paths: of the files it is about, as the kernel finds them."""
 
     name: str
     paths: tuple[str, ...]
@@ -153,6 +163,7 @@ def started(
 def _run(address: str, job: Callable[[], object], watch: bool) -> None:
     """In the process of the job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable()  # what is failed on purpose is told by how the job ends
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         try:
@@ -178,17 +189,17 @@ def _listener(connection: socket.socket) -> int:
     if said == b"w" and descriptors:
         return descriptors[0]
     ended = _ended(said + connection.recv(1 << 16))
-    raise BenchmarkError(f"calls cannot be watched here: {ended.message}; expected Linux with seccomp_unotify")
+    raise BenchmarkError(
+        f"calls cannot be watched here: {ended.message}; expected Linux with seccomp_unotify"
+    )
 
 
 def _rule(listener: int, connection: socket.socket, decide: Decide) -> None:
     """Answers each notice until the job has said how it ended, or is gone."""
     names = {number: name for name, number in _NUMBERS[platform.machine()][0].items()}
     try:
-        try:
+        with suppress(OSError):  # before Linux 6.6: slower alone
             fcntl.ioctl(listener, _SET_FLAGS, _WAKE_AT_ONCE)
-        except OSError:
-            pass  # before Linux 6.6: slower alone
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         poll.register(connection, select.POLLIN)
@@ -283,7 +294,12 @@ def _signed(value: int) -> int:
 
 
 class _Instruction(ctypes.Structure):
-    _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("k", ctypes.c_uint32))
+    _fields_ = (
+        ("code", ctypes.c_uint16),
+        ("yes", ctypes.c_uint8),
+        ("no", ctypes.c_uint8),
+        ("k", ctypes.c_uint32),
+    )
 
 
 class _Filter(ctypes.Structure):
@@ -298,7 +314,9 @@ def _watched() -> int:
     numbers, seccomp = known
     wanted = sorted(numbers.values())
     program = [_Instruction(_LOAD_WORD, 0, 0, 0)]  # the number of the call
-    program += [_Instruction(_JUMP_EQUAL, len(wanted) - place, 0, number) for place, number in enumerate(wanted)]
+    program += [
+        _Instruction(_JUMP_EQUAL, len(wanted) - place, 0, number) for place, number in enumerate(wanted)
+    ]
     program += [_Instruction(_RETURN, 0, 0, _RET_ALLOW), _Instruction(_RETURN, 0, 0, _RET_NOTIFY)]
     instructions = (_Instruction * len(program))(*program)
     libc = ctypes.CDLL(None, use_errno=True)

@@ -22,3 +22,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("TOWERS_DATA is not set: no real data sets to read")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def watched_calls() -> None:
+    """That a job's calls of the kernel can be watched; the test is skipped where they cannot."""
+    from benchmarks.claims import BenchmarkError
+    from benchmarks.syscalls import run
+
+    try:
+        run(int, lambda call: 0)
+    except BenchmarkError as error:
+        pytest.skip(str(error))

@@ -1,8 +1,11 @@
-"""What a release says of itself: its files and their hashes, and how it was made."""
+"""What a release says of itself: its files and their hashes, and how it was made.
+
+manifest.schema.json beside this module is its form as a JSON Schema; what that refuses is refused here.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +24,7 @@ HASH_FILE = "manifest.sha256"
 METRIC = "inner_product"
 
 _RELEASE_ID = re.compile("r[0-9]{6,}")
+_SENSES = (">=", "<=", "==")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -159,7 +163,8 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
     if version not in READ_VERSIONS or isinstance(version, bool):
         known = ", ".join(map(str, READ_VERSIONS))
         raise ReleaseError(
-            f"{where}: format_version is {version!r}; this version of the project reads {known}"
+            f"{where}: format_version is {version!r}; this version of the project reads {known}; upgrade it, "
+            "or build the release again with it"
         )
     read = _Reader(document, where)
     kind = AnswerKind.TOWERS if version == 1 else _kind(read)
@@ -168,22 +173,22 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
         raise ReleaseError(f"{where}: metric is {read.text('metric')!r}; expected {METRIC!r}")
     counts = read.reader("counts")
     return Manifest(
-        release_id=read.text("release_id"),
+        release_id=read.release_id("release_id"),
         created=read.text("created"),
-        parent=None if document.get("parent") is None else read.text("parent"),
+        parent=None if document.get("parent", "") is None else read.release_id("parent"),
         files=_files(read.reader("files")),
         description=Description(
             kind=kind,
             index=_index_spec(read.reader("index")) if by_vectors else None,
             dimension=read.integer("dimension") if by_vectors else None,
-            num_items=counts.integer("items"),
-            num_profiles=counts.integer("profiles"),
-            num_events=counts.integer("events"),
+            num_items=counts.count("items"),
+            num_profiles=counts.count("profiles"),
+            num_events=counts.count("events"),
             model_fingerprint=read.text("model_fingerprint"),
             context=read.reader("context").document,
             gates=tuple(_gate(gate) for gate in read.readers("gates")),
         ),
-        created_by=read.reader("created_by").document,
+        created_by=read.reader("created_by").texts(),
     )
 
 
@@ -194,10 +199,10 @@ def _files(read: "_Reader") -> dict[str, FileEntry]:
         if name in ("", ".", "..", MANIFEST_FILE, HASH_FILE) or re.search(r"[/\\\x00-\x1f]", name):
             raise IntegrityError(f"{read.where}: names the file {name!r}; expected plain names in its folder")
         entry = read.reader(name)
-        sha256, size_bytes = entry.text("sha256"), entry.integer("size_bytes")
+        sha256, size_bytes = entry.text("sha256"), entry.count("size_bytes")
         blocks = tuple(map(str, entry.typed("blocks", list))) if "blocks" in entry.document else ()
-        if not all(map(_SHA256.fullmatch, (sha256, *blocks))) or size_bytes < 0:
-            raise IntegrityError(f"{entry.where}: expected 64 lower-case hex digits and a size >= 0")
+        if not all(map(_SHA256.fullmatch, (sha256, *blocks))):
+            raise IntegrityError(f"{entry.where}: expected hashes of 64 lower-case hex digits")
         files[name] = FileEntry(sha256, size_bytes, blocks)
     return files
 
@@ -222,7 +227,7 @@ def _gate(read: "_Reader") -> GateResult:
     return GateResult(
         name=read.text("name"),
         value=None if value is None else read.number("value"),
-        sense=read.text("sense"),
+        sense=read.one_of("sense", _SENSES),
         bound=read.number("bound"),
         passed=read.typed("passed", bool),
         override=None if read.document.get("override") is None else read.text("override"),
@@ -248,6 +253,27 @@ class _Reader:
 
     def integer(self, key: str) -> int:
         return int(self.typed(key, int))
+
+    def count(self, key: str) -> int:
+        value = self.integer(key)
+        if value < 0:
+            raise IntegrityError(f"{self.where}: {key} is {value}; expected >= 0")
+        return value
+
+    def one_of(self, key: str, known: Sequence[str]) -> str:
+        value = self.text(key)
+        if value not in known:
+            raise IntegrityError(f"{self.where}: {key} is {value!r}; expected one of {', '.join(known)}")
+        return value
+
+    def release_id(self, key: str) -> str:
+        value = self.text(key)
+        if not is_release_id(value):
+            raise IntegrityError(f"{self.where}: {key} is {value!r}; expected a release id such as r000001")
+        return value
+
+    def texts(self) -> dict[str, str]:
+        return {key: self.text(key) for key in self.document}
 
     def number(self, key: str) -> float:
         value = self.document.get(key)

@@ -145,8 +145,8 @@ def _current(root: Path) -> str:
 @contextmanager
 def _changing(root: Path) -> Iterator[Writer]:
     """One change at a time; an OSError is told as what it stopped."""
-    _current(root)
     try:
+        _current(root)
         with single_writer(root) as writer:
             yield writer
     except OSError as error:

@@ -13,6 +13,7 @@ from towers.errors import ReleaseError
 from towers.folders import replace_file
 
 preload("tests.benchmarks.test_crash_states")
+pytestmark = pytest.mark.usefixtures("watched_calls")
 
 Tree = dict[str, bytes | None]
 

@@ -7,9 +7,12 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from benchmarks.syscalls import Call, Ended, preload, run
 
 preload("tests.benchmarks.test_syscalls")
+pytestmark = pytest.mark.usefixtures("watched_calls")
 
 
 def _job(folder: Path) -> None:

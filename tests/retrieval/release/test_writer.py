@@ -47,6 +47,7 @@ def _calls(root: Path) -> int:
     return num
 
 
+@pytest.mark.usefixtures("watched_calls")
 def test_a_writer_overtaken_at_any_call_changes_nothing_afterwards(tmp_path: Path) -> None:
     num_calls = _calls(tmp_path / "counted")
     outcomes = set()
@@ -127,6 +128,7 @@ def test_the_error_of_a_write_is_told_as_it_is_while_the_writer_holds(tmp_path: 
     assert _names(tmp_path) == {".lock", "CURRENT", "r000001"}
 
 
+@pytest.mark.usefixtures("watched_calls")
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_a_disk_that_fails_while_all_is_cleared_away_does_not_hide_what_ended_it(
     tmp_path: Path, number: int
