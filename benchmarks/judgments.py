@@ -9,10 +9,11 @@ Simulated, and labelled so: searches after the cut-off of a simulated service, b
 the profile and without.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,7 @@ def real_searches(folder: Path) -> tuple[dict[str, float | None], dict[str, obje
     release = served(_with_searches(tables, searches), folder, SplitSettings(), QUERY_TOWER, SEED)
     retriever = Retriever(release)
     texts, grades = judged_searches(tables.items)
-    answers = {
+    answers: dict[str, Callable[[Sequence[str]], Any]] = {
         "hybrid": lambda texts: hybrid_answers(retriever, texts, K),
         "BM25": lambda texts: bm25_answers(world.items, texts, K),
         "query tower alone": lambda texts: vector_answers(release, texts, K),
@@ -144,5 +145,8 @@ def _compared(values: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Means with intervals; and of the first less each other, paired."""
     first, *others = values
     means = {name: asdict(interval) for name, interval in mean_intervals(values).items()}
-    leads = {f"{first} less {name}": asdict(paired_bootstrap(values[first], values[name])) for name in others}
+    leads = {}
+    for name in others:
+        lead = paired_bootstrap(values[first], values[name])
+        leads[f"{first} less {name}"] = None if lead is None else asdict(lead)
     return {"mean": means, "difference": leads}

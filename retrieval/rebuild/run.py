@@ -191,7 +191,9 @@ def _adopt(tables: Path, target: Path) -> None:
     """Lets towers learn from these tables; no file of them is copied, as none is ever changed."""
 
     def write(aside: Path) -> None:
-        shutil.copytree(tables, aside, copy_function=lambda one, to: link(Path(one), Path(to)), dirs_exist_ok=True)
+        shutil.copytree(
+            tables, aside, copy_function=lambda one, to: link(Path(one), Path(to)), dirs_exist_ok=True
+        )
 
     replace_folder(target, write)
 

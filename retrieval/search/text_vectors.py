@@ -133,7 +133,10 @@ def meant(
     asked = QueryVectors(vector, answers.encoder.fingerprint)
     row = answers.nearest(asked, max(k, DEPTH), allowed).item_row[0]
     row = row[row != PAD]
-    return row if user is not None else row[texts.likeliest(vector, answers.vectors[row], num_events[row])]
+    if user is None:
+        row = row[texts.likeliest(vector, answers.vectors[row], num_events[row])]
+    found: np.ndarray = row
+    return found
 
 
 Layer = tuple[np.ndarray, np.ndarray]

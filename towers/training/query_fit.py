@@ -89,7 +89,7 @@ def _fit(
             loss = _loss(tower, item, user, given, read, rows, among, settings.model.temperature)
             for one in optimizers:
                 one.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             for one, schedule in zip(optimizers, schedules, strict=True):
                 one.step()
                 schedule.step()

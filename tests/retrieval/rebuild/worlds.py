@@ -66,7 +66,7 @@ class World:
         seen = [(who, one, day) for who, watched in self.watched.items() for day, one in enumerate(watched)]
         start_ms = [1000 * (START_SECONDS + DAY_SECONDS * day) for _, _, day in seen]
         titles = self.titles.values()
-        items = {
+        items: dict[str, object] = {
             "item_id": list(self.titles),
             "title": [one.name for one in titles],
             "genres": [[GENRES[one.genre]] for one in titles],
@@ -79,7 +79,10 @@ class World:
             "start": pa.array(start_ms, TIME),
             "minutes_watched": [90.0] * len(seen),
         }
-        profiles = {"profile_id": list(self.watched), "country": ["GB"] * len(self.watched)}
+        profiles: dict[str, object] = {
+            "profile_id": list(self.watched),
+            "country": ["GB"] * len(self.watched),
+        }
         return Tables(
             table(ITEMS, items), table(EVENTS, events), table(PROFILES, profiles), table(QUERIES, {})
         )

@@ -110,7 +110,8 @@ def test_manifests_of_lists_of_long_files_and_of_gates_are_as_the_schema_says(
 def _changes(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The same with one value at a time missing, or another."""
     for path in list(_paths(document)):
-        for other in (None, "?", -1, 0.5, True, [], {}, [1]):
+        others: tuple[Any, ...] = (None, "?", -1, 0.5, True, [], {}, [1])
+        for other in others:
             changed = copy.deepcopy(document)
             inner = changed
             for key in path[:-1]:
