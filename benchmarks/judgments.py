@@ -144,7 +144,7 @@ def _with_searches(tables: Tables, searches: list[tuple[str, int]]) -> Tables:
 def _compared(values: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Means with intervals; and of the first less each other, paired."""
     first, *others = values
-    means = {name: asdict(interval) for name, interval in mean_intervals(values).items()}
+    means = {name: asdict(interval) for name, interval in mean_intervals(values).items() if interval}
     leads = {}
     for name in others:
         lead = paired_bootstrap(values[first], values[name])

@@ -22,8 +22,8 @@ from retrieval.release.files import (
     ADDED_FILE,
     ITEMS_FILE,
     MODEL_FILES,
-    QUERY_FILES,
     PROFILES_FILE,
+    QUERY_FILES,
     read_rows,
     read_vectors,
 )
