@@ -31,7 +31,7 @@ from retrieval.rebuild.run import Job, rebuild
 from retrieval.rebuild.summary import Summary
 from retrieval.rebuild.survey import Asked
 from retrieval.release.gates import GateSettings
-from retrieval.release.linked import link
+from retrieval.release.linked import link_tree
 from retrieval.release.read import read_release
 from retrieval.release.saved_index import gate_queries
 from retrieval.release.store import current, open_release
@@ -111,7 +111,7 @@ def _made(recipe: TowersRecipe, towers_root: Path, root: Path, gates: GateSettin
         _build(places.towers, older, built, folder / "export", gates)
     # The older release stays as it is: the job works on links to it.
     shutil.rmtree(places.artifacts, ignore_errors=True)
-    shutil.copytree(built, places.artifacts / "releases", copy_function=_linked)
+    link_tree(built, places.artifacts / "releases")
     (places.artifacts / "releases" / "CURRENT").unlink()
     shutil.copyfile(built / "CURRENT", places.artifacts / "releases" / "CURRENT")
     return places
@@ -144,7 +144,7 @@ def _delta(places: Places, gates: GateSettings) -> tuple[Summary, float]:
 
     def arrive(tables: Path) -> None:
         shutil.rmtree(tables, ignore_errors=True)
-        shutil.copytree(places.whole, tables, copy_function=_linked)
+        link_tree(places.whole, tables)
 
     def train() -> None:
         raise BenchmarkError("the job trains towers; expected a delta")
@@ -179,7 +179,3 @@ def _own_bytes(root: Path) -> int:
     """What the newest release of a root has on disk that is no other's."""
     folder = root / str(current(root))
     return sum(path.stat().st_size for path in folder.iterdir() if path.stat().st_nlink == 1)
-
-
-def _linked(one: str, other: str) -> None:
-    link(Path(one), Path(other))

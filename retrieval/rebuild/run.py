@@ -16,7 +16,6 @@ and the next one goes on: with the towers that were trained, with the vectors th
 
 import json
 import logging
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from retrieval.rebuild.summary import Outcome, Plan, Summary
 from retrieval.rebuild.survey import Asked, Survey, survey
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
-from retrieval.release.linked import link
+from retrieval.release.linked import link_tree
 from retrieval.release.store import ReleaseInfo, clear_leftovers, current
 from towers.errors import BusyError, CapacityError, ConfigError, GateError, StorageError, TowersError
 from towers.folders import only_one, replace_file, replace_folder
@@ -189,13 +188,7 @@ def _done(job: Job, work: Work, found: Survey, steps: "_Steps") -> ReleaseInfo:
 
 def _adopt(tables: Path, target: Path) -> None:
     """Lets towers learn from these tables; no file of them is copied, as none is ever changed."""
-
-    def write(aside: Path) -> None:
-        shutil.copytree(
-            tables, aside, copy_function=lambda one, to: link(Path(one), Path(to)), dirs_exist_ok=True
-        )
-
-    replace_folder(target, write)
+    replace_folder(target, lambda aside: link_tree(tables, aside))
 
 
 def _durations(job: Job) -> dict[Work, float]:

@@ -27,6 +27,15 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def link_tree(source: Path, target: Path) -> None:
+    """Gives every file of a folder a second name under another, which may be there."""
+
+    def linked(path: str, other: str) -> None:
+        link(Path(path), Path(other))
+
+    shutil.copytree(source, target, copy_function=linked, dirs_exist_ok=True)
+
+
 def entries_of(folder: Path, before: Path | None) -> dict[str, FileEntry]:
     """Size and hashes of every file of a folder.
 
