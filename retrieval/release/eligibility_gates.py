@@ -44,7 +44,7 @@ def eligibility_parity(eligibility: Eligibility, dataset: Dataset) -> int:
     now = int(dataset.history.time_seconds.max(initial=0))
     num_wrong = 0
     for rule in dict.fromkeys(_rules(titles[:: max(1, len(titles) // _NUM_MODELS)], now)):
-        compiled = np.isin(rows, bitmaps.rows(eligibility.bitmap(rule)))
+        compiled = _passing(eligibility, rule, rows)
         num_wrong += sum(
             passes(title, rule) != found for title, found in zip(titles, compiled.tolist(), strict=True)
         )
@@ -78,8 +78,9 @@ def share_available(release: Release, eligibility: Eligibility) -> float | None:
     now = release.profiles.as_of_seconds
     if not len(codes) or not len(release.catalogue):
         return None
-    counts = [eligibility.count(Available(code, now)) for code in codes.tolist()]
-    return float(np.average(counts, weights=num_profiles)) / len(release.catalogue)
+    rules = [Available(code, now) for code in codes.tolist()]
+    shares = [_passing(eligibility, rule, release.catalogue.rows).mean() for rule in rules]
+    return float(np.average(shares, weights=num_profiles))
 
 
 def share_changed(eligibility: Eligibility, release: Release, live: Release) -> float | None:
@@ -88,18 +89,15 @@ def share_changed(eligibility: Eligibility, release: Release, live: Release) -> 
     The mean over the countries of the live profiles, by their numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
-    theirs = release.catalogue.vocabulary.rows(live.catalogue.vocabulary.ids)
-    both = np.flatnonzero(theirs >= 0)
+    theirs = release.catalogue.vocabulary.rows(live.catalogue.ids)
+    both, theirs = live.catalogue.rows[theirs >= 0], theirs[theirs >= 0]
     if not len(codes) or not len(both):
         return None
     older, now = Eligibility(live.catalogue), live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
         rule = Available(code, now)
-        before, after = (
-            np.isin(rows, bitmaps.rows(each.bitmap(rule)))
-            for each, rows in ((older, both), (eligibility, theirs[both]))
-        )
+        before, after = _passing(older, rule, both), _passing(eligibility, rule, theirs)
         changed.append(float(np.mean(before != after)))
     return float(np.average(changed, weights=num_profiles))
 
@@ -128,6 +126,12 @@ def _rules(models: Sequence[Title], now: int) -> Iterator[Rule]:
     for age in (0, 7, 12, 16):
         yield MaturityAtMost(age)
         yield MaturityAtMost(age, allow_unknown=True)
+
+
+def _passing(eligibility: Eligibility, rule: Rule, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows pass a compiled rule."""
+    passing: np.ndarray = np.isin(rows, bitmaps.rows(eligibility.bitmap(rule)))
+    return passing
 
 
 def _spread(num: int, most: int) -> np.ndarray:
