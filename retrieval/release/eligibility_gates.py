@@ -1,6 +1,6 @@
 """Whether a candidate knows what may be shown: by the rules' definition, by the log, by the live release."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ def eligibility_parity(eligibility: Eligibility, dataset: Dataset) -> int:
     Rules are made of the facts of some titles of the source's table, at moments about the newest event, and
     judged on some others; all titles of a table are in its rows.
     """
-    if eligibility.num_items != len(dataset.catalogue):
-        return abs(eligibility.num_items - len(dataset.catalogue))
+    if eligibility.num_rows != len(dataset.catalogue):
+        return abs(eligibility.num_rows - len(dataset.catalogue))
     rows = _spread(dataset.items.num_rows, _NUM_TITLES)
     titles = _titles(dataset.items, rows)
     now = int(dataset.history.time_seconds.max(initial=0))
@@ -105,7 +105,7 @@ def share_changed(eligibility: Eligibility, release: Release, live: Release) -> 
 def _rules(models: Sequence[Title], now: int) -> Iterator[Rule]:
     """Rules that let some titles pass, and not others."""
     for title in models:
-        licences: Sequence[Mapping[str, Any]] = title["licences"] or ()
+        licences = [each for each in title["licences"] or () if each is not None]
         for each in licences[:4]:
             edges = [int(edge.timestamp()) for edge in (each["start"], each["end"]) if edge is not None]
             for moment in (now, *(edge + beside for edge in edges for beside in (-1, 0))):
@@ -114,18 +114,21 @@ def _rules(models: Sequence[Title], now: int) -> Iterator[Rule]:
             yield ReleaseYearBetween(last=title["release_year"])
         if title["language"] is not None:
             yield LanguageIn((title["language"],))
-        genres = (*(title["genres"] or ()), *(title["sub_genres"] or ()))
-        if genres:
+        if genres := _names(title, "genres", "sub_genres"):
             yield GenresAny(genres[:1])
             yield All((Not(GenresAny(genres[:1])), MaturityAtMost(12)))
             yield GenresAll(genres)
-        if people := (*(title["cast"] or ()), *(title["directors"] or ())):
+        if people := _names(title, "cast", "directors"):
             yield PeopleAny(people)
-        if title["countries"]:
-            yield CountriesOfProductionAny(tuple(title["countries"]))
+        if countries := _names(title, "countries"):
+            yield CountriesOfProductionAny(countries)
     for age in (0, 7, 12, 16):
         yield MaturityAtMost(age)
         yield MaturityAtMost(age, allow_unknown=True)
+
+
+def _names(title: Title, *columns: str) -> tuple[str, ...]:
+    return tuple(name for column in columns for name in title[column] or () if name is not None)
 
 
 def _passing(eligibility: Eligibility, rule: Rule, rows: np.ndarray) -> np.ndarray:
