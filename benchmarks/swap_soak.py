@@ -10,6 +10,7 @@ SWAP_SOAK_MINUTES=60 makes it an hour; a swap begins every three seconds.
 """
 
 import itertools
+import math
 import os
 import shutil
 import threading
@@ -124,7 +125,8 @@ def soak(root: Path, seconds: float, every_seconds: float) -> Soaked:
     threads = [threading.Thread(target=asker.run) for asker in each]
     for thread in threads:
         thread.start()
-    found, spans = Soaked(), []
+    found = Soaked()
+    spans = [(-math.inf, -math.inf)]  # before the first swap
     begun = time.perf_counter()
     for turn in itertools.count(1):
         _sleep_until(begun + turn * every_seconds)
@@ -143,14 +145,14 @@ def soak(root: Path, seconds: float, every_seconds: float) -> Soaked:
     for thread in threads:
         thread.join()
     found.failed += alarms
-    since, until = np.array(spans).reshape(-1, 2).T
+    since, until = np.array(spans).T
     for asker in each:
         found.failed += asker.failed
         found.num_mixed += asker.num_mixed
         asked_at, answered_at = np.array(asker.spans).reshape(-1, 2).T
         # The last swap that begins before an answer ends is the one it may overlap.
         last = np.searchsorted(since, answered_at) - 1
-        overlaps = (last >= 0) & (asked_at < until[last])
+        overlaps = asked_at < until[last]
         found.during_ms += (1e3 * (answered_at - asked_at)[overlaps]).tolist()
         found.steady_ms += (1e3 * (answered_at - asked_at)[~overlaps]).tolist()
     return found

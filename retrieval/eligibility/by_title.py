@@ -64,20 +64,23 @@ def passes(title: Title, rule: Rule) -> bool:
         case ItemIn(item_ids):
             return title["item_id"] in item_ids
         case AttributeIn(name, values):
-            own = [
-                each["value"] for each in title["attributes"] or () if _folded(each["name"]) == _folded(name)
+            given = [
+                each for each in title["attributes"] or () if each is not None and each["name"] is not None
             ]
-            return _shares(own, values)
+            return any(
+                _folded(each["name"]) == _folded(name) and _shares([each["value"]], values) for each in given
+            )
 
 
-def _licensed(licences: list[Mapping[str, Any]] | None, country: str, moment: datetime) -> bool:
+def _licensed(licences: list[Mapping[str, Any] | None] | None, country: str, moment: datetime) -> bool:
     if licences is None:
         return True
     return any(
-        (each["country"] is None or (country != "" and each["country"].upper() == country.upper()))
+        (each["country"] is None or (country != "" and each["country"] == country.upper()))
         and (each["start"] is None or each["start"] <= moment)
         and (each["end"] is None or moment < each["end"])
         for each in licences
+        if each is not None
     )
 
 

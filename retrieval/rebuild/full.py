@@ -22,7 +22,7 @@ from retrieval.release.linked import link
 from retrieval.release.store import ReleaseInfo
 from towers.data.dataset import Dataset
 from towers.data.split import split, split_of
-from towers.exported import TRAINING_FILE, VECTORS_FILE
+from towers.exported import FINGERPRINT, TRAINING_FILE, VECTORS_FILE
 from towers.folders import replace_folder
 from towers.nets.two_tower import fingerprint, load_towers
 
@@ -72,7 +72,9 @@ def export_anew(
             vectors = np.empty((len(asked), towers.settings.dim), np.float32)
             vectors[~asked] = read_rows(live.folder)[0][changes.live_row[~asked]]
             vectors[asked] = embedded(towers, dataset.items, asked)
-        (aside / VECTORS_FILE).write_bytes(save({"vector": vectors, "num_events": num_events}))
+        (aside / VECTORS_FILE).write_bytes(
+            save({"vector": vectors, "num_events": num_events}, metadata={FINGERPRINT: fingerprint(aside)})
+        )
         (aside / _MADE_FILE).write_text(json.dumps(made_of) + "\n", encoding="utf-8")
 
     replace_folder(folder, write)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -51,12 +51,16 @@ def answered(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Answe
     # Of one row, targets that are not known would be one target; each is a row of its own, shown to nobody.
     unknown = np.flatnonzero(target < 0)
     target[unknown] = num_items + np.arange(len(unknown))
-    shown = concentration(
-        item_row, K, num_items=num_items, num_watches=release.num_events, history=queries.history
-    )
+    # Of a release that was made from another some rows have no title: what is shown is by titles.
+    place, num_titles = np.full(num_items, PAD), len(release.catalogue)
+    place[release.catalogue.rows] = np.arange(num_titles)
+    shown_title = np.where(item_row == PAD, PAD, place[item_row])
+    history = replace(queries.history, item_row=place[queries.history.item_row])
+    num_watches = release.num_events[release.catalogue.rows]
+    shown = concentration(shown_title, K, num_items=num_titles, num_watches=num_watches, history=history)
     return Answered(
         ndcg=metrics.ndcg(metrics.find_hits(item_row, asked.target_offset, target), K),
-        coverage=metrics.coverage(item_row, K, num_items=num_items),
+        coverage=metrics.coverage(shown_title, K, num_items=num_titles),
         gini=shown.gini,
         popularity_lift=shown.popularity_lift,
     )

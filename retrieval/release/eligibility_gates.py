@@ -1,6 +1,6 @@
 """Whether a candidate knows what may be shown: by the rules' definition, by the log, by the live release."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def eligibility_parity(eligibility: Eligibility, dataset: Dataset) -> int:
     now = int(dataset.history.time_seconds.max(initial=0))
     num_wrong = 0
     for rule in dict.fromkeys(_rules(titles[:: max(1, len(titles) // _NUM_MODELS)], now)):
-        compiled = np.isin(rows, bitmaps.rows(eligibility.bitmap(rule)))
+        compiled = _passing(eligibility, rule, rows)
         num_wrong += sum(
             passes(title, rule) != found for title, found in zip(titles, compiled.tolist(), strict=True)
         )
@@ -79,8 +79,9 @@ def share_available(release: Release, eligibility: Eligibility) -> float | None:
     now = release.profiles.as_of_seconds
     if not len(codes) or not len(release.catalogue):
         return None
-    counts = [eligibility.count(Available(code, now)) for code in codes.tolist()]
-    return float(np.average(counts, weights=num_profiles)) / len(release.catalogue)
+    rules = [Available(code, now) for code in codes.tolist()]
+    shares = [_passing(eligibility, rule, release.catalogue.rows).mean() for rule in rules]
+    return float(np.average(shares, weights=num_profiles))
 
 
 def share_changed(eligibility: Eligibility, release: Release, live: Release) -> float | None:
@@ -89,18 +90,15 @@ def share_changed(eligibility: Eligibility, release: Release, live: Release) -> 
     The mean over the countries of the live profiles, by their numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
-    theirs = release.catalogue.vocabulary.rows(live.catalogue.vocabulary.ids)
-    both = np.flatnonzero(theirs >= 0)
+    theirs = release.catalogue.vocabulary.rows(live.catalogue.ids)
+    both, theirs = live.catalogue.rows[theirs >= 0], theirs[theirs >= 0]
     if not len(codes) or not len(both):
         return None
     older, now = Eligibility(live.catalogue), live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
         rule = Available(code, now)
-        before, after = (
-            np.isin(rows, bitmaps.rows(each.bitmap(rule)))
-            for each, rows in ((older, both), (eligibility, theirs[both]))
-        )
+        before, after = _passing(older, rule, both), _passing(eligibility, rule, theirs)
         changed.append(float(np.mean(before != after)))
     return float(np.average(changed, weights=num_profiles))
 
@@ -108,7 +106,7 @@ def share_changed(eligibility: Eligibility, release: Release, live: Release) -> 
 def _rules(models: Sequence[Title], now: int) -> Iterator[Rule]:
     """Rules that let some titles pass, and not others."""
     for title in models:
-        licences: Sequence[Mapping[str, Any]] = title["licences"] or ()
+        licences = [each for each in title["licences"] or () if each is not None]
         for each in licences[:4]:
             edges = [int(edge.timestamp()) for edge in (each["start"], each["end"]) if edge is not None]
             for moment in (now, *(edge + beside for edge in edges for beside in (-1, 0))):
@@ -117,18 +115,27 @@ def _rules(models: Sequence[Title], now: int) -> Iterator[Rule]:
             yield ReleaseYearBetween(last=title["release_year"])
         if title["language"] is not None:
             yield LanguageIn((title["language"],))
-        genres = (*(title["genres"] or ()), *(title["sub_genres"] or ()))
-        if genres:
+        if genres := _names(title, "genres", "sub_genres"):
             yield GenresAny(genres[:1])
             yield All((Not(GenresAny(genres[:1])), MaturityAtMost(12)))
             yield GenresAll(genres)
-        if people := (*(title["cast"] or ()), *(title["directors"] or ())):
+        if people := _names(title, "cast", "directors"):
             yield PeopleAny(people)
-        if title["countries"]:
-            yield CountriesOfProductionAny(tuple(title["countries"]))
+        if countries := _names(title, "countries"):
+            yield CountriesOfProductionAny(countries)
     for age in (0, 7, 12, 16):
         yield MaturityAtMost(age)
         yield MaturityAtMost(age, allow_unknown=True)
+
+
+def _names(title: Title, *columns: str) -> tuple[str, ...]:
+    return tuple(name for column in columns for name in title[column] or () if name is not None)
+
+
+def _passing(eligibility: Eligibility, rule: Rule, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows pass a compiled rule."""
+    passing: np.ndarray = np.isin(rows, bitmaps.rows(eligibility.bitmap(rule)))
+    return passing
 
 
 def _spread(num: int, most: int) -> np.ndarray:

@@ -91,7 +91,7 @@ def served_gates(
     results = [
         gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset), "==", 0),
         watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),
-        titles_kept(release.catalogue.vocabulary.ids, _ids(older), bounds),
+        titles_kept(release.catalogue.ids, _ids(older), bounds),
         days_behind(release.profiles.as_of_seconds, _as_of(older), bounds),
         available(
             share_available(release, eligibility),
@@ -212,7 +212,7 @@ def _most_gain(own: Float64[np.ndarray, " Q"], live: Float64[np.ndarray, " Q"]) 
 
 
 def _ids(release: Release | None) -> Sequence[str] | None:
-    return None if release is None else release.catalogue.vocabulary.ids
+    return None if release is None else release.catalogue.ids
 
 
 def _as_of(release: Release | None) -> int | None:

@@ -56,7 +56,7 @@ def test_an_answer_that_is_not_that_of_the_release_it_names_is_counted(
     monkeypatch.setattr(swap_soak, "NUM_PROFILES", 10)
 
     def swapped(retriever: Retriever, asked: list[swap_soak.Question]) -> list[tuple[str, ...]]:
-        return [item_id[::-1] for item_id in answers(retriever, asked)]
+        return [(*item_ids, "no such title") for item_ids in answers(retriever, asked)]
 
     monkeypatch.setattr(swap_soak, "answers", swapped)
     found = soak(root, seconds=0.2, every_seconds=0.1)
