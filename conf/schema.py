@@ -11,6 +11,7 @@ from conf.forget import ForgetSettings
 from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
 from conf.structured import register
+from conf.viewers import ControlSettings, ExplainSettings
 from retrieval.index.spec import IndexSpec
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.rebuild.due import Retrain, read_signs
@@ -45,9 +46,11 @@ from towers.training.recipe import GivenSettings, Preset, Settled, Statistics, r
 from towers.training.settings import FitSettings, TrainerSettings
 
 __all__ = [
+    "ControlSettings",
     "DecaySettings",
     "DriftCheckSettings",
     "EvaluateSettings",
+    "ExplainSettings",
     "ForgetSettings",
     "IngestSettings",
     "LadderSettings",

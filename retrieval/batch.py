@@ -127,9 +127,9 @@ def _writer(path: Path) -> pq.ParquetWriter:
 
 def _ranked(retriever: Retriever, queries: Queries, k: int, rules: list[Rule | None]) -> Rankings:
     """The rankings of a block; of so many queries at once as their bitmaps fit in memory."""
-    if len(set(rules)) * num_bytes(len(retriever.items)) <= _BITMAP_BYTES:
+    if len(set(rules)) * num_bytes(retriever.items.num_rows) <= _BITMAP_BYTES:
         return retriever.rank(queries, k, rules)
-    size = max(1, _BITMAP_BYTES // num_bytes(len(retriever.items)))
+    size = max(1, _BITMAP_BYTES // num_bytes(retriever.items.num_rows))
     parts = [
         retriever.rank(queries.select(np.arange(start, stop)), k, rules[start:stop])
         for start in range(0, len(queries), size)
