@@ -43,8 +43,8 @@ def forget(
 
     First the list of the forgotten is on disk: from then on no Retriever answers them, and no ingest takes
     them in. Everything else is found by that list, so that it can be killed at any moment and called again,
-    without any id: tables, checkpoints, whatever else holds profiles by name, controls, releases, models. What cannot
-    be done at once is told with the moment it is due. No id is written anywhere.
+    without any id: tables, checkpoints, whatever else holds profiles by name, controls, releases, models.
+    What cannot be done at once is told with the moment it is due. No id is written anywhere.
 
     Raises ConfigError on settings out of range, or where another erasure is under way (those asked for are on
     the list by then), and what publishing a release raises.
