@@ -84,8 +84,8 @@ class Writer:
         """
         if not _is_still(self.folder, self.descriptor):
             raise ConflictError(
-                f"{self.root}: another process took over while this one was writing, which can change nothing "
-                "any more; expected one writer at a time: begin again from what is current now"
+                f"{self.root}: another process took over while this one was writing, which can change "
+                "nothing any more; expected one writer at a time: begin again from what is current now"
             )
 
     def _prepare(self, name: str, text: str) -> None:
