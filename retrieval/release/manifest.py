@@ -180,7 +180,7 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
         description=Description(
             kind=kind,
             index=_index_spec(read.reader("index")) if by_vectors else None,
-            dimension=read.integer("dimension") if by_vectors else None,
+            dimension=read.count("dimension") if by_vectors else None,
             num_items=counts.count("items"),
             num_profiles=counts.count("profiles"),
             num_events=counts.count("events"),
@@ -215,6 +215,7 @@ def _kind(read: "_Reader") -> AnswerKind:
 
 
 def _index_spec(read: "_Reader") -> IndexSpec:
+    read.text("kind")  # the one field without which the rest says nothing
     try:
         # What a spec knows now and did not when it was written is as it was built then: by the defaults.
         return settings_from_plain(IndexSpec, asdict(IndexSpec()) | read.document, "index")
