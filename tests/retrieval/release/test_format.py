@@ -96,7 +96,10 @@ def test_what_is_published_is_as_the_schema_says(
 def test_manifests_of_lists_of_long_files_and_of_gates_are_as_the_schema_says(
     schema: jsonschema.Draft202012Validator,
 ) -> None:
-    gates = (GateResult("recall", None, ">=", 0.95, False), GateResult("unique_ids", 0.0, "==", 0.0, True, "a reason"))
+    gates = (
+        GateResult("recall", None, ">=", 0.95, False),
+        GateResult("unique_ids", 0.0, "==", 0.0, True, "a reason"),
+    )
     about = replace(description(), kind=AnswerKind.LISTS, index=None, dimension=None, gates=gates)
     entry = FileEntry("0" * 64, 40 << 20, ("1" * 64, "2" * 64, "3" * 64))
     made = Manifest(
