@@ -141,8 +141,11 @@ def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def test_what_the_schema_refuses_the_reader_refuses(schema: jsonschema.Draft202012Validator) -> None:
+    document = _golden(FORMAT_VERSION)
+    document["gates"] = document["gates"][:1]
+    document["files"] = dict(list(document["files"].items())[:1])
     num_refused = 0
-    for name, changed in _changes(_golden(FORMAT_VERSION)):
+    for name, changed in _changes(document):
         if schema.is_valid(changed):
             continue
         num_refused += 1
@@ -151,7 +154,7 @@ def test_what_the_schema_refuses_the_reader_refuses(schema: jsonschema.Draft2020
         except ReleaseError:
             continue
         pytest.fail(f"the reader takes {name}")
-    assert num_refused > 200
+    assert num_refused > 100
 
 
 def test_a_newer_version_is_refused_and_the_way_on_named(tmp_path: Path) -> None:
