@@ -1,4 +1,4 @@
-"""Libraries of the optional extra `ladder`, imported only by the rungs that fit with them."""
+"""Libraries of the optional extras `ladder` and `audit`, imported only by what needs them."""
 
 from importlib import import_module
 from types import ModuleType
@@ -6,12 +6,15 @@ from types import ModuleType
 from towers.errors import MissingExtraError
 
 
-def of_extra(module: str, rung: str) -> ModuleType:
-    """The module of that name. Raises MissingExtraError, naming the extra, where it is not installed."""
+def of_extra(module: str, user: str, extra: str = "ladder") -> ModuleType:
+    """The module of that name. Raises MissingExtraError, naming the extra, where it is not installed.
+
+    user: what asks for it, as the message begins.
+    """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{rung}: {error.name} is not installed; expected the extra `ladder`: "
-            "pip install 'two-tower-retrieval[ladder]'"
+            f"{user}: {error.name} is not installed; expected the extra `{extra}`: "
+            f"pip install 'two-tower-retrieval[{extra}]'"
         ) from error

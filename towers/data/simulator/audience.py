@@ -15,8 +15,8 @@ NUM_CLASSES = len(COUNTRIES) * len(DECADES)
 """Titles of one country of production and one decade suit a profile equally."""
 
 _HEAD_SHARE = 0.5
-_LANGUAGE_OF_COUNTRY_SHARE = 0.85
-_AGE_SHARES = np.array([0.16, 0.25, 0.22, 0.16, 0.12, 0.09])
+LANGUAGE_OF_COUNTRY_SHARE = 0.85
+ADULT_SHARES = np.array([0.16, 0.25, 0.22, 0.16, 0.12, 0.09])
 
 # What suits, in nats.
 _LANGUAGE_SUITS = 1.0
@@ -86,9 +86,9 @@ def make_audience(
     share = np.array([country.profile_share for country in COUNTRIES])
     country = rng.choice(len(COUNTRIES), num_profiles, p=share / share.sum())[head]
     region = country * REGIONS_PER_COUNTRY + rng.integers(0, REGIONS_PER_COUNTRY, num_profiles)[head]
-    settled = rng.random(num_profiles)[head] < _LANGUAGE_OF_COUNTRY_SHARE
+    settled = rng.random(num_profiles)[head] < LANGUAGE_OF_COUNTRY_SHARE
     language = np.where(settled, LANGUAGE_OF[country], rng.integers(0, len(LANGUAGES), num_profiles)[head])
-    adult_band = len(KIDS_AGE_BANDS) + rng.choice(len(_AGE_SHARES), num_profiles, p=_AGE_SHARES)
+    adult_band = len(KIDS_AGE_BANDS) + rng.choice(len(ADULT_SHARES), num_profiles, p=ADULT_SHARES)
     age_band = np.where(kids, rng.integers(0, len(KIDS_AGE_BANDS), num_profiles), adult_band)
     # The older the band, the earlier the years that feel like home; children's films do not age.
     era = 2018.0 - 6.0 * (age_band - len(KIDS_AGE_BANDS)) + rng.normal(0.0, 6.0, num_profiles)

@@ -65,9 +65,9 @@ class Licences:
 
 
 def make_licences(
-    rng: np.random.Generator, catalogue: Catalogue, window_share: float, thinned: tuple[int, float]
+    rng: np.random.Generator, catalogue: Catalogue, window_share: float, thinned: tuple[int | None, float]
 ) -> Licences:
-    """Licences of all titles; `thinned` names a country, and the share of its licences that it lacks.
+    """Licences of all titles; `thinned` names a country, if any, and the share of its licences that it lacks.
 
     Of `window_share` of the titles, each kind has as many: leaves; leaves and comes back; is shown in a third
     of the countries; opens where it was made and weeks later elsewhere. The others are everywhere for good.
@@ -87,7 +87,8 @@ def make_licences(
     back = np.where(kind == 1, end + rng.integers(6, 27, num_items), EVER)
     shown = (kind != 2)[:, None] | at_home | (rng.random(at_home.shape) < _REGIONAL_SHARE)
     country, share = thinned
-    shown[:, country] &= thin >= share
+    if country is not None:
+        shown[:, country] &= thin >= share
 
     on_offer = np.zeros((NUM_WEEKS, num_items), np.uint16)
     week = np.arange(NUM_WEEKS)[:, None]

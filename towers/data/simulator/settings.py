@@ -36,7 +36,8 @@ class SimulatedSettings:
     typo_share: searches that are mistyped.
 
     Planted faults, off at 0: drift_rate: redraws of a taste per week. popularity_shock: by how many times its
-    weight one title gains in one week. underserved: share of events and licences that one country lacks.
+    weight one title gains in one week. underserved: share of events that `underserved_segment` lacks, of
+    licences too where it is a country; a segment of country, subdivision, language or age_band.
     leak: a column that knows the future.
     """
 
@@ -63,6 +64,7 @@ class SimulatedSettings:
     drift_rate: float = bounded(0.0, ge=0.0, le=1.0)
     popularity_shock: float = bounded(0.0, ge=0.0, le=1000.0)
     underserved: float = bounded(0.0, ge=0.0, le=0.9)
+    underserved_segment: str = "country=KR"
     leak: Leak = Leak.NONE
 
     @property

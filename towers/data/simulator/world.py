@@ -15,14 +15,12 @@ from towers.data.simulator.licences import Licences
 from towers.data.simulator.liking import liking
 from towers.data.simulator.numeric import POOL
 from towers.data.simulator.searches import Searches
+from towers.data.simulator.segments import members
 from towers.data.simulator.settings import Leak, SimulatedSettings
 from towers.data.simulator.tastes import NUM_SLOTS, SLOT_SHARES
 from towers.data.simulator.titles import SUB_GENRES
 from towers.data.simulator.watches import Cause
 from towers.data.simulator.words import COUNTRIES
-
-UNDERSERVED_COUNTRY = [country.code for country in COUNTRIES].index("KR")
-"""The row of COUNTRIES whose profiles are the under-served segment, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +132,7 @@ class World:
     @property
     def underserved(self) -> Bool[np.ndarray, " P"]:
         """Profiles of the under-served segment; none where nobody is."""
-        segment: np.ndarray = self.audience.country == UNDERSERVED_COUNTRY
-        return segment & (self.settings.underserved > 0)
+        return members(self.audience, self.settings.underserved_segment) & (self.settings.underserved > 0)
 
     @property
     def shock(self) -> Shock | None:

@@ -19,11 +19,12 @@ from towers.data.simulator.liking import Liking
 from towers.data.simulator.log import Ids, event_table, item_table, profile_table, query_table, with_attribute
 from towers.data.simulator.numeric import offsets
 from towers.data.simulator.searches import Searches, make_phrases
+from towers.data.simulator.segments import country_of, members
 from towers.data.simulator.service import WATCH, Service
 from towers.data.simulator.sessions import Lives, draw_lives
 from towers.data.simulator.settings import Leak, SimulatedSettings
 from towers.data.simulator.stage import set_stage
-from towers.data.simulator.world import UNDERSERVED_COUNTRY, World
+from towers.data.simulator.world import World
 from towers.settings import check_ranges
 
 __all__ = [
@@ -80,8 +81,9 @@ def _simulate(settings: SimulatedSettings, threads: Executor) -> World:
     )
     # Of text, and of no use to the titles and profiles drawn meanwhile.
     phrases = threads.submit(make_phrases, phrase_rng, catalogue)
+    underserved = settings.underserved_segment
     licences = make_licences(
-        licence_rng, catalogue, settings.window_share, (UNDERSERVED_COUNTRY, settings.underserved)
+        licence_rng, catalogue, settings.window_share, (country_of(underserved), settings.underserved)
     )
     item_ids, profile_ids = Ids("t", settings.items), Ids("p", settings.profiles)
     items = threads.submit(item_table, catalogue, licences, item_ids)
@@ -97,7 +99,7 @@ def _simulate(settings: SimulatedSettings, threads: Executor) -> World:
     audience = make_audience(
         audience_rng, settings.profiles, catalogue, settings.kids_share, settings.drift_rate
     )
-    activity = np.where(audience.country == UNDERSERVED_COUNTRY, 1.0 - settings.underserved, 1.0)
+    activity = np.where(members(audience, underserved), 1.0 - settings.underserved, 1.0)
     lives = draw_lives(lives_rng, settings.num_events, activity)
     service = Service(
         settings=settings,
