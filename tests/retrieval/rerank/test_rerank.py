@@ -1,0 +1,185 @@
+"""Re-rankers beside brute force, over random candidates."""
+
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Int64
+
+from retrieval.rerank.calibrated import Calibrated, CalibrationSettings
+from retrieval.rerank.diverse import Diverse, DiversitySettings
+from retrieval.rerank.rerank import Reranked, Reranker
+from towers.data.histories import Histories
+from towers.data.schema import ITEMS, table
+from towers.errors import ConfigError, QueryError
+from towers.evaluation.answers import check_answer
+from towers.evaluation.calibration import genre_shares, miscalibration, shown_mix, wanted_mix
+from towers.recommender import PAD, Queries, Rankings
+
+GENRES = ("Crime", "Comedy", "Drama", "Horror")
+ALPHA = 0.01
+
+
+def catalogue(rng: np.random.Generator, num: int) -> pa.Table:
+    genres = [rng.choice(GENRES, rng.integers(0, 4), replace=False).tolist() for _ in range(num)]
+    return table(ITEMS, {"item_id": [f"t{n}" for n in range(num)], "title": ["one"] * num, "genres": genres})
+
+
+def asked(rng: np.random.Generator, num_items: int, lengths: list[int]) -> Queries:
+    offset = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    num = int(offset[-1])
+    weight = rng.uniform(0.5, 2.0, num).astype(np.float32)
+    row = rng.integers(0, num_items, num)
+    history = Histories(offset, row, np.zeros(num, np.int64), np.full(num, np.nan, np.float32), weight)
+    return Queries(history, np.zeros(len(lengths), np.int64), np.full(len(lengths), ""))
+
+
+def ranked(rng: np.random.Generator, num_items: int, lengths: list[int], width: int) -> Rankings:
+    row = np.full((len(lengths), width), PAD, np.int64)
+    score = np.full((len(lengths), width), -np.inf, np.float32)
+    for line, num in enumerate(lengths):
+        row[line, :num] = rng.permutation(num_items)[:num]
+        score[line, :num] = np.sort(rng.normal(size=num))[::-1]
+    return Rankings(row, score)
+
+
+def worth(
+    items: pa.Table, queries: Queries, liked: np.ndarray, rows: Int64[np.ndarray, " n"], weight: float
+) -> float:
+    """The objective of a list, from the definitions alone, in plain Python."""
+    genres = [values or ["none"] for values in items["genres"].to_pylist()]
+    p: dict[str, float] = {}
+    for row, each in zip(queries.history.item_row.tolist(), queries.history.weight.tolist(), strict=True):
+        for genre in genres[row]:
+            p[genre] = p.get(genre, 0.0) + each / len(genres[row])
+    total = sum(p.values())
+    divergence = 0.0
+    for genre, mass in p.items():
+        share = mass / total
+        q = sum((genre in genres[row]) / len(genres[row]) for row in rows.tolist()) / len(rows)
+        divergence += share * np.log(share / ((1 - ALPHA) * q + ALPHA * share))
+    return float((1 - weight) * liked.sum() - weight * divergence)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), weight=st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]))
+def test_every_place_is_the_best_that_brute_force_finds(seed: int, weight: float) -> None:
+    rng = np.random.default_rng(seed)
+    num, k = int(rng.integers(1, 9)), int(rng.integers(1, 6))
+    items = catalogue(rng, 12)
+    queries, candidates = asked(rng, 12, [int(rng.integers(1, 6))]), ranked(rng, 12, [num], 8)
+    reranker = Calibrated(items, CalibrationSettings(weight, ALPHA, 8))
+    shown = reranker.rerank(queries, candidates, k).item_row[0]
+    shown = shown[shown != PAD]
+    assert len(shown) == min(k, num)
+    row, score = candidates.item_row[0, :num], candidates.score[0, :num].astype(np.float64)
+    spread = score[0] - score[-1]
+    liked = dict(zip(row.tolist(), ((score - score[-1]) / spread if spread else score * 0 + 1), strict=True))
+
+    def worth_of(rows: list[int]) -> float:
+        return worth(items, queries, np.array([liked[each] for each in rows]), np.array(rows), weight)
+
+    for place in range(len(shown)):
+        before = shown[:place].tolist()
+        best = max(worth_of([*before, other]) for other in row.tolist() if other not in before)
+        assert worth_of(shown[: place + 1].tolist()) == pytest.approx(best, abs=1e-9)
+
+
+def test_the_greedy_list_is_nearly_the_best_of_all_lists() -> None:
+    ratios = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        items = catalogue(rng, 9)
+        queries, candidates = asked(rng, 9, [6]), ranked(rng, 9, [9], 9)
+        shown = Calibrated(items, CalibrationSettings(1.0, ALPHA, 9)).rerank(queries, candidates, 4)
+        shares = genre_shares(items)
+        wanted = wanted_mix(queries.history, shares)
+
+        def divergence(rows: np.ndarray, shares: np.ndarray = shares, wanted: np.ndarray = wanted) -> float:
+            return float(miscalibration(wanted, shown_mix(rows[None], 4, shares))[0])
+
+        best = min(divergence(np.array(rows)) for rows in combinations(range(9), 4))
+        nothing = float(miscalibration(wanted, np.zeros_like(wanted))[0])
+        ratios.append((nothing - divergence(shown.item_row[0])) / (nothing - best))
+    assert min(ratios) >= 1 - 1 / np.e
+    assert np.mean(ratios) > 0.98
+
+
+def test_without_weight_or_history_the_order_stays() -> None:
+    rng = np.random.default_rng(3)
+    items, queries = catalogue(rng, 30), asked(rng, 30, [4, 0])
+    candidates = ranked(rng, 30, [20, 20], 20)
+    kept = Calibrated(items, CalibrationSettings(0.0)).rerank(queries, candidates, 10)
+    assert (kept.item_row == candidates.item_row[:, :10]).all()
+    moved = Calibrated(items, CalibrationSettings(0.9)).rerank(queries, candidates, 10)
+    assert (moved.item_row[1] == candidates.item_row[1, :10]).all()
+    assert (moved.item_row[0] != candidates.item_row[0, :10]).any()
+    same = Diverse(rng.normal(size=(30, 4)).astype(np.float32), DiversitySettings(0.0))
+    assert (same.rerank(queries, candidates, 10).item_row == candidates.item_row[:, :10]).all()
+
+
+def test_diverse_places_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(25, 5)).astype(np.float32)
+    queries, candidates = asked(rng, 25, [3] * 6), ranked(rng, 25, [15, 15, 7, 3, 0, 15], 15)
+    shown = Diverse(vectors, DiversitySettings(0.4)).rerank(queries, candidates, 5).item_row
+    for line, num in enumerate([15, 15, 7, 3, 0, 15]):
+        row, score = candidates.item_row[line, :num].tolist(), candidates.score[line, :num]
+        taken: list[int] = []
+        while len(taken) < min(5, num):
+            value = {}
+            for each, of in zip(row, score.tolist(), strict=True):
+                near = [
+                    float(
+                        vectors[each]
+                        @ vectors[j]
+                        / np.linalg.norm(vectors[each])
+                        / np.linalg.norm(vectors[j])
+                    )
+                    for j in taken
+                ]
+                scaled = (of - float(score[-1])) / (float(score[0]) - float(score[-1]))
+                value[each] = 0.6 * scaled - 0.4 * (max(near) if near else 0.0)
+            taken.append(max((each for each in row if each not in taken), key=lambda each: value[each]))
+        assert shown[line][shown[line] != PAD].tolist() == taken
+
+
+class _Fixed:
+    """A Recommender of one order, the own history left out."""
+
+    def rank(self, queries: Queries, k: int) -> Rankings:
+        row = np.full((len(queries), k), PAD, np.int64)
+        score = np.full((len(queries), k), -np.inf, np.float32)
+        for line in range(len(queries)):
+            own = queries.history.items_of(line)
+            left = np.setdiff1d(np.arange(30), own)[:k]
+            row[line, : len(left)] = left
+            score[line, : len(left)] = -np.arange(len(left))
+        return Rankings(row, score)
+
+
+@pytest.mark.parametrize("name", ["calibrated", "diverse"])
+@pytest.mark.parametrize("k", [0, 1, 10, 40])
+def test_a_reranked_recommender_keeps_the_contract(name: str, k: int) -> None:
+    rng = np.random.default_rng(5)
+    reranker: Reranker = (
+        Calibrated(catalogue(rng, 30))
+        if name == "calibrated"
+        else Diverse(rng.normal(size=(30, 4)).astype(np.float32))
+    )
+    queries = asked(rng, 30, [3, 0, 12])
+    answer = Reranked(_Fixed(), reranker).rank(queries, k)
+    check_answer(answer, queries, k, num_items=30, name=name)
+
+
+def test_scores_that_are_not_finite_and_weights_out_of_range_are_refused() -> None:
+    rng = np.random.default_rng(6)
+    items, queries = catalogue(rng, 5), asked(rng, 5, [2])
+    bad = Rankings(np.array([[0, 1]]), np.array([[np.nan, 0.0]], np.float32))
+    with pytest.raises(QueryError, match="a score is not finite"):
+        Calibrated(items).rerank(queries, bad, 2)
+    with pytest.raises(ConfigError, match=r"calibration\.weight: 1\.5"):
+        Calibrated(items, CalibrationSettings(1.5))
