@@ -11,7 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float64
 
 from retrieval.index.compiled import compiled
-from retrieval.rerank.rerank import chosen, liking
+from retrieval.rerank.rerank import chosen, discount
 from towers.evaluation.calibration import ALPHA, genre_shares, wanted_mix
 from towers.recommender import PAD, Queries, Rankings, check_k
 from towers.settings import bounded, check_ranges
@@ -35,8 +35,9 @@ class Calibrated:
 
     (1 - λ) Σ_i s(i) - λ KL(p ‖ q̃),  q̃ = (1 - α) q + α p,
 
-    s the scores from 0 to 1 within the line, p the genres of the history, q those of the list so far with the
-    candidate; the earlier candidate among equals. A query without history keeps its order.
+    s(i) = 1 / log2(place + 1) of a candidate's place, p the genres of the history, q those of the list so far
+    with the candidate; the earlier candidate among equals. What is taken is shown best first by its scores,
+    since the mix of a list is that of its titles in any order. A query without history keeps its order.
     """
 
     items: pa.Table
@@ -59,7 +60,7 @@ class Calibrated:
         place = np.full((len(candidates), min(k, candidates.item_row.shape[1])), -1, np.int64)
         choose(
             np.ascontiguousarray(candidates.item_row),
-            liking(candidates),
+            discount(candidates.item_row.shape[1]),
             wanted,
             self._shares,
             self.settings.weight,
@@ -72,14 +73,14 @@ class Calibrated:
 @compiled
 def choose(
     row: np.ndarray,  # int64 (Q, M): candidates, best first; PAD behind the last
-    liked: np.ndarray,  # float64 (Q, M)
+    worth: np.ndarray,  # float64 (M,): of a place
     wanted: np.ndarray,  # float64 (Q, G)
     shares: np.ndarray,  # float64 (N, G)
     weight: float,
     alpha: float,
     place: np.ndarray,  # int64 (Q, K), -1: filled with the places of what is chosen
 ) -> None:
-    """Writes which candidates each line shows, in order."""
+    """Writes which candidates each line takes, in the order in which it takes them."""
     num_genres = wanted.shape[1]
     shown = np.empty(num_genres)
     term = np.empty(num_genres)
@@ -110,7 +111,7 @@ def choose(
                     if p > 0.0 and share > 0.0:
                         mixed = keep * (shown[genre] + share) + alpha * p
                         divergence += p * np.log(p / mixed) - term[genre]
-                gain = (1.0 - weight) * liked[line, other] - weight * divergence
+                gain = (1.0 - weight) * worth[other] - weight * divergence
                 if gain > best_gain:
                     best, best_gain = other, gain
             taken[best] = True

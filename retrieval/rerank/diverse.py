@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
-from retrieval.rerank.rerank import chosen, liking
+from retrieval.rerank.rerank import chosen, discount
 from towers.recommender import PAD, Queries, Rankings, check_k
 from towers.settings import bounded, check_ranges
 
@@ -27,7 +27,8 @@ class Diverse:
 
     (1 - λ) s(i) - λ max_j cos(i, j),
 
-    s the scores from 0 to 1 within the line, j what is chosen already; the earlier one among equals.
+    s(i) = 1 / log2(place + 1) of a candidate's place, j what is chosen already; the earlier one among equals.
+    What is taken is shown best first by its scores.
     """
 
     vectors: Float32[np.ndarray, "N D"]
@@ -44,20 +45,19 @@ class Diverse:
     def rerank(self, queries: Queries, candidates: Rankings, k: int) -> Rankings:
         """See Reranker."""
         check_k(k)
-        liked = liking(candidates)
+        worth = (1.0 - self.settings.weight) * discount(candidates.item_row.shape[1])
         place = np.full((len(candidates), min(k, candidates.item_row.shape[1])), -1, np.int64)
         for line, row in enumerate(candidates.item_row):
             num = int((row != PAD).sum())
-            place[line, : min(num, place.shape[1])] = self._line(row[:num], liked[line, :num], place.shape[1])
+            place[line, : min(num, place.shape[1])] = self._line(row[:num], worth[:num], place.shape[1])
         return chosen(candidates, place, k)
 
-    def _line(self, row: np.ndarray, liked: np.ndarray, k: int) -> list[int]:
+    def _line(self, row: np.ndarray, worth: np.ndarray, k: int) -> list[int]:
         vectors = self.vectors[row].astype(np.float64)
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit = vectors / np.where(length > 0.0, length, 1.0)
         nearest = np.full(len(row), -np.inf)
         taken: list[int] = []
-        worth = (1.0 - self.settings.weight) * liked
         left = np.ones(len(row), bool)
         for _ in range(min(k, len(row))):
             now = worth - self.settings.weight * nearest if taken else worth

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
-from towers.errors import QueryError
 from towers.recommender import PAD, Queries, Rankings, Recommender, check_k
 
 
@@ -20,11 +19,7 @@ class Reranker(Protocol):
         ...
 
     def rerank(self, queries: Queries, candidates: Rankings, k: int) -> Rankings:
-        """The best k of the candidates per query; k of them where there are k.
-
-        The scores of a line are those of its first k candidates: they place, and say nothing of the order
-        in which it was chosen.
-        """
+        """The k of the candidates per query that go best together, best first by the candidates' scores."""
         ...
 
 
@@ -36,35 +31,31 @@ class Reranked:
     reranker: Reranker
 
     def rank(self, queries: Queries, k: int) -> Rankings:
-        """The k chosen of the best candidates, in the order in which they were chosen."""
+        """The k chosen of the best candidates, best first."""
         check_k(k)
         candidates = self.recommender.rank(queries, max(k, self.reranker.num_candidates))
         return self.reranker.rerank(queries, candidates, k)
 
 
-def liking(candidates: Rankings) -> Float64[np.ndarray, "Q M"]:
-    """The scores of each line from 0, of its last candidate, to 1, of its first; 0 at empty places.
+def discount(width: int) -> Float64[np.ndarray, " M"]:
+    """1 / log2(place + 1), places from 1: what a candidate is worth, as nDCG weighs its place.
 
-    So what they are weighed against means the same whatever the model's scale. All 1 where all are equal.
+    Scores of one model are not those of another, and say nothing of how much the one is better; places do.
     """
-    score = candidates.score.astype(np.float64)
-    filled = candidates.item_row != PAD
-    if not np.isfinite(score[filled]).all():
-        raise QueryError("candidates: a score is not finite; expected finite ones but at empty places")
-    high = np.where(filled, score, -np.inf).max(axis=1, initial=-np.inf)[:, None]
-    low = np.where(filled, score, np.inf).min(axis=1, initial=np.inf)[:, None]
-    with np.errstate(invalid="ignore"):
-        spread = np.where(high > low, high - low, 1.0)
-        liked: np.ndarray = np.where(filled, np.where(high > low, (score - low) / spread, 1.0), 0.0)
-    return liked
+    worth: np.ndarray = 1.0 / np.log2(np.arange(width) + 2.0)
+    return worth
 
 
-def chosen(candidates: Rankings, place: np.ndarray, k: int) -> Rankings:
-    """The candidates at these places, int64 (Q, min(k, M)), -1 behind the last; padded to k columns."""
+def chosen(candidates: Rankings, place: Int64[np.ndarray, "Q K"], k: int) -> Rankings:
+    """The candidates at these places, -1 where there is none, in the candidates' order; k columns."""
+    num_candidates = candidates.item_row.shape[1]
+    by_score = np.sort(np.where(place < 0, num_candidates, place), axis=1)
+    filled = by_score < num_candidates
     row = np.full((len(candidates), k), PAD, np.int64)
     score = np.full((len(candidates), k), -np.inf, np.float32)
-    width = place.shape[1]
-    taken = np.take_along_axis(candidates.item_row, np.maximum(place, 0), axis=1)
-    row[:, :width] = np.where(place >= 0, taken, PAD)
-    score[:, :width] = np.where(place >= 0, candidates.score[:, :width], -np.inf)
+    taken = np.where(filled, by_score, 0)
+    if num_candidates:
+        width = place.shape[1]
+        row[:, :width] = np.where(filled, np.take_along_axis(candidates.item_row, taken, axis=1), PAD)
+        score[:, :width] = np.where(filled, np.take_along_axis(candidates.score, taken, axis=1), -np.inf)
     return Rankings(row, score, candidates.degraded)

@@ -67,22 +67,28 @@ def read_audience(profiles: pa.Table, events: pl.LazyFrame) -> Audience:
     watching = profiles.filter(place.is_valid())
     counted = counted[place.drop_null().to_numpy()]
     num_events = counted["num_events"].to_numpy().astype(np.int64)
-    segment = {
-        Dimension.COUNTRY: _texts(watching["country"]),
-        Dimension.REGION: _region(watching["country"]),
-        Dimension.SUBDIVISION: _texts(watching["region"]),
-        Dimension.LANGUAGE: _texts(watching["language"]),
-        Dimension.AGE_BAND: _texts(watching["age_band"]),
-        Dimension.DEVICE: _attribute(watching["attributes"], Dimension.DEVICE),
-    }
+    segment = profile_labels(watching)
     if len(num_events):
         first, last = (counted[name].dt.epoch("ms").to_numpy() for name in ("first", "last"))
         segment[Dimension.ACTIVITY] = _activity(num_events, int(last.max()) - first)
     return Audience(
-        {dimension: label for dimension, label in segment.items() if (label != UNKNOWN).any()},
+        segment,
         num_events,
         _clusters(watching["household_id"]),
     )
+
+
+def profile_labels(profiles: pa.Table) -> dict[Dimension, np.ndarray]:
+    """The str (P,) segments by dimension, UNKNOWN where a profile does not say; only of what any says."""
+    labels = {
+        Dimension.COUNTRY: _texts(profiles["country"]),
+        Dimension.REGION: _region(profiles["country"]),
+        Dimension.SUBDIVISION: _texts(profiles["region"]),
+        Dimension.LANGUAGE: _texts(profiles["language"]),
+        Dimension.AGE_BAND: _texts(profiles["age_band"]),
+        Dimension.DEVICE: _attribute(profiles["attributes"], Dimension.DEVICE),
+    }
+    return {dimension: label for dimension, label in labels.items() if (label != UNKNOWN).any()}
 
 
 def _activity(num_events: Int64[np.ndarray, " P"], since_ms: Int64[np.ndarray, " P"]) -> np.ndarray:

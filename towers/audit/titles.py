@@ -82,18 +82,23 @@ def audit_titles(items: pa.Table, profiles: pa.Table, events: pl.LazyFrame) -> T
     num_events = np.where(row >= 0, np.append(counted["num"].to_numpy(), 0)[row], 0).astype(np.int64)
     last = counted["last"].max()
     now = last if isinstance(last, datetime) else datetime(1970, 1, 1, tzinfo=UTC)
+    labels = title_labels(items, now.year)
     people, named = _people(items)
-    labels = {
-        TitleKind.GENRE: _lists(items["genres"]),
-        TitleKind.PRODUCTION: _lists(items["countries"]),
-        TitleKind.LANGUAGE: [[each or UNKNOWN] for each in items["language"].to_pylist()],
-        TitleKind.RELEASE_AGE: [[_age(year, now.year)] for year in items["release_year"].to_pylist()],
-        TitleKind.PEOPLE: [[_TITLES[np.searchsorted(_TITLES_FROM, n, side="right")]] for n in people],
-    }
+    labels[TitleKind.PEOPLE] = [[_TITLES[np.searchsorted(_TITLES_FROM, n, side="right")]] for n in people]
     groups = [group for kind, label in labels.items() for group in _groups(kind, label, num_events)]
     return TitleAudit(
         tuple(groups), _offers(items, profiles, now), gini(num_events), gini(np.array(named, np.int64))
     )
+
+
+def title_labels(items: pa.Table, year: int) -> dict[TitleKind, list[list[str]]]:
+    """The values of every title by kind, but people; UNKNOWN of one without. year: that ages count from."""
+    return {
+        TitleKind.GENRE: _lists(items["genres"]),
+        TitleKind.PRODUCTION: _lists(items["countries"]),
+        TitleKind.LANGUAGE: [[each or UNKNOWN] for each in items["language"].to_pylist()],
+        TitleKind.RELEASE_AGE: [[_age(released, year)] for released in items["release_year"].to_pylist()],
+    }
 
 
 def _age(year: int | None, now: int) -> str:

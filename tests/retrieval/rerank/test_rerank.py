@@ -1,5 +1,6 @@
 """Re-rankers beside brute force, over random candidates."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -9,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Int64
 
-from retrieval.rerank.calibrated import Calibrated, CalibrationSettings
+from retrieval.rerank.calibrated import Calibrated, CalibrationSettings, choose
 from retrieval.rerank.diverse import Diverse, DiversitySettings
 from retrieval.rerank.rerank import Reranked, Reranker
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, table
-from towers.errors import ConfigError, QueryError
+from towers.errors import ConfigError
 from towers.evaluation.answers import check_answer
 from towers.evaluation.calibration import genre_shares, miscalibration, shown_mix, wanted_mix
 from towers.recommender import PAD, Queries, Rankings
@@ -71,13 +72,18 @@ def test_every_place_is_the_best_that_brute_force_finds(seed: int, weight: float
     num, k = int(rng.integers(1, 9)), int(rng.integers(1, 6))
     items = catalogue(rng, 12)
     queries, candidates = asked(rng, 12, [int(rng.integers(1, 6))]), ranked(rng, 12, [num], 8)
-    reranker = Calibrated(items, CalibrationSettings(weight, ALPHA, 8))
-    shown = reranker.rerank(queries, candidates, k).item_row[0]
-    shown = shown[shown != PAD]
-    assert len(shown) == min(k, num)
-    row, score = candidates.item_row[0, :num], candidates.score[0, :num].astype(np.float64)
-    spread = score[0] - score[-1]
-    liked = dict(zip(row.tolist(), ((score - score[-1]) / spread if spread else score * 0 + 1), strict=True))
+    shares = genre_shares(items)
+    place = np.full((1, min(k, 8)), -1)
+    wanted = wanted_mix(queries.history, shares)
+    choose(candidates.item_row, 1 / np.log2(np.arange(8) + 2), wanted, shares, weight, ALPHA, place)
+    taken = place[0][place[0] >= 0]
+    assert len(taken) == min(k, num)
+    row = candidates.item_row[0, :num]
+    shown = row[taken]
+    liked = {each: 1 / math.log2(number + 2) for number, each in enumerate(row.tolist())}
+    answer = Calibrated(items, CalibrationSettings(weight, ALPHA, 8)).rerank(queries, candidates, k)
+    assert answer.item_row[0, : len(taken)].tolist() == row[np.sort(taken)].tolist()
+    assert answer.score[0, : len(taken)].tolist() == candidates.score[0, np.sort(taken)].tolist()
 
     def worth_of(rows: list[int]) -> float:
         return worth(items, queries, np.array([liked[each] for each in rows]), np.array(rows), weight)
@@ -127,24 +133,16 @@ def test_diverse_places_are_those_of_the_definition() -> None:
     queries, candidates = asked(rng, 25, [3] * 6), ranked(rng, 25, [15, 15, 7, 3, 0, 15], 15)
     shown = Diverse(vectors, DiversitySettings(0.4)).rerank(queries, candidates, 5).item_row
     for line, num in enumerate([15, 15, 7, 3, 0, 15]):
-        row, score = candidates.item_row[line, :num].tolist(), candidates.score[line, :num]
+        row = candidates.item_row[line, :num].tolist()
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         taken: list[int] = []
         while len(taken) < min(5, num):
             value = {}
-            for each, of in zip(row, score.tolist(), strict=True):
-                near = [
-                    float(
-                        vectors[each]
-                        @ vectors[j]
-                        / np.linalg.norm(vectors[each])
-                        / np.linalg.norm(vectors[j])
-                    )
-                    for j in taken
-                ]
-                scaled = (of - float(score[-1])) / (float(score[0]) - float(score[-1]))
-                value[each] = 0.6 * scaled - 0.4 * (max(near) if near else 0.0)
+            for number, each in enumerate(row):
+                nearest = max((float(unit[each] @ unit[j]) for j in taken), default=0.0)
+                value[each] = 0.6 / math.log2(number + 2) - 0.4 * nearest
             taken.append(max((each for each in row if each not in taken), key=lambda each: value[each]))
-        assert shown[line][shown[line] != PAD].tolist() == taken
+        assert shown[line][shown[line] != PAD].tolist() == sorted(taken, key=row.index)
 
 
 class _Fixed:
@@ -175,11 +173,7 @@ def test_a_reranked_recommender_keeps_the_contract(name: str, k: int) -> None:
     check_answer(answer, queries, k, num_items=30, name=name)
 
 
-def test_scores_that_are_not_finite_and_weights_out_of_range_are_refused() -> None:
-    rng = np.random.default_rng(6)
-    items, queries = catalogue(rng, 5), asked(rng, 5, [2])
-    bad = Rankings(np.array([[0, 1]]), np.array([[np.nan, 0.0]], np.float32))
-    with pytest.raises(QueryError, match="a score is not finite"):
-        Calibrated(items).rerank(queries, bad, 2)
+def test_weights_out_of_range_are_refused() -> None:
+    items = catalogue(np.random.default_rng(6), 5)
     with pytest.raises(ConfigError, match=r"calibration\.weight: 1\.5"):
         Calibrated(items, CalibrationSettings(1.5))

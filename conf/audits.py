@@ -1,0 +1,35 @@
+"""What audit.py can be told."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from conf.structured import register
+from towers.audit.output_report import OutputSettings
+from towers.audit.representation import InputSettings
+
+
+class AuditStage(StrEnum):
+    """What audit.py looks at."""
+
+    INPUT = "input"
+    """The tables in `artifacts`, before anything is learned from them."""
+    OUTPUT = "output"
+    """What the current release of `artifacts` answers to the test questions of its own split."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What audit.py judges.
+
+    population: a CSV file with the columns dimension, segment and share, whom the service means to serve;
+    without one no presence is judged. input, output: when a gap is one, and when it is unknown.
+    """
+
+    artifacts: str = "artifacts"
+    stage: AuditStage = AuditStage.INPUT
+    population: str | None = None
+    input: InputSettings = field(default_factory=InputSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+
+register("audit_settings", AuditSettings)
