@@ -205,12 +205,13 @@ def write_plot(audit: InputAudit, folder: Path) -> Path | None:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    drawn = [each for each in shown_segments(audit.segments) if each.presence or each.service][:_MOST_DRAWN]
+    drawn = [each for each in shown_segments(audit.segments) if each.presence or each.service]
+    drawn = sorted(drawn, key=lambda each: each.finding is not Finding.UNDER_SERVED)[:_MOST_DRAWN]
     if not drawn:
         return None
     with style.context(["default", {"font.size": 8.0, "axes.spines.top": False, "axes.spines.right": False}]):
         figure = Figure(figsize=(9.0, 0.22 * len(drawn) + 1.2), dpi=120, layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
         _draw(left, drawn, [each.presence for each in drawn], "Presence: share over that meant")
         _draw(right, drawn, [each.service for each in drawn], "Service: events over those of others")
         for finding, ink in _INK.items():

@@ -54,4 +54,4 @@ def test_exposure_over_merit_by_hand() -> None:
     assert found["unknown"] == (1, 0.0, pytest.approx(0.5))
     assert [group.ratio for group in groups if group.group == "unknown"] == [0.0]
     with pytest.raises(QueryError, match="expected one catalogue"):
-        group_exposure(exposure, np.zeros(2), [[]] * 3)
+        group_exposure(exposure, np.zeros(3), [[]] * 2)

@@ -1,0 +1,59 @@
+"""scripts/audit.py as a user runs it: the input of tables with a planted segment, the output of a release."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.test_scripts import SMALL, must_run, run
+from towers.data.simulator.segments import population
+
+
+def population_file(folder: Path) -> Path:
+    path = folder / "population.csv"
+    lines = [
+        f"{dimension},{segment},{share}"
+        for dimension, shares in population(0.1).items()
+        for segment, share in shares.items()
+    ]
+    path.write_text("\n".join(["dimension,segment,share", *lines]))
+    return path
+
+
+def test_a_planted_segment_is_named_and_no_id_is_written(tmp_path: Path) -> None:
+    where = f"artifacts={tmp_path}"
+    planted = ("data.underserved=0.6", "data.underserved_segment='country=US'")
+    must_run("ingest", where, "card=false", "data.num_events=20000", "data.num_profiles=1500", *planted)
+    said = must_run("audit", where, f"population={population_file(tmp_path)}")
+    assert "under-served segments: " in said
+    text = (tmp_path / "audit" / "input.json").read_text()
+    found = json.loads(text)
+    accused = {each["segment"] for each in found["segments"] if each["finding"] == "under-served"}
+    assert "US" in accused
+    assert accused <= {"US", "Northern America", "US-CA", "US-TX", "US-NY", "US-FL", "en"}
+    assert '"p0' not in text
+    assert (tmp_path / "audit" / "segments.png").stat().st_size > 10_000
+
+
+def test_a_population_that_is_none_is_one_line(tmp_path: Path) -> None:
+    must_run("ingest", f"artifacts={tmp_path}", "card=false", *SMALL[:3])
+    done = run("audit", f"artifacts={tmp_path}", "population=nowhere.csv")
+    assert done.returncode == 2
+    assert "error: nowhere.csv: no such file; expected a CSV" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_output_of_a_release_is_judged_by_group_and_by_title(tmp_path: Path) -> None:
+    where = f"artifacts={tmp_path}"
+    must_run("train", where, *SMALL)
+    must_run("build_index", where, "gates.num_queries=60")
+    must_run("evaluate", where)
+    said = must_run("audit", where, "stage=output", "output.min_questions=5")
+    assert "exposure by" in said
+    found = json.loads((tmp_path / "audit" / "output.json").read_text())
+    evaluated = json.loads((tmp_path / "evaluation.json").read_text())["recommenders"]["served"]
+    assert found["ndcg"] == pytest.approx(evaluated["ndcg@10"])
+    assert found["concentration"]["gini"] == pytest.approx(evaluated["gini@10"])
+    assert {each["dimension"] for each in found["fairness"]} >= {"country", "age_band", "region & age_band"}
+    for groups in found["exposure"].values():
+        assert sum(each["exposure"] for each in groups) == pytest.approx(1.0)
