@@ -88,10 +88,10 @@ def test_every_place_is_the_best_that_brute_force_finds(seed: int, weight: float
     def worth_of(rows: list[int]) -> float:
         return worth(items, queries, np.array([liked[each] for each in rows]), np.array(rows), weight)
 
-    for place in range(len(shown)):
-        before = shown[:place].tolist()
+    for step in range(len(shown)):
+        before = shown[:step].tolist()
         best = max(worth_of([*before, other]) for other in row.tolist() if other not in before)
-        assert worth_of(shown[: place + 1].tolist()) == pytest.approx(best, abs=1e-9)
+        assert worth_of(shown[: step + 1].tolist()) == pytest.approx(best, abs=1e-9)
 
 
 def test_the_greedy_list_is_nearly_the_best_of_all_lists() -> None:

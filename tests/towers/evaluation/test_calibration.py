@@ -28,7 +28,7 @@ def test_the_wanted_mix_weighs_events_and_the_shown_one_places() -> None:
     shares = genre_shares(THREE)
     none = np.full(2, np.nan, np.float32)
     history = Histories(
-        np.array([0, 2, 2]), np.array([0, 1]), np.zeros(2, np.int64), none, np.float32([3, 1])
+        np.array([0, 2, 2]), np.array([0, 1]), np.zeros(2, np.int64), none, np.array([3, 1], np.float32)
     )
     assert wanted_mix(history, shares).tolist() == [[0.875, 0.125, 0], [0, 0, 0]]
     shown = shown_mix(np.array([[1, 2, 0], [2, -1, -1]]), 2, shares)
