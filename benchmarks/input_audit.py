@@ -5,6 +5,7 @@ missing; the population meant is that which the simulator draws from.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -84,7 +85,9 @@ def without_half(world: World, segment: str) -> Tables:
 
 
 def _settings(seed: int, segment: str | None) -> SimulatedSettings:
-    planted = {} if segment is None else {"underserved": LACKS, "underserved_segment": segment}
-    return SimulatedSettings(  # type: ignore[arg-type]
-        num_events=NUM_EVENTS, num_profiles=NUM_PROFILES, num_items=NUM_ITEMS, seed=seed, **planted
+    settings = SimulatedSettings(
+        num_events=NUM_EVENTS, num_profiles=NUM_PROFILES, num_items=NUM_ITEMS, seed=seed
     )
+    if segment is None:
+        return settings
+    return replace(settings, underserved=LACKS, underserved_segment=segment)

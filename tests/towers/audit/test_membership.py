@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve  # type: ignore[import-untyped]
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from tests.worlds import block_world
 from towers.audit.membership import area, attack, audit_membership, history_scores
