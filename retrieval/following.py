@@ -7,7 +7,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -115,10 +116,9 @@ class Following:
                     return False
                 self._await_room()
                 held = _resident_bytes()
-                with _giving_way():
-                    opened = _warmed(
-                        Retriever.open(self._root, self._verify, self._controls, self._pseudonyms)
-                    )
+                # In a thread of its own: what it takes of priority from itself, it may not be given back.
+                with ThreadPoolExecutor(1, "release opener") as opener:
+                    opened = opener.submit(self._open).result()
             except Exception as error:  # whatever is wrong with a release, the older one answers on
                 self._report(wanted, error)
                 return False
@@ -134,6 +134,11 @@ class Following:
             )
             log.info("release swapped %s", _told(self._last_swap))
             return True
+
+    def _open(self) -> Retriever:
+        """The release that is current, warmed, while this thread gives way to those that answer."""
+        with _giving_way():
+            return _warmed(Retriever.open(self._root, self._verify, self._controls, self._pseudonyms))
 
     def _await_room(self) -> None:
         """Waits for the last release but one to be freed; ReleaseError where that takes too long."""
@@ -197,23 +202,18 @@ def _giving_way() -> Iterator[None]:
     """Inside, this thread gives way to those that answer, on the cores and in Python.
 
     A thread that computes in Python keeps it for five milliseconds at a time by default, longer than many an
-    answer takes. The priority stays low where the system does not let it rise again: it is that of the thread
-    that follows, or of one that called `refresh`, which is none that answers.
+    answer takes. The thread's priority stays low: few processes may raise one again.
     """
-    thread = threading.get_native_id()
-    nice = os.getpriority(os.PRIO_PROCESS, thread) if sys.platform == "linux" else None
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(os.getpriority(os.PRIO_PROCESS, thread), _NICE))
     with _OPENING:  # two at once would each restore what the other set
         before = sys.getswitchinterval()
         sys.setswitchinterval(min(before, _SWITCH_SECONDS))
         try:
-            if nice is not None:
-                os.setpriority(os.PRIO_PROCESS, thread, max(nice, _NICE))
             yield
         finally:
             sys.setswitchinterval(before)
-            if nice is not None:
-                with suppress(PermissionError):
-                    os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def _warmed(retriever: Retriever) -> Retriever:
