@@ -40,8 +40,8 @@ def test_a_schedule_an_age_and_drift_each_call_for_a_retrain() -> None:
     weekly = Signs(scheduled(7))
     assert not reasons(Retrain.DUE, weekly, 6.9)
     assert "every 7 days" in reasons(Retrain.DUE, weekly, 7.0)[0]
-    assert not reasons(Retrain.DUE, Signs(max_age_days=3), 2.9)
-    assert "may be 3" in reasons(Retrain.DUE, Signs(max_age_days=3), 3.0)[0]
+    assert not reasons(Retrain.DUE, Signs(max_age_days=3.0), 2.9)
+    assert "may be 3" in reasons(Retrain.DUE, Signs(max_age_days=3.0), 3.0)[0]
     assert reasons(Retrain.DUE, Signs(drift=CHECK), 0.1) == (CHECK.says,)
     assert not reasons(Retrain.DUE, Signs(), 999.0)
 

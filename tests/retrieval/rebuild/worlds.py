@@ -89,9 +89,9 @@ class World:
 
 
 def world(num_titles: int = 40, num_profiles: int = 12) -> World:
-    """Titles of every genre, each of a year of its own; each profile watched six of them."""
+    """Titles of every genre, up to 200 each of a year of its own; each profile watched six of them."""
     rng = np.random.default_rng(0)
-    titles = {f"t{row:03d}": Title(f"Name{row:03d}", row % 5, 1900 + row) for row in range(num_titles)}
+    titles = {f"t{row:03d}": Title(f"Name{row:03d}", row % 5, 1900 + row % 200) for row in range(num_titles)}
     watched = {
         f"p{row}": [f"t{one:03d}" for one in rng.permutation(num_titles)[:6]] for row in range(num_profiles)
     }
