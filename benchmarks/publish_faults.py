@@ -25,7 +25,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.crash_states import crash_states, lay_out, recorded
 from benchmarks.measurement import Measurement
-from benchmarks.release_world import Variant, build, memory, variants
+from benchmarks.release_making import build, variants
+from benchmarks.release_world import Variant, memory
 from benchmarks.stages import ROOT
 from benchmarks.syscalls import Call, Ended, preload, run
 from retrieval.release.operations import prune, roll_back, standing
@@ -114,7 +115,7 @@ def jobs(known: Sequence[Variant]) -> tuple[Job, ...]:
 
 def injected(job: Job, known: Sequence[Variant], folder: Path, found: Found, every: int = 1) -> None:
     """Fails each call of a job in turn, or every so many-th."""
-    preload(*_PRELOADED)
+    preload("benchmarks.release_world", "retrieval.release.operations")
     calls = _calls(job, known, folder)
     for place in range(0, len(calls), every):
         errors = _ERRORS.get(calls[place].name, _DISK)
@@ -130,7 +131,7 @@ def injected(job: Job, known: Sequence[Variant], folder: Path, found: Found, eve
 
 def lost(job: Job, known: Sequence[Variant], folder: Path, found: Found, every: int = 1) -> None:
     """Goes through what a power failure may leave of a job, or every so many-th of it."""
-    preload(*_PRELOADED)
+    preload("benchmarks.release_world", "retrieval.release.operations")
     with _begun(known, folder) as root:
         done = recorded(partial(job.job, root), root.parent)
     for place, tree in islice(crash_states(done), 0, None, every):
@@ -138,9 +139,6 @@ def lost(job: Job, known: Sequence[Variant], folder: Path, found: Found, every: 
             lay_out(tree, Path(left))
             faults = list(_wrong(Path(left, "releases"), known))
         found.add(f"{job.name}: power lost after {place} steps", faults, "power lost")
-
-
-_PRELOADED = ("benchmarks.publish_faults",)
 
 
 @contextmanager

@@ -16,49 +16,31 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.claims import BenchmarkError
 from benchmarks.measurement import Measurement
-from benchmarks.release_world import Variant, memory, variants
+from benchmarks.publish_jobs import change, contend
+from benchmarks.publish_reading import read, state
+from benchmarks.release_making import variants
+from benchmarks.release_world import Variant, memory
 from benchmarks.stages import ROOT
 from benchmarks.syscalls import Call, preload, run, started
 from retrieval.release import store
-from retrieval.release.operations import prune, roll_back, standing
+from retrieval.release.operations import prune, standing
 from retrieval.release.store import current, publish, release_of
 from retrieval.release.verify import Verify
-from retrieval.retriever import Retriever
-from towers.errors import ConflictError, ReleaseError
+from towers.errors import ReleaseError
 
 NUM_KILLS = 500
 NUM_PUBLISHERS, NUM_ROUNDS, SKEW_SECONDS = 8, 50, 3600
 _MOST_SECONDS, _MOST_CALLS = 0.3, 900
 """A kill comes within so much: a few changes."""
-
-Change = Callable[[Path, Sequence[Variant], random.Random], object]
-
-
-def _publish(root: Path, known: Sequence[Variant], drawn: random.Random) -> object:
-    return publish(root, drawn.choice(known).write)
-
-
-def _roll_back(root: Path, known: Sequence[Variant], drawn: random.Random) -> object:
-    return roll_back(root, drawn.choice(store.release_ids(root)))
-
-
-def _prune(root: Path, known: Sequence[Variant], drawn: random.Random) -> object:
-    return prune(root, 2)
-
-
-CHANGES: tuple[Change, ...] = (_publish, _publish, _roll_back, _prune)
-"""What is killed, as often as it stands here. A rebuild job is one more."""
 
 
 def measure() -> Measurement:
@@ -78,15 +60,15 @@ def measure() -> Measurement:
 
 def kills(folder: Path, known: Sequence[Variant], num: int) -> dict[str, Any]:
     """Kills so many processes that change the releases of a root, with a reader beside."""
-    preload("benchmarks.publish_kill")
+    preload("benchmarks.publish_jobs")
     root, ended = folder / "releases", folder / "ended"
     publish(root, known[0].write)
     drawn = random.Random(0)
     names = ("kills", "whole", "unreadable", "torn", "next publish failed", "left behind", "in a change")
     found: dict[str, Any] = dict.fromkeys(names, 0)
-    with started(partial(_read, root, known, folder)) as (_, connection):
+    with started(partial(read, root, known, folder)) as (_, connection):
         for turn in range(num):
-            job = partial(_change, root, known, turn)
+            job = partial(change, root, known, turn)
             if turn % 2:
                 killed = run(job, _killing(drawn.randrange(1, _MOST_CALLS), root)).killed
                 found["kills"] += killed
@@ -95,7 +77,7 @@ def kills(folder: Path, known: Sequence[Variant], num: int) -> dict[str, Any]:
                     time.sleep(drawn.uniform(0, _MOST_SECONDS))
                 found["kills"] += 1
             found["in a change"] += any(path.name.startswith(".aside") for path in root.iterdir())
-            found[_state(root, known)] += 1
+            found[state(root, known)] += 1
             _go_on(root, known[turn % len(known)], found)
         ended.touch()
         said = connection.recv(1 << 16)
@@ -109,13 +91,13 @@ def kills(folder: Path, known: Sequence[Variant], num: int) -> dict[str, Any]:
 
 def rounds(folder: Path, known: Sequence[Variant], num_publishers: int, num: int) -> dict[str, Any]:
     """Publishers that all begin at once from what is current, with clocks apart; who won each round."""
-    preload("benchmarks.publish_kill")
+    preload("benchmarks.publish_jobs")
     root = folder / "releases"
     first = publish(root, known[0].write).release_id
     barrier = get_context("forkserver").Barrier(num_publishers)
     skews = [SKEW_SECONDS * (2 * number / max(1, num_publishers - 1) - 1) for number in range(num_publishers)]
     jobs = [
-        partial(_contend, root, known[number % len(known)], num, barrier, skew, folder / f"{number}.json")
+        partial(contend, root, known[number % len(known)], num, barrier, skew, folder / f"{number}.json")
         for number, skew in enumerate(skews)
     ]
     _all(jobs)
@@ -147,36 +129,6 @@ def _all(jobs: Sequence[Callable[[], object]]) -> None:
             raise BenchmarkError(f"a publisher ended: {said.decode(errors='replace')}")
 
 
-def _contend(
-    root: Path, variant: Variant, num: int, barrier: Barrier, skew_seconds: float, said: Path
-) -> None:
-    """Publishes over what is current once a round; says which ids became current."""
-
-    class Skewed(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> "Skewed":
-            return super().now(tz) + timedelta(seconds=skew_seconds)
-
-    store.datetime = Skewed  # type: ignore[attr-defined]
-    won: list[str | None] = []
-    for _ in range(num):
-        barrier.wait(60)
-        over = current(root)
-        barrier.wait(60)
-        try:
-            won.append(publish(root, variant.write, only_over=over).release_id)
-        except ConflictError:
-            won.append(None)
-    said.write_text(json.dumps(won))
-
-
-def _change(root: Path, known: Sequence[Variant], seed: int) -> None:
-    """Changes the releases of a root, over and over."""
-    drawn = random.Random(seed)
-    while True:
-        drawn.choice(CHANGES)(root, known, drawn)
-
-
 def _killing(place: int, root: Path) -> Callable[[Call], int]:
     left = iter(range(place))
 
@@ -186,24 +138,6 @@ def _killing(place: int, root: Path) -> Callable[[Call], int]:
         return 0
 
     return decide
-
-
-def _read(root: Path, known: Sequence[Variant], folder: Path) -> None:
-    """Opens what is current and asks it, over and over until the others have ended."""
-    found = {"whole": 0, "unreadable": 0, "torn": 0}
-    while not (folder / "ended").exists():
-        found[_state(root, known)] += 1
-    (folder / "read.json").write_text(json.dumps(found))
-
-
-def _state(root: Path, known: Sequence[Variant]) -> str:
-    """What a reader finds of the current release: whole, unreadable or torn."""
-    try:
-        retriever = Retriever.open(root)
-    except (ReleaseError, OSError):
-        return "unreadable"
-    variant = known[retriever.context["variant"]]
-    return "whole" if variant.is_answered_by(retriever) else "torn"
 
 
 def _go_on(root: Path, variant: Variant, found: dict[str, Any]) -> None:

@@ -79,8 +79,10 @@ _RECEIVE, _SEND, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082104
 _CONTINUE, _WAKE_AT_ONCE = 1, 1
 _NOTICE, _ANSWER = struct.Struct("=QIIiIQ6Q"), struct.Struct("=QqiI")
 _AT_FDCWD = -100
-_SECONDS = 120
+_SECONDS = 600
 """A job that does nothing for so long hangs."""
+
+_preloaded: dict[str, None] = {__name__: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,9 @@ class Ended:
 
 
 def preload(*modules: str) -> None:
-    """Loads modules once, into the process that the jobs are forked from; before the first job."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *modules])
+    """Lets modules be loaded once, in the process that the jobs are forked from; before the first job."""
+    _preloaded.update(dict.fromkeys(modules))
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(_preloaded))
 
 
 def run(job: Callable[[], object], decide: Decide | None = None) -> Ended:

@@ -6,9 +6,13 @@ import pytest
 
 from benchmarks import publish_faults, publish_kill
 from benchmarks.publish_faults import Found, injected, jobs, lost
-from benchmarks.release_world import Variant, variants
+from benchmarks.publish_reading import state
+from benchmarks.release_making import variants
+from benchmarks.release_world import Variant
+from benchmarks.syscalls import preload
 from retrieval.release.store import publish
 
+preload("benchmarks.publish_jobs")
 pytestmark = pytest.mark.usefixtures("watched_calls")
 
 
@@ -49,11 +53,11 @@ def test_faults_and_losses_leave_the_old_or_the_new(known: tuple[Variant, ...], 
 
 def test_a_release_that_answers_as_another_is_torn(known: tuple[Variant, ...], tmp_path: Path) -> None:
     publish(tmp_path / "root", known[0].write)
-    assert publish_kill._state(tmp_path / "root", known) == "whole"
+    assert state(tmp_path / "root", known) == "whole"
     (tmp_path / "root" / "CURRENT").write_text("")
-    assert publish_kill._state(tmp_path / "root", known) == "unreadable"
+    assert state(tmp_path / "root", known) == "unreadable"
     (tmp_path / "root" / "CURRENT").write_text("r000001\n")
-    assert publish_kill._state(tmp_path / "root", known[::-1]) == "torn"
+    assert state(tmp_path / "root", known[::-1]) == "torn"
 
 
 def test_a_pointer_that_is_written_in_place_is_found(known: tuple[Variant, ...], tmp_path: Path) -> None:
