@@ -15,6 +15,8 @@ class AuditStage(StrEnum):
     """The tables in `artifacts`, before anything is learned from them."""
     OUTPUT = "output"
     """What the current release of `artifacts` answers to the test questions of its own split."""
+    CARDS = "cards"
+    """The model card of that release, from its gates, evaluation.json and both audits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
 from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions
+from retrieval.rerank.rerank import Reranker
 from retrieval.search.lexical import check_text
 from retrieval.search.order import Liking, best_first
 from retrieval.search.search import Found, TextSearch, Undo, as_spelled_first
@@ -208,11 +209,14 @@ class Retriever:
         rule: Rule | None = None,
         exclude: Sequence[str] = (),
         recall: float | None = None,
+        reranker: Reranker | None = None,
     ) -> Ranking:
         """The best k titles for a profile, or for what is given as its history, oldest first.
 
         What was watched is left out, and so is what `exclude` names. rule: what may be shown at all, such as
         `Available(country, time_seconds)`; every title where None. recall: as in `rank`.
+        reranker: chooses the k of more candidates, such as `Calibrated(retriever.items.table)`; it orders no
+        answer from popularity.
         A history given takes the place of the stored one: item ids, all taken
         as watched at one moment, that of the request, or (item id, Unix seconds) pairs, which are ranked as
         the same history stored would be, its minutes aside. country: of the request, else the profile's own.
@@ -227,7 +231,7 @@ class Retriever:
             check_k(k)
             view = self._view(profile_id)
             asks = self._asked(profile_id, history, country, time_seconds, view)
-        return self._best(asks, k, view.within(rule), exclude, recall)
+        return self._best(asks, k, view.within(rule), exclude, recall, reranker)
 
     def _best(
         self,
@@ -236,6 +240,7 @@ class Retriever:
         rule: Rule | None,
         exclude: Sequence[str] = (),
         recall: float | None = None,
+        reranker: Reranker | None = None,
     ) -> Ranking:
         k = min(k, len(self.items))
         with stage(Stage.FILTER):
@@ -244,7 +249,10 @@ class Retriever:
             best = self._by_popularity[allowed.mask(0, self.items.num_rows)[self._by_popularity]][:k]
             score = self._release.num_events[best]
             return self._ranking(best, score, asks.degraded, asks.num_unknown_items)
-        rankings = self._release.answers.rank(asks.query, k, allowed, recall)
+        width = k if reranker is None else min(max(k, reranker.num_candidates), len(self.items))
+        rankings = self._release.answers.rank(asks.query, width, allowed, recall)
+        if reranker is not None:
+            rankings = reranker.rerank(asks.query, rankings, k)
         return self._first_of(rankings, asks.degraded, asks.num_unknown_items)
 
     def similar(

@@ -1,15 +1,18 @@
-"""Is the input inclusive, before training, or the output fair, after it: tables, a plot, and JSON."""
+"""Is the input inclusive, before training, or the output fair, after it; and the card of a release."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 
 from conf.compose import run
 from conf.schema import AuditSettings, AuditStage
 from retrieval.provenance import check_provenance
 from retrieval.retriever import Retriever
 from towers.audit import input_report, output_report
+from towers.audit.card import read_measured, write_model_card
 from towers.audit.output_report import audit_output
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
@@ -19,23 +22,29 @@ from towers.folders import replace_file
 
 
 def audit(settings: AuditSettings) -> None:
-    """Writes artifacts/audit/<stage>.json, of the input a plot too, and prints the tables."""
-    artifacts, folder = Path(settings.artifacts), Path(settings.artifacts) / "audit"
-    shown: Group
+    """Writes artifacts/audit: <stage>.json and a plot of the input, or the card; prints what was found."""
+    artifacts, folder, console = Path(settings.artifacts), Path(settings.artifacts) / "audit", Console()
     match settings.stage:
         case AuditStage.INPUT:
             population = None if settings.population is None else Path(settings.population)
             title = read_report(artifacts / "tables").title
             found = input_report.audit_input(artifacts / "tables", population, settings.input, title)
-            plain, shown = found.to_json(), input_report.render(found)
-            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / "input.json", found.to_json())
             input_report.write_plot(found, folder)
+            console.print(input_report.render(found))
         case AuditStage.OUTPUT:
             judged = _released(artifacts, settings)
-            plain, shown = judged.to_json(), output_report.render(judged)
-    replace_file(folder / f"{settings.stage.value}.json", json.dumps(plain, indent=2, ensure_ascii=False))
-    Console().print(shown)
-    Console().print(f"written: {folder}")
+            _write(folder / "output.json", judged.to_json())
+            console.print(output_report.render(judged))
+        case AuditStage.CARDS:
+            release_id = Retriever.open(artifacts / "releases").release_id
+            manifest = artifacts / "releases" / release_id / "manifest.json"
+            write_model_card(read_measured(artifacts, manifest), folder / "card")
+    console.print(f"written: {folder}")
+
+
+def _write(path: Path, plain: Mapping[str, Any]) -> None:
+    replace_file(path, json.dumps(plain, indent=2, ensure_ascii=False))
 
 
 def _released(artifacts: Path, settings: AuditSettings) -> output_report.OutputAudit:
@@ -43,8 +52,10 @@ def _released(artifacts: Path, settings: AuditSettings) -> output_report.OutputA
     dataset = read_dataset(artifacts / "tables", signals_of(retriever.context))
     parts = split(dataset, split_of(retriever.context))
     check_provenance(retriever, dataset, parts.train)
-    title = f"{retriever.context['title']}, {retriever.release_id}"
-    return audit_output(retriever, parts.test, dataset.items, parts.num_watches, settings.output, title)
+    title, release_id = retriever.context["title"], retriever.release_id
+    return audit_output(
+        retriever, parts.test, dataset.items, parts.num_watches, settings.output, title, release_id
+    )
 
 
 if __name__ == "__main__":

@@ -55,5 +55,15 @@ def test_the_output_of_a_release_is_judged_by_group_and_by_title(tmp_path: Path)
     assert found["ndcg"] == pytest.approx(evaluated["ndcg@10"])
     assert found["concentration"]["gini"] == pytest.approx(evaluated["gini@10"])
     assert {each["dimension"] for each in found["fairness"]} >= {"country", "age_band", "region & age_band"}
+    must_run("audit", where)
+    must_run("audit", where, "stage=cards")
+    card = (tmp_path / "audit" / "card" / "README.md").read_text()
+    assert f"| served | {evaluated['recall@10']:.4g} | {evaluated['ndcg@10']:.4g} |" in card
+    assert "| recall |" in card
+    page = (tmp_path / "audit" / "card" / "index.html").read_text()
+    assert page.count("<table>") == 4
+    for picture in ("quality", "groups"):
+        assert f'src="{picture}.png"' in page
+        assert (tmp_path / "audit" / "card" / f"{picture}.png").is_file()
     for groups in found["exposure"].values():
         assert sum(each["exposure"] for each in groups) == pytest.approx(1.0)

@@ -47,6 +47,7 @@ class OutputAudit:
     """
 
     title: str
+    release_id: str
     num_questions: int
     settings: OutputSettings
     ndcg: float
@@ -67,6 +68,7 @@ def audit_output(
     num_watches: Int64[np.ndarray, " N"],
     settings: OutputSettings,
     title: str,
+    release_id: str,
 ) -> OutputAudit:
     """The audit of what a recommender answers. num_watches: train events of each title (Split.num_watches).
 
@@ -96,6 +98,7 @@ def audit_output(
     merit = np.bincount(held_out.target_row, minlength=items.num_rows).astype(np.float64)
     return OutputAudit(
         title=title,
+        release_id=release_id,
         num_questions=len(held_out),
         settings=settings,
         ndcg=float(quality.mean()),
@@ -128,7 +131,11 @@ def render(audit: OutputAudit) -> Group:
     """For a terminal."""
     k, shown = audit.settings.k, audit.concentration
     parts: list[RenderableType] = [
-        Text(f"{audit.title}: {audit.num_questions:,} questions, N@{k} {number(audit.ndcg)}", style="bold"),
+        Text(
+            f"{audit.title}, {audit.release_id}: {audit.num_questions:,} questions, "
+            f"N@{k} {number(audit.ndcg)}",
+            style="bold",
+        ),
         Text(
             f"worst / best: of mean N@{k} over groups of at least {audit.settings.min_questions} questions, "
             "with its 95 % interval; smaller groups are unknown. Exposure: Σ 1 / log2(place + 1); merit: "

@@ -13,6 +13,8 @@ from jaxtyping import Int64
 from retrieval.rerank.calibrated import Calibrated, CalibrationSettings, choose
 from retrieval.rerank.diverse import Diverse, DiversitySettings
 from retrieval.rerank.rerank import Reranked, Reranker
+from retrieval.retriever import Retriever
+from tests.retrieval.worlds import items_table, release
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, table
 from towers.errors import ConfigError
@@ -177,3 +179,23 @@ def test_weights_out_of_range_are_refused() -> None:
     items = catalogue(np.random.default_rng(6), 5)
     with pytest.raises(ConfigError, match=r"calibration\.weight: 1\.5"):
         Calibrated(items, CalibrationSettings(1.5))
+
+
+def test_a_profile_may_be_answered_by_a_reranker() -> None:
+    rng = np.random.default_rng(7)
+    vectors = rng.normal(size=(40, 8)).astype(np.float32)
+    genres = [[GENRES[row % 4]] for row in range(40)]
+    made = release(vectors, profiles={"ann": [0, 4, 8]}, items=items_table(40, genres=genres))
+    retriever = Retriever(made)
+    reranker = Calibrated(retriever.items.table, CalibrationSettings(0.95))
+    plain, answer = retriever.recommend("ann", k=8), retriever.recommend("ann", k=8, reranker=reranker)
+
+    def num_crime(item_ids: tuple[str, ...]) -> int:
+        return sum("Crime" in retriever.items[item_id].genres for item_id in item_ids)
+
+    # Ann has watched nothing but Crime, of which seven titles are left.
+    assert num_crime(plain.item_id) < 5 < num_crime(answer.item_id)
+    assert not {"i0", "i4", "i8"} & set(answer.item_id)
+    assert answer.score.tolist() == sorted(answer.score.tolist(), reverse=True)
+    nobody = retriever.recommend("bob", k=3, reranker=reranker)
+    assert nobody.item_id == retriever.recommend("bob", k=3).item_id
