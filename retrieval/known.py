@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from retrieval.profiles import ProfileHistories
 from retrieval.release.store import current
-from towers.data.privacy.forgotten import FORGOTTEN_FILE, Forgotten, ForgottenFile
+from towers.data.privacy.forgotten import FORGOTTEN_FILE, ForgottenFile
 from towers.data.privacy.pseudonyms import Pseudonyms
 from towers.data.vocabulary import Vocabulary
 
@@ -49,10 +49,13 @@ class KnownProfiles:
     ) -> None:
         """ReleaseError where pseudonyms are given and those of the release are of another key, or none."""
         self._forgotten = forgotten
-        ids = profiles.profiles.ids
-        self._key = None if pseudonyms is None else pseudonyms.of_release(ids, release_id)
-        gone = Forgotten() if forgotten is None else forgotten.now()
-        self.stored = without(profiles, gone.places(ids))
+        # Nothing of a profile is read that nobody asks for.
+        self._key = None if pseudonyms is None else pseudonyms.of_release(profiles.profiles.ids, release_id)
+        self.stored = (
+            profiles
+            if forgotten is None
+            else without(profiles, forgotten.now().places(profiles.profiles.ids))
+        )
 
     @property
     def by_pseudonym(self) -> bool:

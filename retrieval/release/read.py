@@ -26,7 +26,7 @@ from retrieval.release.verify import Verify
 from retrieval.search.text_vectors import TextVectors, load_text_vectors
 from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.schema import ITEMS, with_later_columns
-from towers.errors import IntegrityError, ReleaseError
+from towers.errors import IntegrityError, ReleaseError, TowersError
 from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
 
@@ -82,7 +82,7 @@ def read_release(path: Path, verify: Verify = Verify.FULL) -> Release:
         at = current(path)
         try:
             return _read(path, verify)
-        except (ReleaseError, OSError):
+        except (TowersError, OSError):  # a parser may be the first to miss a file
             if at is None or current(path) == at:
                 raise
 
