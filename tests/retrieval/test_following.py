@@ -6,6 +6,7 @@ import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,9 +128,9 @@ def test_opening_a_release_gives_way_to_those_that_answer_and_leaves_all_as_it_w
     before = sys.getswitchinterval()
     open_whole = Retriever.open
 
-    def watched(path: Path, verify: Verify, controls: None) -> Retriever:
+    def watched(*given: Any) -> Retriever:
         seen.append(sys.getswitchinterval())
-        return open_whole(path, verify, controls)
+        return open_whole(*given)
 
     following = Following(root)
     published(exported, root)
