@@ -11,9 +11,7 @@ start from what is current, and one must win.
 """
 
 import json
-import os
 import random
-import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,7 +28,7 @@ from benchmarks.publish_reading import read, state
 from benchmarks.release_making import variants
 from benchmarks.release_world import Variant, memory
 from benchmarks.stages import ROOT
-from benchmarks.syscalls import Call, preload, run, started
+from benchmarks.syscalls import KILL, Call, preload, run, started
 from retrieval.release import store
 from retrieval.release.operations import prune, standing
 from retrieval.release.store import current, publish, release_of
@@ -134,7 +132,7 @@ def _killing(place: int, root: Path) -> Callable[[Call], int]:
 
     def decide(call: Call) -> int:
         if call.is_below(root) and next(left, None) is None:
-            os.kill(call.pid, signal.SIGKILL)
+            return KILL
         return 0
 
     return decide

@@ -99,10 +99,13 @@ class Call:
         return any(path == str(folder) or path.startswith(f"{folder}/") for path in self.paths)
 
 
-Decide = Callable[[Call], int]
-"""What a call comes to: 0 where it shall be made, or the number of the error that it fails with.
+KILL = -1
 
-While it is asked the job stands still, and each of its calls before has been made; it may kill the job."""
+Decide = Callable[[Call], int]
+"""What a call comes to: 0 where it shall be made, the number of the error that it fails with, or KILL: the
+job gets SIGKILL and the call is not made.
+
+While it is asked the job stands still, and each of its calls before has been made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +236,9 @@ def _answer(listener: int, names: dict[int, str], decide: Decide) -> None:
     except OSError:
         return  # killed: nobody waits for an answer
     failed = decide(call)
+    if failed == KILL:
+        os.kill(pid, signal.SIGKILL)
+        return  # an answer could come before the kill, and the call be made
     answer = _ANSWER.pack(place, 0, -failed, 0) if failed else _ANSWER.pack(place, 0, 0, _CONTINUE)
     try:
         fcntl.ioctl(listener, _SEND, bytearray(answer), True)

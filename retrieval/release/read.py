@@ -21,7 +21,7 @@ from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
 from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_rows, vectors_model
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
-from retrieval.release.store import current, open_release
+from retrieval.release.store import current, open_release, release_of
 from retrieval.release.verify import Verify
 from retrieval.search.text_vectors import TextVectors, load_text_vectors
 from retrieval.vectors import Encoder, VectorAnswers
@@ -81,15 +81,16 @@ def read_release(path: Path, verify: Verify = Verify.FULL) -> Release:
     while True:
         at = current(path)
         try:
-            return _read(path, verify)
+            return _read(path, at, verify)
         except (TowersError, OSError):  # a parser may be the first to miss a file
             if at is None or current(path) == at:
                 raise
 
 
-def _read(path: Path, verify: Verify) -> Release:
+def _read(path: Path, at: str | None, verify: Verify) -> Release:
     start = time.perf_counter()
-    info = open_release(path, verify)
+    # The one that was named then: another may be current by now, and this one again when an error is judged.
+    info = open_release(path, verify) if at is None else release_of(path, at, verify)
     required = (ITEMS_FILE, PROFILES_FILE, *ANSWER_FILES[info.manifest.description.kind])
     for name in required:
         if name not in info.manifest.files:

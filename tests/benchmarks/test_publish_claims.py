@@ -40,7 +40,7 @@ def test_publishers_at_once_have_one_winner_a_round_whatever_their_clocks_say(
 
 def test_faults_and_losses_leave_the_old_or_the_new(known: tuple[Variant, ...], tmp_path: Path) -> None:
     copied, _, back, cleared = jobs(known)
-    for job, every, of in ((copied, 23, 60), (back, 29, 12), (cleared, 31, 12)):
+    for job, every, of in ((copied, 23, 60), (back, 29, 4), (cleared, 31, 12)):
         faults, losses = Found(), Found()
         injected(job, known, tmp_path, faults, every)
         lost(job, known, tmp_path, losses, of)

@@ -2,14 +2,13 @@
 
 import errno
 import os
-import signal
 import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks.syscalls import Call, Ended, preload, run
+from benchmarks.syscalls import KILL, Call, Ended, preload, run
 
 preload("tests.benchmarks.test_syscalls")
 pytestmark = pytest.mark.usefixtures("watched_calls")
@@ -58,12 +57,8 @@ def test_a_call_that_is_failed_is_not_made_and_the_job_is_told(tmp_path: Path) -
 
 
 def test_a_job_may_be_killed_between_two_calls(tmp_path: Path) -> None:
-    def kill(call: Call) -> int:
-        if call.name == "rename":
-            os.kill(call.pid, signal.SIGKILL)
-        return 0
-
-    assert run(partial(_job, tmp_path), kill) == Ended(killed=True)
+    ended = run(partial(_job, tmp_path), lambda call: KILL if call.name == "rename" else 0)
+    assert ended == Ended(killed=True)
     assert (tmp_path / "below" / "a").exists()
 
 

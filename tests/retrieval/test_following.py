@@ -17,7 +17,7 @@ from retrieval.release import read
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from retrieval.release.operations import prune, roll_back
-from retrieval.release.store import ReleaseInfo, open_release
+from retrieval.release.store import ReleaseInfo, release_of
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
 from tests.retrieval.conftest import Exported
@@ -232,15 +232,15 @@ def test_a_release_cleared_away_while_it_is_read_gives_way_to_the_next(
 ) -> None:
     opened: list[str] = []
 
-    def slow(path: Path, verify: Verify) -> ReleaseInfo:
-        info = open_release(path, verify)
+    def slow(path: Path, release_id: str, verify: Verify) -> ReleaseInfo:
+        info = release_of(path, release_id, verify)
         opened.append(info.release_id)
         if len(opened) == 1:  # all of it happens between the verification and the reading
             published(exported, root)
             prune(root, 1)
         return info
 
-    monkeypatch.setattr(read, "open_release", slow)
+    monkeypatch.setattr(read, "release_of", slow)
     assert Retriever.open(root).release_id == "r000002"
     # Between them, the gates of the new one opened the live one too.
     assert (opened[0], opened[-1]) == ("r000001", "r000002")
