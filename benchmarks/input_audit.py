@@ -85,9 +85,7 @@ def without_half(world: World, segment: str) -> Tables:
 
 
 def _settings(seed: int, segment: str | None) -> SimulatedSettings:
-    settings = SimulatedSettings(
+    usual = SimulatedSettings(
         num_events=NUM_EVENTS, num_profiles=NUM_PROFILES, num_items=NUM_ITEMS, seed=seed
     )
-    if segment is None:
-        return settings
-    return replace(settings, underserved=LACKS, underserved_segment=segment)
+    return usual if segment is None else replace(usual, underserved=LACKS, underserved_segment=segment)

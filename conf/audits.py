@@ -8,14 +8,14 @@ from towers.audit.output_report import OutputSettings
 from towers.audit.representation import InputSettings
 
 
-class AuditStage(StrEnum):
+class AuditPart(StrEnum):
     """What audit.py looks at."""
 
     INPUT = "input"
     """The tables in `artifacts`, before anything is learned from them."""
     OUTPUT = "output"
     """What the current release of `artifacts` answers to the test questions of its own split."""
-    CARDS = "cards"
+    CARD = "card"
     """The model card of that release, from its gates, evaluation.json and both audits."""
 
 
@@ -28,7 +28,7 @@ class AuditSettings:
     """
 
     artifacts: str = "artifacts"
-    stage: AuditStage = AuditStage.INPUT
+    part: AuditPart = AuditPart.INPUT
     population: str | None = None
     input: InputSettings = field(default_factory=InputSettings)
     output: OutputSettings = field(default_factory=OutputSettings)

