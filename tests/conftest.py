@@ -24,6 +24,12 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(autouse=True)
+def no_clock_in_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No release is refused for what one query took on a busy machine, unless a test gives it a budget."""
+    monkeypatch.setattr("retrieval.release.served_gates._FREE_MS", 60_000.0)
+
+
 @pytest.fixture(scope="session")
 def watched_calls() -> None:
     """That a job's calls of the kernel can be watched; the test is skipped where they cannot."""

@@ -37,7 +37,7 @@ _MIN_QUESTIONS = 100
 """Fewer say too little of a quality or of what is shown."""
 _QUALITY_LEVEL = 0.98
 """Of the interval of a loss: as its upper end is looked at alone, one equal release in a hundred is below."""
-_FREE_MS, _FREE_MIB = 1.0, 64.0
+_FREE_MS, _FREE_MIB = 5.0, 64.0
 """What is cheaper than this may be any number of times as dear as the live release."""
 _DAY_SECONDS = 86_400
 

@@ -18,12 +18,16 @@ def coarse_cells(members: pl.DataFrame, who: str, columns: Sequence[str], least:
     doi:10.1142/S021848850200165X.
     """
     cells = members.unique([who, *columns]).with_columns(pl.col(name).alias(_WAS + name) for name in columns)
-    for level in reversed(range(len(columns))):
-        above, value = list(columns[:level]), columns[level]
-        shared = cells.group_by([*above, value]).agg(num=pl.col(who).n_unique())
-        rare = shared.filter(pl.col(value).is_not_null() & (pl.col("num") < least))
-        cells = _left_out(cells, rare, columns, level)
-        cells = _left_out(cells, _beside_few(cells, who, above, value, least), columns, level)
+    before = None
+    # What a coarser column leaves out joins those without it, some of whom may tell a finer one: look again.
+    while before is None or not cells.equals(before):
+        before = cells
+        for level in reversed(range(len(columns))):
+            above, value = list(columns[:level]), columns[level]
+            shared = cells.group_by([*above, value]).agg(num=pl.col(who).n_unique())
+            rare = shared.filter(pl.col(value).is_not_null() & (pl.col("num") < least))
+            cells = _left_out(cells, rare, columns, level)
+            cells = _left_out(cells, _beside_few(cells, who, above, value, least), columns, level)
     return cells.select(*(_WAS + name for name in columns), *columns).unique([_WAS + n for n in columns])
 
 

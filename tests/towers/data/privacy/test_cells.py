@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from towers.data.privacy.cells import coarsened, newest, often_asked
@@ -26,6 +26,7 @@ def frame(rows: Sequence[tuple[str, str | None, str | None, str | None]]) -> pl.
 
 
 @given(rows=visits, least=st.integers(2, 6))
+@example(rows=[("0", "A", "x", "1"), ("0", None, None, "1"), ("1", None, None, "1")], least=2)
 def test_whoever_is_told_a_place_shares_it_with_enough_others(
     rows: list[tuple[str, str | None, str | None, str | None]], least: int
 ) -> None:
