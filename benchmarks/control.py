@@ -222,7 +222,7 @@ def made(folder: Path, num_items: int, num_profiles: int) -> Release:
     parts = split(dataset, SplitSettings())
     torch.manual_seed(0)
     towers = TwoTower(ModelSettings(dim=32), fit_features(*training_rows(dataset, parts), FeatureSettings()))
-    context = {"split": {"kind": "leave_one_out"}, "signals": asdict(SignalSettings()), "seed": 0}
+    context = {"split": asdict(SplitSettings()), "signals": asdict(SignalSettings()), "seed": 0}
     export(towers, dataset, parts, folder / "model", context=context)
     spec, gates = IndexSpec(IndexKind.EXACT), GateSettings()
     build_release(folder / "model", folder / "tables", folder / "releases", spec, gates)

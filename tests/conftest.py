@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-settings.register_profile("no_clock", deadline=None)  # a test never depends on how fast a machine is
+# A test never depends on how fast a machine is. Each run draws other examples: many runs try many.
+settings.register_profile("no_clock", deadline=None, max_examples=40)
 settings.load_profile("no_clock")
 install_import_hook(["towers", "retrieval"], "beartype.beartype")
 

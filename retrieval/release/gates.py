@@ -274,7 +274,8 @@ def all_passed(results: Sequence[GateResult]) -> bool:
 
 def gate(name: Gate, value: float | int | None, sense: str, bound: float | int) -> GateResult:
     """The result of one check; a value that is missing or NaN does not pass."""
-    passed = value is not None and _HOLDS[sense](value, bound)
+    # What is measured by NumPy is of its types, which no manifest holds.
+    passed = value is not None and bool(_HOLDS[sense](value, bound))
     return GateResult(name.value, None if value is None else float(value), sense, float(bound), passed)
 
 

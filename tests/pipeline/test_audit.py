@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from conf.compose import compose_settings
+from conf.schema import AuditSettings, EvaluateSettings, PipelineSettings
+from scripts.audit import audit
+from scripts.build_index import build_index
+from scripts.evaluate import evaluate_release
+from scripts.train import train
 from tests.pipeline.test_scripts import SMALL, must_run, run
 from towers.data.simulator.segments import population
 
@@ -43,20 +49,23 @@ def test_a_population_that_is_none_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_output_of_a_release_is_judged_by_group_and_by_title(tmp_path: Path) -> None:
+def test_the_output_of_a_release_is_judged_by_group_and_by_title(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     where = f"artifacts={tmp_path}"
-    must_run("train", where, *SMALL)
-    must_run("build_index", where, "gates.num_queries=60")
-    must_run("evaluate", where)
-    said = must_run("audit", where, "part=output", "output.min_questions=5")
-    assert "exposure by" in said
+    train(compose_settings(PipelineSettings, "train", [where, *SMALL]))
+    build_index(compose_settings(PipelineSettings, "build_index", [where, "gates.num_queries=60"]))
+    evaluate_release(EvaluateSettings(artifacts=str(tmp_path)))
+    capsys.readouterr()
+    audit(compose_settings(AuditSettings, "audit", [where, "part=output", "output.min_questions=5"]))
+    assert "exposure by" in capsys.readouterr().out
     found = json.loads((tmp_path / "audit" / "output.json").read_text())
     evaluated = json.loads((tmp_path / "evaluation.json").read_text())["recommenders"]["served"]
     assert found["ndcg"] == pytest.approx(evaluated["ndcg@10"])
     assert found["concentration"]["gini"] == pytest.approx(evaluated["gini@10"])
     assert {each["dimension"] for each in found["fairness"]} >= {"country", "age_band", "region & age_band"}
-    must_run("audit", where)
-    must_run("audit", where, "part=card")
+    audit(compose_settings(AuditSettings, "audit", [where]))
+    audit(compose_settings(AuditSettings, "audit", [where, "part=card"]))
     card = (tmp_path / "audit" / "card" / "README.md").read_text()
     assert f"| served | {evaluated['recall@10']:.4g} | {evaluated['ndcg@10']:.4g} |" in card
     assert "| recall |" in card

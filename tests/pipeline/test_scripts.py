@@ -55,7 +55,6 @@ def must_run(name: str, *overrides: str) -> str:
     ("stage", "index", "extra"),
     [
         ("zero_to_one", "flat", ()),
-        ("one_to_scale", "flat", ()),
         # A catalogue of a test compiles to a scan. Two processes on one machine, as two devices would be.
         ("global_scale", "flat", ("trainer.devices=2",)),
     ],
@@ -89,8 +88,6 @@ def test_every_stage_runs_from_logs_to_answers(
     ("overrides", "message"),
     [
         (("model.dmi=64",), "model.dmi: unknown key; did you mean model.dim?"),
-        (("model.dim=wide",), "model.dim"),
-        (("model.dropout=1.5",), "model.dropout: 1.5 is out of range; expected < 1.0"),
         (("data=movielens", "data.root=nowhere/ml-1m"), "nowhere/ml-1m"),
     ],
 )

@@ -210,12 +210,13 @@ def test_every_answer_under_swaps_is_wholly_of_one_release(root: Path, exported:
             seen.add(answer.release_id)
             if answer.release_id != retriever.release_id or answer.item_id != expected:
                 wrong.append(answer.release_id)
+            ended.wait(0.002)  # who publishes needs the interpreter too
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask) for _ in range(2)]
     with following:
         for thread in threads:
             thread.start()
-        for _ in range(3):
+        for _ in range(2):
             info = published(exported, root)
             while info.release_id not in seen:
                 ended.wait(0.01)
@@ -223,7 +224,7 @@ def test_every_answer_under_swaps_is_wholly_of_one_release(root: Path, exported:
         for thread in threads:
             thread.join()
     assert not wrong
-    assert seen >= {"r000002", "r000003", "r000004"}
+    assert seen >= {"r000002", "r000003"}
     assert not [one for one in threading.enumerate() if one.name == "release follower"]
 
 

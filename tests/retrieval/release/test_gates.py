@@ -1,5 +1,7 @@
 """The gates on candidates of which the fault is known."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,12 @@ def test_recall_of_no_queries_is_not_measured_and_passes_only_a_bound_of_zero() 
         check_gates(nobody, GateSettings(k=10))
     recall = check_gates(nobody, GateSettings(k=10, min_recall=0.0))[-5]
     assert (recall.name, recall.value, recall.passed) == ("recall", None, True)
+
+
+def test_what_numpy_measured_is_kept_as_plain_json() -> None:
+    made = gate(Gate.COVERAGE, np.float64(0.75), ">=", 0.5)
+    assert made.passed is True
+    assert json.dumps([made.value, made.bound, made.passed]) == "[0.75, 0.5, true]"
 
 
 def test_a_value_that_is_nan_passes_no_gate() -> None:
