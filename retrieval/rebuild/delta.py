@@ -27,11 +27,12 @@ from retrieval.release.files import (
     read_rows,
     read_vectors,
 )
-from retrieval.release.gates import Candidate, GateSettings, check_gates
+from retrieval.release.gates import Candidate, GateSettings, check_gates, require
 from retrieval.release.linked import link
 from retrieval.release.manifest import Description, GateResult
 from retrieval.release.read import Release, read_parts
 from retrieval.release.saved_index import gate_queries, new_queries
+from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
 from retrieval.release.store import ReleaseInfo, publish
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
@@ -130,7 +131,10 @@ def publish_delta(
             gates=(),
         )
         release = read_parts(folder, "candidate", about)
-        return replace(about, gates=_gated(release, towers, dataset, placed, delta, folder, gates, upkeep))
+        results = _gated(release, towers, dataset, placed, delta, folder, gates, upkeep)
+        questions = held_out_questions(placed, about.context, gates)
+        served = served_gates(Placed(release, folder), live_release(root), placed, questions, gates)
+        return replace(about, gates=require([*results, *served], gates))
 
     log.info(
         "delta made num_embedded=%d num_new_vectors=%d num_added=%d num_gone=%d",

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from retrieval.catalogue import NO_TITLE
 from retrieval.eligibility import bitmaps
 from retrieval.eligibility.by_title import Title, passes
 from retrieval.eligibility.compile import Eligibility
@@ -35,12 +37,13 @@ def eligibility_parity(eligibility: Eligibility, dataset: Dataset) -> int:
     """Titles that a compiled rule of the release lets pass and its definition does not, or the other way.
 
     Rules are made of the facts of some titles of the source's table, at moments about the newest event, and
-    judged on some others; all titles of a table are in its rows.
+    judged on some others; all titles of a table are in its rows, of which some may have none.
     """
+    there = np.flatnonzero(pc.not_equal(dataset.items["item_id"], NO_TITLE).to_numpy())
     num_titles = eligibility.count(None)
-    if num_titles != len(dataset.catalogue):
-        return abs(num_titles - len(dataset.catalogue))
-    rows = _spread(dataset.items.num_rows, _NUM_TITLES)
+    if num_titles != len(there):
+        return abs(num_titles - len(there))
+    rows = there[_spread(len(there), _NUM_TITLES)]
     titles = _titles(dataset.items, rows)
     now = int(dataset.history.time_seconds.max(initial=0))
     num_wrong = 0

@@ -88,8 +88,8 @@ class LiveBounds:
     min_available: times the live one's share of titles with a licence, over the viewers' countries.
     max_licences_changed: share of titles and countries that the live table licensed otherwise at its own
     newest event: what is past does not change, unless a table is older than the live one. max_days_behind: by
-    how much its newest event may be older. max_latency, max_memory: times the live one's,
-    where no budget is given.
+    how much its newest event may be older, as it is where whoever watched last was erased. max_latency,
+    max_memory: times the live one's, where no budget is given.
     """
 
     min_titles_kept: float = bounded(0.9, ge=0.0, le=1.0)
@@ -100,7 +100,7 @@ class LiveBounds:
     min_exposure: float = bounded(0.5, ge=0.0)
     min_available: float = bounded(0.9, ge=0.0, le=1.0)
     max_licences_changed: float = bounded(0.005, ge=0.0, le=1.0)
-    max_days_behind: float = bounded(0.0, ge=0.0)
+    max_days_behind: float = bounded(0.5, ge=0.0)
     max_latency: float = bounded(2.0, gt=0.0)
     max_memory: float = bounded(2.0, gt=0.0)
 

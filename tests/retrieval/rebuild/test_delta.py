@@ -196,3 +196,13 @@ def test_a_title_whose_vector_stays_keeps_its_row(service: Artifacts) -> None:
     arrays = json.loads((open_release(service.root).folder / "manifest.json").read_text())
     assert arrays["counts"]["items"] == 40
     assert np.array_equal(retriever.items.rows, np.arange(40))
+
+
+def test_a_delta_with_a_table_of_licences_that_fell_short_is_stopped(service: Artifacts) -> None:
+    told = world()
+    for name, title in list(told.titles.items())[:30]:
+        told = told.with_titles(**{name: replace(title, country="FR")})
+    summary = rebuild(service.job(told.with_titles(n1=Title("Fresh", 2, 2001))))
+    assert summary.outcome is Outcome.REFUSED
+    assert "FAILED available: 0.268293, expected >= 0.5" in str(summary.error)
+    assert Retriever.open(service.root).release_id == "r000001"

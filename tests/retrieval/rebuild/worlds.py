@@ -15,7 +15,7 @@ from retrieval.rebuild.full import build_anew, export_anew
 from retrieval.rebuild.run import Job
 from retrieval.rebuild.survey import Asked
 from retrieval.release.build import build_release
-from retrieval.release.gates import GateSettings
+from retrieval.release.gates import GateSettings, LiveBounds
 from retrieval.release.store import ReleaseInfo
 from tests.worlds import DAY_SECONDS, SIGNALS, START_SECONDS, write_tables
 from towers.data.dataset import dataset_from_tables, read_dataset
@@ -28,8 +28,9 @@ from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.training.export import export
 
 CONTEXT = {"split": {"kind": "leave_one_out", "validation_share": 0.1, "test_share": 0.1}, "signals": SIGNALS}
-GATES = GateSettings(num_queries=20, k=10)
 # Of catalogues so small a few titles are a large share.
+BOUNDS = LiveBounds(min_titles_kept=0.5, min_available=0.5, max_licences_changed=0.5)
+GATES = GateSettings(num_queries=20, k=10, live=BOUNDS)
 UPKEEP = UpkeepSettings(max_added_share=1.0, max_removed_share=1.0, k=10)
 EXACT = IndexSpec(IndexKind.EXACT)
 GENRES = ("Comedy", "Drama", "Horror", "Western", "Romance")
