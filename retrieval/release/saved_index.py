@@ -1,11 +1,12 @@
 """The index of a release in the making, and the real queries that it is laid out for and judged by."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Int64
 
 from retrieval.index.build import build_index, load_index
 from retrieval.index.compile import compile_index
@@ -14,11 +15,11 @@ from retrieval.index.operating import write_curve
 from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
 from retrieval.release.certificate import FEW_EVENTS
 from towers.data.dataset import Dataset
-from towers.data.histories import Histories
 from towers.recommender import Queries
 
 # Query vectors an index is laid out for, at most: more change it little.
 _MAX_BUILD_QUERIES = 20_000
+_NEW_ONE_IN = 4
 
 
 class SavedIndex:
@@ -59,25 +60,26 @@ class SavedIndex:
 
 def gate_queries(dataset: Dataset, num_queries: int) -> Queries:
     """Histories of profiles spread evenly over those that have one, each asked at its last event."""
-    return _asked(dataset, _spread(np.flatnonzero(dataset.history.lengths), num_queries))
+    chosen = _spread(np.flatnonzero(dataset.history.lengths), num_queries)
+    return _asked(dataset, chosen, np.zeros(len(chosen), bool))
 
 
 def new_queries(dataset: Dataset, num_queries: int) -> Queries:
-    """The profiles of `gate_queries` when they were new: at their third event, or the last they have."""
+    """The profiles of `gate_queries` as if they were new: with no more than their first three events."""
     chosen = _spread(np.flatnonzero(dataset.history.lengths), num_queries)
-    start = dataset.history.offset[chosen]
-    stop = np.minimum(start + FEW_EVENTS, dataset.history.offset[chosen + 1])
-    return _asked(dataset, chosen, dataset.history.slices(chosen, start, stop))
+    return _asked(dataset, chosen, np.ones(len(chosen), bool))
 
 
 def build_queries(dataset: Dataset, num_gate_queries: int) -> Queries:
     """As `gate_queries`, of other profiles: an index is not judged by what it was laid out for.
 
+    Every fourth as if it were new: an index that is laid out for long histories alone finds less for those.
     A service of so few profiles that the gates take them all has no others; then they are the same.
     """
     watched = np.flatnonzero(dataset.history.lengths)
     others = np.setdiff1d(watched, _spread(watched, num_gate_queries))
-    return _asked(dataset, _spread(others if len(others) else watched, _MAX_BUILD_QUERIES))
+    chosen = _spread(others if len(others) else watched, _MAX_BUILD_QUERIES)
+    return _asked(dataset, chosen, np.arange(len(chosen)) % _NEW_ONE_IN == _NEW_ONE_IN - 1)
 
 
 def _spread(profiles: np.ndarray, num: int) -> np.ndarray:
@@ -87,9 +89,18 @@ def _spread(profiles: np.ndarray, num: int) -> np.ndarray:
     return chosen
 
 
-def _asked(dataset: Dataset, chosen: np.ndarray, history: Histories | None = None) -> Queries:
-    """Each of these profiles at its last event, or at the last of the history given, which is not empty."""
-    history = dataset.history.select(chosen) if history is None else history
-    time_seconds = history.time_seconds[history.offset[1:] - 1]
+def _asked(dataset: Dataset, chosen: Int64[np.ndarray, " q"], is_new: Bool[np.ndarray, " q"]) -> Queries:
+    """Each of these profiles, which all have a history, at its last event.
+
+    One that is new has its first events alone, moved as they are until the last of them is at that moment:
+    what is asked now, by who came just now.
+    """
+    whole = dataset.history
+    start, end = whole.offset[chosen], whole.offset[chosen + 1]
+    stop = np.where(is_new, np.minimum(start + FEW_EVENTS, end), end)
+    time_seconds = np.asarray(whole.time_seconds[end - 1])
+    since = time_seconds - np.asarray(whole.time_seconds[stop - 1])
+    history = whole.slices(chosen, start, stop)
+    history = replace(history, time_seconds=history.time_seconds + np.repeat(since, stop - start))
     known = dataset.profile_table.take(pa.array(chosen))
     return Queries(history, time_seconds, dataset.country[chosen], known)

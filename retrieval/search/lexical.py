@@ -80,11 +80,14 @@ class LexicalIndex:
         return self.with_words(self.spelled(text), text)
 
     def spelled(self, text: str) -> Spelled:
-        """The titles that a text spells, or, where there are none, those that it may mistype."""
+        """The titles that a text spells, or else those that it may mistype, or else those that it names."""
         row, fit = self.titles.fits(text)
         if len(row):
             return Spelled(row, fit, _SCORE_OF_FIT[fit])
         row, near = self.titles.near(text)
+        if not len(row):
+            row, near = self.titles.within(text)
+            return Spelled(row, np.full(len(row), Fit.NONE.value), near)
         return Spelled(row, np.where(near >= _LITTLE_MISTYPED, Fit.ALIKE, Fit.NONE).astype(np.int64), near)
 
     def with_words(self, spelled: Spelled, text: str) -> Matches:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from retrieval.search.grams import LetterPairs, distances
 from retrieval.search.spellings import Spelling, asked_spellings, close_up
+from towers.data.words import words_of
 
 _MAX_YEAR_DIGITS = 4
 _MOST_NEAR = 300
@@ -20,6 +21,7 @@ _COST_OF_EDITS = 1.5
 _PART_SHARE = 0.8
 _LETTERS_FOR_EDITS = (3, 4, 12, 20)  # so many letters for one edit, two, three, four
 _MAX_BOUNDARIES = 63
+_MOST_WORDS_AROUND, _SENTENCE = 24, 4
 _LAST = chr(0x10FFFF)
 
 
@@ -105,6 +107,22 @@ class Titles:
                     own = share if self.whole[place] else _PART_SHARE * share
                     if own > best.get(row, 0.0):
                         best[row] = own
+        return np.fromiter(best, np.int64, len(best)), np.fromiter(best.values(), np.float32, len(best))
+
+    def within(self, text: str) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+        """The titles that stand as a whole in a sentence, each once, and their share of the letters.
+
+        A sentence has four words or more. Titles of one word are only its last: elsewhere they are words.
+        """
+        words = words_of(text)[-_MOST_WORDS_AROUND:]
+        letters = len(close_up(words))
+        best: dict[int, float] = {}
+        for start in range(len(words) if len(words) >= _SENTENCE else 0):
+            for end in range(start + (1 if start == len(words) - 1 else 2), len(words) + 1):
+                asked = close_up(words[start:end])
+                low, high = bisect.bisect_left(self.text, asked), bisect.bisect_right(self.text, asked)
+                for row in self.row[low:high][self.whole[low:high]].tolist():
+                    best[row] = max(len(asked) / letters, best.get(row, 0.0))
         return np.fromiter(best, np.int64, len(best)), np.fromiter(best.values(), np.float32, len(best))
 
     def suggest(

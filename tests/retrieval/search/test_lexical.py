@@ -166,3 +166,28 @@ def test_a_title_without_words_is_never_a_match() -> None:
 def test_an_empty_catalogue_has_no_matches() -> None:
     index = LexicalIndex(items_table(0), NUM_EVENTS[:0])
     assert index.match("matrix").row.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("would you please show me star wars on tonight", 5),
+        ("i want to see kill bill vol two with my friends", 15),
+        ("can you find me that film called heat", 9),
+        ("what was that one again with the name breathless", 16),
+    ],
+)
+def test_a_title_that_stands_in_a_sentence_is_found_first(text: str, first: int) -> None:
+    matches = INDEX.match(text)
+    best = int(matches.score.argmax())
+    assert matches.row[best] == first
+    # Nobody has typed a title and no more: what a vector of the text finds may stand beside it.
+    assert matches.fit[best] == Fit.NONE
+
+
+def test_a_word_in_the_midst_of_a_sentence_names_no_title() -> None:
+    row, share = INDEX.titles.within("feel the heat of the summer night")
+    assert (row.tolist(), share.tolist()) == ([], [])
+    row, share = INDEX.titles.within("a summer night with star wars")
+    assert row.tolist() == [5]
+    np.testing.assert_allclose(share, [8 / 24])
