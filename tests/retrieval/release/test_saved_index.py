@@ -5,12 +5,19 @@ import numpy as np
 from retrieval.release.saved_index import build_queries, gate_queries, new_queries
 from tests.worlds import DAY_SECONDS, log_tables
 from towers.data.dataset import Dataset, dataset_from_tables
+from towers.recommender import Queries
 
 
 def service(num_profiles: int = 40) -> Dataset:
     """Profile p watches p % 6 titles, on days p, p + 1 and so on."""
     events = [(p, n, (p + n) * DAY_SECONDS) for p in range(num_profiles) for n in range(p % 6)]
     return dataset_from_tables(log_tables(events, num_items=6, num_profiles=num_profiles))
+
+
+def ids_of(queries: Queries) -> list[str]:
+    assert queries.profiles is not None
+    ids: list[str] = queries.profiles["profile_id"].to_pylist()
+    return ids
 
 
 def test_a_profile_that_is_as_if_new_has_its_first_events_and_asks_when_it_asks() -> None:
@@ -29,10 +36,9 @@ def test_a_profile_that_is_as_if_new_has_its_first_events_and_asks_when_it_asks(
 def test_an_index_is_laid_out_for_other_profiles_some_of_them_new() -> None:
     dataset = service(240)
     judged, laid_out = gate_queries(dataset, 40), build_queries(dataset, 40)
-    ids = [set(each.profiles["profile_id"].to_pylist()) for each in (judged, laid_out)]
     assert len(judged) == 40
-    assert not ids[0] & ids[1]
-    lengths = np.array([int(each[1:]) % 6 for each in laid_out.profiles["profile_id"].to_pylist()])
+    assert not set(ids_of(judged)) & set(ids_of(laid_out))
+    lengths = np.array([int(each[1:]) % 6 for each in ids_of(laid_out)])
     assert len(lengths) == 200 - 40  # of six profiles one has watched nothing
     cut = laid_out.history.lengths < lengths
     assert cut.any()
