@@ -11,15 +11,17 @@ NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("package", "given", "expected"),
     [
-        ({}, ("PASSIVE", "4000")),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, ("ACTIVE", None)),
-        ({"OMP_WAIT_POLICY": "PASSIVE"}, ("PASSIVE", None)),
-        ({"GOMP_SPINCOUNT": "7"}, ("PASSIVE", "7")),
+        *[
+            (package, {}, ("PASSIVE", "4000"))
+            for package in ("towers", "retrieval", "conf.schema", "benchmarks.training_steps")
+        ],
+        ("towers", {"OMP_WAIT_POLICY": "ACTIVE"}, ("ACTIVE", None)),
+        ("towers", {"OMP_WAIT_POLICY": "PASSIVE"}, ("PASSIVE", None)),
+        ("towers", {"GOMP_SPINCOUNT": "7"}, ("PASSIVE", "7")),
     ],
 )
-@pytest.mark.parametrize("package", ["towers", "retrieval", "conf.schema", "benchmarks.training_steps"])
 def test_a_waiting_thread_spins_a_moment_unless_the_environment_says_otherwise(
     package: str, given: dict[str, str], expected: tuple[str, str | None]
 ) -> None:
