@@ -120,7 +120,10 @@ class Titles:
         for start in range(len(words) if len(words) >= _SENTENCE else 0):
             for end in range(start + (1 if start == len(words) - 1 else 2), len(words) + 1):
                 asked = close_up(words[start:end])
-                low, high = bisect.bisect_left(self.text, asked), bisect.bisect_right(self.text, asked)
+                low = bisect.bisect_left(self.text, asked)
+                if low == len(self.text) or not self.text[low].startswith(asked):
+                    break  # no spelling begins so, nor with more words
+                high = bisect.bisect_right(self.text, asked, low)
                 for row in self.row[low:high][self.whole[low:high]].tolist():
                     best[row] = max(len(asked) / letters, best.get(row, 0.0))
         return np.fromiter(best, np.int64, len(best)), np.fromiter(best.values(), np.float32, len(best))
