@@ -45,6 +45,7 @@ _ERRORS = {
 }
 """What a call may fail with; all others with EIO."""
 _CHANGES = frozenset(_ERRORS)
+_PRELOADED = ("benchmarks.release_making", "benchmarks.release_world", "retrieval.release.operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def jobs(known: Sequence[Variant]) -> tuple[Job, ...]:
 
 def injected(job: Job, known: Sequence[Variant], folder: Path, found: Found, every: int = 1) -> None:
     """Fails each call of a job in turn, or every so many-th."""
-    preload("benchmarks.release_world", "retrieval.release.operations")
+    preload(*_PRELOADED)
     calls = _calls(job, known, folder)
     for place in range(0, len(calls), every):
         errors = _ERRORS.get(calls[place].name, _DISK)
@@ -131,7 +132,7 @@ def injected(job: Job, known: Sequence[Variant], folder: Path, found: Found, eve
 
 def lost(job: Job, known: Sequence[Variant], folder: Path, found: Found, every: int = 1) -> None:
     """Goes through what a power failure may leave of a job, or every so many-th of it."""
-    preload("benchmarks.release_world", "retrieval.release.operations")
+    preload(*_PRELOADED)
     with _begun(known, folder) as root:
         done = recorded(partial(job.job, root), root.parent)
     for place, tree in islice(crash_states(done), 0, None, every):

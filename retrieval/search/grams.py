@@ -49,21 +49,20 @@ class LetterPairs:
         return place
 
     def _candidates(self, text: str, most: int, shortest: int, longest: int | None) -> np.ndarray:
-        letters = np.array([_START, *map(ord, text), _END])
         begun = longest is None
-        wanted = np.unique((letters[:-1] << _BITS | letters[1:])[: -1 if begun else None])
-        place = np.minimum(np.searchsorted(self._code, wanted), max(0, len(self._code) - 1))
-        place = place[self._code[place] == wanted] if len(self._code) else place[:0]
-        size = self._offset[place + 1] - self._offset[place]
-        place = place[np.argsort(size, kind="stable")[:_MOST_PAIRS]]
-        # Of the type of the lengths, which would be copied otherwise.
-        low, high = np.searchsorted(
-            self._length, np.array([shortest, _LONGEST if longest is None else longest + 1], np.int32)
+        letters = np.array([_START, *map(ord, text)] if begun else [_START, *map(ord, text), _END])
+        string, apart = _sharing_most(
+            letters,
+            0 if begun else len(text),
+            self._code,
+            self._offset,
+            self._string,
+            self._length,
+            most,
+            shortest,
+            _LONGEST if longest is None else longest,
         )
-        string, shared = _sharing_most(self._offset, self._string, place, most, low, high)
-        apart = 0.0 if begun else 0.5 * np.abs(self._length[string] - len(text))
-        # Half a pair for a character of difference: what is as near in both ways comes first.
-        best: np.ndarray = string[np.argsort(apart - shared, kind="stable")[:most]]
+        best: np.ndarray = string[np.argsort(apart, kind="stable")[:most]]
         return best
 
     def near(
@@ -89,14 +88,24 @@ def distances(text: str, strings: Sequence[str], bound: int) -> Int32[np.ndarray
 
 @compiled
 def _sharing_most(
+    letters: np.ndarray,  # int64: the text with its marks
+    num_letters: int,  # of the text; 0 where it is the beginning of one
+    code: np.ndarray,  # int64 (C,), rising
     offset: np.ndarray,  # int64 (C + 1,): pair c stands in the strings string[offset[c]] to …
     string: np.ndarray,  # int32 (E,), rising in each pair
-    place: np.ndarray,  # int64 (p,): the pairs looked up
+    length: np.ndarray,  # int32 (S,), rising
     most: int,
-    low: int,  # strings low to high − 1 count
-    high: int,
+    shortest: int,  # strings of these lengths count
+    longest: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Strings that share t pairs or more, and how many each; t is the most that leaves `most` of them."""
+    """Strings that share t pairs or more, and how far each is; t is the most that leaves `most` of them.
+
+    How far: half a pair for a character of difference, so that what is as near in both ways comes first, less
+    the pairs that it shares.
+    """
+    place = _rarest(letters, code, offset)
+    low = np.searchsorted(length, shortest)
+    high = np.searchsorted(length, longest, side="right")
     first = np.empty((len(place), 2), np.int64)
     for i in range(len(place)):
         pair = string[offset[place[i]] : offset[place[i] + 1]]
@@ -113,17 +122,43 @@ def _sharing_most(
     while fewest > 1 and at_least[fewest] < most:
         fewest -= 1
     found = np.empty(at_least[fewest], np.int64)
-    count = np.empty(at_least[fewest], np.int64)
+    apart = np.empty(at_least[fewest], np.float64)
     size = 0
     for i in range(len(place)):
         for entry in range(first[i, 0], first[i, 1]):
             own = string[entry] - low
             if shared[own] >= fewest:
                 found[size] = string[entry]
-                count[size] = shared[own]
+                apart[size] = -np.float64(shared[own])
+                if num_letters > 0:
+                    apart[size] += 0.5 * abs(length[string[entry]] - num_letters)
                 size += 1
                 shared[own] = 0
-    return found, count
+    return found, apart
+
+
+@compiled
+def _rarest(letters: np.ndarray, code: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Where the pairs of a text stand that are in the fewest strings, the rarest first."""
+    pair = np.sort(letters[:-1] << _BITS | letters[1:])
+    place, size = np.empty(_MOST_PAIRS, np.int64), np.empty(_MOST_PAIRS, np.int64)
+    num = 0
+    for i in range(len(pair)):
+        if i > 0 and pair[i] == pair[i - 1]:
+            continue
+        own = np.searchsorted(code, pair[i])
+        if own == len(code) or code[own] != pair[i]:
+            continue
+        strings = offset[own + 1] - offset[own]
+        if num == _MOST_PAIRS and strings >= size[num - 1]:
+            continue
+        at = min(num, _MOST_PAIRS - 1)
+        while at > 0 and size[at - 1] > strings:
+            place[at], size[at] = place[at - 1], size[at - 1]
+            at -= 1
+        place[at], size[at] = own, strings
+        num = min(num + 1, _MOST_PAIRS)
+    return place[:num]
 
 
 def _pairs(strings: Sequence[str], length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

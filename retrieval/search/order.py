@@ -38,7 +38,7 @@ def best_first(
     """
     if dense is not None:
         matches = fused(matches, dense)
-    row, score = _enough(matches, max(k, MOST_ORDERED), place)
+    row, score = _enough(matches, k, max(k, MOST_ORDERED), place)
     liked = np.zeros(len(row), np.float32) if liking is None or len(row) == 0 else liking(row)
     order = np.lexsort((place[row], -liked, -score))[:k]
     return row[order], score[order]
@@ -50,10 +50,11 @@ def fused(matches: Matches, dense: Int64[np.ndarray, " d"]) -> Matches:
     That a vector finds a match too says nothing more of it: to let it order equal matches was worse than
     their popularity does.
     """
-    dense = dense[~np.isin(dense, matches.row)]
+    at = np.searchsorted(matches.row, dense)
+    dense = dense[(at == len(matches.row)) | (np.append(matches.row, -1)[at] != dense)]
     score = _FOUND * _DAMPING / (_DAMPING + np.arange(len(dense)))
     row = np.concatenate([matches.row, dense])
-    order = np.argsort(row)
+    order = np.argsort(row, kind="stable")  # the matches stand in order already, which this makes use of
     return Matches(
         row[order],
         np.concatenate([matches.score, score])[order].astype(np.float32),
@@ -61,12 +62,12 @@ def fused(matches: Matches, dense: Int64[np.ndarray, " d"]) -> Matches:
     )
 
 
-def _enough(matches: Matches, most: int, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best `most` matches by score and popularity, in any order."""
+def _enough(matches: Matches, k: int, most: int, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The matches that may be among the first k, in any order: of the k-th score only the popular."""
     row, score = matches.row, matches.score
-    if len(row) <= most:
-        return row, score
-    least = np.partition(score, len(score) - most)[len(score) - most]
+    if len(row) <= k or k == 0:
+        return row[:k], score[:k]
+    least = np.partition(score, len(score) - k)[len(score) - k]
     above, at = np.flatnonzero(score > least), np.flatnonzero(score == least)
     missing = most - len(above)
     if len(at) > missing:

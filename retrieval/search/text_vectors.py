@@ -1,6 +1,5 @@
 """A text → its vector among those of the items, with who asks or without, by a release's query tower."""
 
-from math import erf
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from retrieval.index.allowed import Allowed
 from retrieval.query_vectors import QueryVectors
-from retrieval.search.text_kernels import word_means
+from retrieval.search.text_kernels import TextWeights, text_vector, word_means
 from retrieval.vectors import VectorAnswers
 from towers.data.ngrams import LONGEST, SHORTEST
 from towers.data.words import words_of
@@ -21,10 +20,6 @@ from towers.recommender import PAD
 
 DEPTH = 100
 """So many titles, or k where it is more, a vector finds."""
-
-_LEAST = np.float32(1e-12)
-_EPSILON = np.float32(1e-5)
-"""Of torch's layer norm."""
 
 
 class TextVectors:
@@ -39,10 +34,7 @@ class TextVectors:
         self.fingerprint = fingerprint
         self._max_words, self._temperature = tower.settings.max_words, tower.settings.temperature
         self._table, self._learned = _array(tower.gram.weight), tower.learned.numpy()
-        self._before, self._place = _array(tower.before.weight), _array(tower.place.weight)
-        self._weigh, self._gate = _layers(tower.weigh), _layers(tower.gate)
-        self._refine = _layers(tower.refine)
-        self._middle = _array(tower.middle)
+        self._weights = _weights_of(tower)
         self.encode("a")  # compiles
 
     def encode(
@@ -56,21 +48,11 @@ class TextVectors:
         word = self._words(words_of(text)[: self._max_words])
         if len(word) == 0:
             return None
-        last = np.concatenate([np.zeros_like(word[:1]), word[:-1]])
-        word = word + last @ self._before.T + self._place[: len(word)]
-        norm, (weight, bias) = self._weigh
-        chance = np.exp(np.minimum(_normed(word, norm) @ weight.T + bias, np.float32(20.0)))
-        pooled = (chance * word).sum(0) / max(chance.sum(), _LEAST)
-        norm, (weight, bias), (out_weight, out_bias) = self._refine
-        inner = weight @ _normed(pooled, norm) + bias
-        gelu = 0.5 * inner * (1.0 + np.array([erf(one) for one in (inner / np.sqrt(2.0)).tolist()]))
-        refined = out_weight @ gelu.astype(np.float32) + out_bias
-        vector = cut((self._middle + pooled + refined)[None], self.dimension)
+        whole = np.empty((1, word.shape[1]), np.float32)
+        gate = text_vector(word, self._weights, whole[0])
+        vector = cut(whole, self.dimension)
         if user is None:
             return vector
-        norm, (weight, bias) = self._gate
-        # softplus, of unit vectors: those of the first numbers too.
-        gate = np.logaddexp(np.float32(0.0), weight @ _normed(pooled, norm) + bias)
         both = (vector if user.ndim == 2 else vector[:, None]) + gate * user
         return cut(both.astype(np.float32), self.dimension)
 
@@ -139,22 +121,33 @@ def meant(
     return found
 
 
-Layer = tuple[np.ndarray, np.ndarray]
-"""Weight and bias."""
+def _weights_of(tower: QueryTower) -> TextWeights:
+    """The layers of a query tower as the kernel reads them."""
+    weigh_norm, weigh = _layers(tower.weigh)
+    refine_norm, inner, outer = _layers(tower.refine)
+    gate_norm, gate = _layers(tower.gate)
+    return TextWeights(
+        before=_array(tower.before.weight.T),
+        place=_array(tower.place.weight),
+        weigh_norm=np.stack(weigh_norm),
+        weigh=weigh[0][0],
+        weigh_bias=weigh[1],
+        refine_norm=np.stack(refine_norm),
+        inner=np.ascontiguousarray(inner[0].T),
+        inner_bias=inner[1],
+        outer=np.ascontiguousarray(outer[0].T),
+        outer_bias=outer[1],
+        middle=_array(tower.middle),
+        gate_norm=np.stack(gate_norm),
+        gate=gate[0][0],
+        gate_bias=gate[1],
+    )
 
 
-def _layers(layers: nn.Module) -> list[Layer]:
-    """Those of the norm and of each linear layer, in their order."""
+def _layers(layers: nn.Module) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weight and bias of the norm and of each linear layer, in their order."""
     held = [one for one in layers.children() if isinstance(one, nn.LayerNorm | nn.Linear)]
     return [(_array(one.weight), _array(cast("Tensor", one.bias))) for one in held]
-
-
-def _normed(vectors: Float32[np.ndarray, "*n D"], norm: Layer) -> Float32[np.ndarray, "*n D"]:
-    """Layer norm."""
-    centred = vectors - vectors.mean(-1, keepdims=True)
-    spread = np.sqrt((centred * centred).mean(-1, keepdims=True) + _EPSILON)
-    normed: np.ndarray = centred / spread * norm[0] + norm[1]
-    return normed
 
 
 def _array(value: Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from retrieval.eligibility.rules import ForKids, GenresAny, Not, PeopleAny, ReleaseYearBetween, Rule
 from retrieval.search.names import genre_names, people_names
 from retrieval.search.spellings import listed
-from retrieval.search.years import RANGE, years_at
+from retrieval.search.years import RANGE, YEAR_OPENERS, years_at
 from towers.data.words import words_of
 
 _NEGATIONS = frozenset(listed("without no not non except excluding minus nor"))
@@ -38,6 +38,7 @@ _FILLERS = frozenset(
 )
 """Words that say nothing beside what was understood."""
 _LONGEST_PHRASE = 5
+_OPENERS = YEAR_OPENERS.union(phrase[0] for phrase in _FOR_KIDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Understanding:
     def __init__(self, items: pa.Table) -> None:
         self._genres: Mapping[tuple[str, ...], tuple[str, ...]] = genre_names(items)
         self._people: Mapping[tuple[str, ...], tuple[str, ...]] = people_names(items)
+        # Most words begin nothing that is said, and are looked at no further.
+        self._openers = _OPENERS.union(names[0] for names in (*self._genres, *self._people))
         # Where no certificate is known, nothing is known to be for kids.
         self._has_certificates = items["maturity"].null_count < items.num_rows
 
@@ -141,7 +144,7 @@ class Understanding:
 
     def _one(self, words: tuple[str, ...], start: int) -> _Said | None:
         """What is said outright or by a name at this place, by the most words."""
-        if start >= len(words):
+        if start >= len(words) or not (words[start] in self._openers or words[start][0].isdecimal()):
             return None
         if kids := self._kids(words, start):
             return kids

@@ -17,6 +17,8 @@ _UNTIL = frozenset(("until", "till", "to"))
 _AFTER = frozenset(("after", "post"))
 _SINCE = frozenset(("since",))
 _IN = frozenset(("from", "in", "year"))
+YEAR_OPENERS = frozenset(("between", "early", "late", *_DECADES)) | _BEFORE | _UNTIL | _AFTER | _SINCE | _IN
+"""The words that years begin with, where they do not with a digit."""
 
 Years = tuple[int, int | None, int | None, bool]
 """How many words say it; the first and the last year, None where open; whether they say it outright."""
