@@ -1,17 +1,14 @@
-"""The scripts as a user runs them: fresh processes, every stage, at small size."""
+"""The scripts as a user runs them, each in a process of its own: every stage, at small size."""
 
 import json
-import os
-import resource
 import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forked import ROOT, run_script
+
 SMALL = (
     "data.num_profiles=60",
     "data.num_items=50",
@@ -28,21 +25,7 @@ SMALL = (
 def run(
     name: str, *overrides: str, most_bytes_per_file: int | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [sys.executable, f"scripts/{name}.py", *overrides],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-        preexec_fn=None if most_bytes_per_file is None else partial(_limit_files, most_bytes_per_file),
-    )
-
-
-def _limit_files(num_bytes: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
+    return run_script(ROOT / "scripts" / f"{name}.py", *overrides, most_bytes_per_file=most_bytes_per_file)
 
 
 def must_run(name: str, *overrides: str) -> str:

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from retrieval.canary import Canary, CanarySettings, Decision, Measure, Side, Tally, judged
-from retrieval.index.spec import IndexSpec
-from retrieval.release.build import build_release
-from retrieval.release.gates import GateSettings
 from retrieval.release.store import current
 from retrieval.retriever import Retriever
 from tests.retrieval.conftest import Exported
+from tests.retrieval.releases import published
 from towers.errors import ConfigError, IntegrityError, QueryError
 
 KEY = b"a secret of the service"
@@ -22,10 +20,8 @@ KEY = b"a secret of the service"
 def root(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A live release, and a candidate beside it."""
     folder = tmp_path_factory.mktemp("releases")
-    build_release(exported.model, exported.tables, folder, IndexSpec(), GateSettings(k=10))
-    build_release(
-        exported.model, exported.tables, folder, IndexSpec(), GateSettings(k=10), becomes_current=False
-    )
+    published(exported, folder)
+    published(exported, folder, becomes_current=False)
     return folder
 
 
@@ -153,10 +149,7 @@ def test_nothing_is_decided_by_few_and_the_horizon_ends_it() -> None:
 
 def test_a_verdict_becomes_current(root: Path, exported: Exported, tmp_path: Path) -> None:
     for number in range(2):
-        build_release(
-            exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10),
-            becomes_current=number == 0,
-        )  # fmt: skip
+        published(exported, tmp_path, becomes_current=number == 0)
     canary = canary_of(tmp_path)
     waiting = canary.verdict()
     assert waiting.decision is Decision.GO_ON
@@ -174,10 +167,7 @@ def test_a_verdict_becomes_current(root: Path, exported: Exported, tmp_path: Pat
 
 def test_a_damaged_candidate_is_not_promoted(exported: Exported, tmp_path: Path) -> None:
     for number in range(2):
-        build_release(
-            exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10),
-            becomes_current=number == 0,
-        )  # fmt: skip
+        published(exported, tmp_path, becomes_current=number == 0)
     canary = canary_of(tmp_path)
     path = tmp_path / "r000002" / "items.parquet"
     path.write_bytes(path.read_bytes()[:-1])

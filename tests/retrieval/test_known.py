@@ -12,6 +12,7 @@ from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from retrieval.retriever import Retriever
 from tests.retrieval.conftest import Exported
+from tests.retrieval.releases import published
 from tests.worlds import block_world
 from towers.data.ingest.ingest import ingest
 from towers.data.ingest.rules import RuleSettings
@@ -28,7 +29,7 @@ OLD, NEW = PseudonymKey(bytes(32)), PseudonymKey(bytes([1] * 32))
 
 @pytest.fixture
 def root(exported: Exported, tmp_path: Path) -> Path:
-    build_release(exported.model, exported.tables, tmp_path / "releases", IndexSpec(), GateSettings(k=10))
+    published(exported, tmp_path / "releases")
     return tmp_path / "releases"
 
 

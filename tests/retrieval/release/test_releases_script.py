@@ -5,12 +5,10 @@ from pathlib import Path
 import pytest
 
 from conf.releases import ReleaseAction, ReleasesSettings
-from retrieval.index.spec import IndexSpec
-from retrieval.release.build import build_release
-from retrieval.release.gates import GateSettings
 from retrieval.release.store import current, release_ids
 from scripts.releases import releases
 from tests.retrieval.conftest import Exported
+from tests.retrieval.releases import published
 from towers.errors import ConfigError, IntegrityError, ReleaseError
 
 
@@ -19,7 +17,7 @@ def artifacts(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> P
     """Three releases; what a test changes, it changes back."""
     folder = tmp_path_factory.mktemp("artifacts")
     for _ in range(3):
-        build_release(exported.model, exported.tables, folder / "releases", IndexSpec(), GateSettings(k=10))
+        published(exported, folder / "releases")
     return folder
 
 

@@ -2,30 +2,21 @@
 
 import csv
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.forked import ROOT, run_script
 from tests.towers.training.worlds import uneven_split
 from towers.training.callbacks import EXIT_TERMINATED
 
 SCRIPT = Path(__file__).with_name("ranks.py")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def train(folder: Path, *given: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), *map(str, given)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return run_script(SCRIPT, str(folder), *map(str, given), PYTHONPATH=str(ROOT))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """A run that was killed in the middle of an epoch ends as the unbroken one."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.forked import run_script
 from tests.towers.training.worlds import MANY_STEPS, block_split
 from towers.data.dataset import Dataset
 from towers.data.split import Split
@@ -22,7 +20,6 @@ from towers.training.fit import fit_towers
 from towers.training.settings import FitSettings
 
 SCRIPT = Path(__file__).with_name("killed.py")
-ROOT = Path(__file__).resolve().parents[3]
 STEPS_PER_EPOCH = 12
 DECAYS = (0.0, 0.9)
 """Of the averaged weights: none, and some."""
@@ -37,8 +34,7 @@ def end_in(folder: Path, step: int, number: signal.Signals, decay: float, num_wo
     """Status of a training that gets a signal in that step, counted from 0."""
     epoch, batch = divmod(step, STEPS_PER_EPOCH)
     given = [str(folder), str(epoch), str(batch), str(num_workers), str(int(number)), str(decay)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, str(SCRIPT), *given], env=environment, check=False).returncode
+    return run_script(SCRIPT, *given).returncode
 
 
 def saved_step(folder: Path) -> int:
