@@ -25,17 +25,16 @@ NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 def test_a_waiting_thread_spins_a_moment_unless_the_environment_says_otherwise(
     package: str, given: dict[str, str], expected: tuple[str, str | None]
 ) -> None:
-    # At the moment that torch begins to load.
+    # At the moment that torch begins to load; what would come after it says nothing more.
     command = f"""
 import os, sys
 class Watch:
     def find_spec(self, name, path=None, target=None):
-        if name.startswith("torch.") and not hasattr(self, "seen"):
-            self.seen = [os.environ.get(name) for name in {NAMES}]
-watch = Watch()
-sys.meta_path.insert(0, watch)
+        if name.startswith("torch."):
+            print([os.environ.get(name) for name in {NAMES}], flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Watch())
 import {package}, torch
-print(watch.seen)
 """
     environment = {name: value for name, value in os.environ.items() if name not in NAMES} | given
     printed = subprocess.run(
