@@ -108,7 +108,7 @@ def _group_width(num: int, k: int) -> int:
 
 
 def _of_groups(scores: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:
-    """`ordered_topk` of the columns of the k groups of `width` whose maxima are the highest, lower ones first.
+    """`ordered_topk` of the columns of the k groups of `width` of highest maximum, lower ones first.
 
     What lies in no such group has k before it, one in each: of a higher score, or of an equal one in a lower
     column. So the answer is the same, and all but a few scores are looked at once.
