@@ -114,7 +114,7 @@ def _of_groups(scores: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:
     column. So the answer is the same, and all but a few scores are looked at once.
     """
     num_groups = scores.shape[1] // width
-    whole = scores[:, : num_groups * width].unflatten(1, (num_groups, width))
+    whole = scores[:, : num_groups * width].reshape(len(scores), num_groups, width)
     highest = whole.amax(2)
     if highest.isnan().any():
         whole = torch.nan_to_num(whole, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)

@@ -14,12 +14,14 @@ from safetensors.numpy import save
 
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility import bitmaps
+from retrieval.eligibility.compile import Eligibility
 from retrieval.index.updates import UPDATES_FILE, UpdatedIndex, num_rows_of, read_counts, save_updates
 from retrieval.index.upkeep import Due, UpkeepSettings, due
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, in_rows, layout_of
 from retrieval.release.certificate import CERTIFICATE_FILE, Certificate, write_certificate
+from retrieval.release.eligibility_gates import share_available
 from retrieval.release.files import (
     ADDED_FILE,
     ITEMS_FILE,
@@ -148,15 +150,15 @@ def publish_delta(
             gates=(),
         )
         # Titles are written, read back and judged beside the vectors: neither needs the other.
-        with ThreadPoolExecutor(1, thread_name_prefix="titles") as aside:
-            titles = aside.submit(_written, placed, folder)
+        with ThreadPoolExecutor(2, thread_name_prefix="titles") as aside:
+            titles, rules = aside.submit(_written, placed, folder), aside.submit(_rules, opened)
             _write(folder, live, delta, dataset, placed, changes)
             known = Known(Catalogue(placed.items, placed.catalogue), vectors[:num_built])
             in_part = read_parts(folder, "candidate", about, known)
 
             def judged() -> tuple[Release, list[GateResult]]:
                 read_back = replace(in_part, catalogue=titles.result())
-                return read_back, title_gates(read_back, opened, placed, gates)
+                return read_back, title_gates(read_back, opened, placed, gates, rules.result())
 
             judging = aside.submit(judged)
             results = _gated(in_part, towers, dataset, placed, delta, folder, gates, upkeep)
@@ -201,6 +203,15 @@ def _write(
         write_profiles(dataset, folder / PROFILES_FILE, columns)
     else:
         link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
+
+
+def _rules(opened: Placed | None) -> Eligibility | None:
+    """Of the live titles, their licences read: those that `title_gates` asks for."""
+    if opened is None:
+        return None
+    rules = Eligibility(opened.release.catalogue)
+    share_available(rules, opened.release)
+    return rules
 
 
 def _written(placed: Dataset, folder: Path) -> Catalogue:

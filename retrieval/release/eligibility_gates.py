@@ -139,8 +139,9 @@ def _names(title: Title, *columns: str) -> tuple[str, ...]:
 
 def _passing(eligibility: Eligibility, rule: Rule, rows: np.ndarray) -> np.ndarray:
     """Which of these rows pass a compiled rule."""
-    passing: np.ndarray = bitmaps.contains(eligibility.bitmap(rule)[None], np.zeros(1, np.int64), rows[None])
-    return passing[0]
+    passing: np.ndarray
+    (passing,) = bitmaps.contains(eligibility.bitmap(rule)[None], np.zeros(1, np.int64), rows[None])
+    return passing
 
 
 def _spread(num: int, most: int) -> np.ndarray:

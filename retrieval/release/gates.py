@@ -1,6 +1,7 @@
 """What a candidate release must pass to become current."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -315,7 +316,11 @@ def _decimals(value: float | None) -> str:
 
 
 def _num_not_finite(vectors: np.ndarray) -> int:
-    return int((~np.isfinite(vectors).all(axis=tuple(range(1, vectors.ndim)))).sum())
+    lines = vectors.reshape(len(vectors), math.prod(vectors.shape[1:]))
+    # A sum that is finite is one of finite numbers: the others alone, too large ones too, are looked through.
+    with np.errstate(over="ignore", invalid="ignore"):
+        doubtful = ~np.isfinite(lines @ np.ones(lines.shape[1], lines.dtype))
+    return int((~np.isfinite(lines[doubtful]).all(axis=1)).sum())
 
 
 def _off_unit(vectors: np.ndarray) -> float:

@@ -84,12 +84,19 @@ def held_out_questions(
 
 
 def title_gates(
-    release: Release, live: Placed | None, dataset: Dataset, settings: GateSettings
+    release: Release,
+    live: Placed | None,
+    dataset: Dataset,
+    settings: GateSettings,
+    rules: Eligibility | None = None,
 ) -> list[GateResult]:
-    """The gates on titles and what may be shown of them, which nobody need be asked for."""
+    """The gates on titles and what may be shown of them, which nobody need be asked for.
+
+    rules: of the titles of the live release, where they were compiled before.
+    """
     older, bounds = None if live is None else live.release, settings.live
     eligibility = Eligibility(release.catalogue)
-    before = None if older is None else (Eligibility(older.catalogue), older)
+    before = None if older is None else (rules or Eligibility(older.catalogue), older)
     return [
         gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset), "==", 0),
         watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),

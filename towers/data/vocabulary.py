@@ -119,7 +119,8 @@ class Vocabulary:
 
     def are_those_of(self, column: pa.ChunkedArray) -> bool:
         """Whether a column of strings holds these ids, in their order, and no other."""
-        return self._in_column().equals(_one_piece(column))
+        same: bool = self._in_column().equals(_one_piece(column))
+        return same
 
     @property
     def held_bytes(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.eligibility import inverted
+from retrieval.eligibility.hashes import hashes
 from retrieval.eligibility.inverted import InvertedLists, folded, invert_lists
 
 NAMES = st.sampled_from(["Ana", "ANA", "Bo", "Straße", "STRASSE", "Ⅸ", "ix", "é", "", "É"])
@@ -49,12 +49,10 @@ def test_each_name_has_the_titles_that_have_it_however_it_is_spelled(
 @settings(deadline=None)
 @given(LISTS, st.integers(1, 4))
 def test_names_of_one_hash_are_told_apart(cast: list[list[str | None] | None], num: int) -> None:
-    whole = inverted.hashes
-
     def poor(names: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        first, second = whole(names)
+        first, second = hashes(names)
         return first % np.uint64(num), second
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inverted, "hashes", poor)
+        patch.setattr("retrieval.eligibility.inverted.hashes", poor)
         check(cast)
