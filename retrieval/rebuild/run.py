@@ -133,9 +133,9 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
         return Outcome.PLANNED, None
     if plan.work is Work.NOTHING:
         return Outcome.NOTHING, None
-    require_capacity(plan.needs, job.folder)
     if not plan.work.keeps_the_index:
         found = replace(found, opened=None)  # a build takes the memory
+    require_capacity(plan.needs, job.folder)
     with steps.timed("publish"):
         try:
             published = _done(job, plan.work, found, steps)
