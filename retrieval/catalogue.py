@@ -31,9 +31,10 @@ class Catalogue:
     (N,), the rows that have a title, ascending: all, but where titles were removed since the index was built.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, vocabulary: Vocabulary | None = None) -> None:
+        """Of an items table; vocabulary: of its very ids, where the caller has one, to be shared."""
         self.table = table
-        self.vocabulary = Vocabulary(table["item_id"].to_pylist(), gap=NO_TITLE)
+        self.vocabulary = vocabulary or Vocabulary(table["item_id"].to_pylist(), gap=NO_TITLE)
         named = pc.not_equal(table["item_id"], NO_TITLE).to_numpy()
         self.rows: Int64[np.ndarray, " N"] = np.flatnonzero(named)
 

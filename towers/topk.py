@@ -1,13 +1,19 @@
 """Exact top-k in torch, CPU and GPU: the one oracle every index and every metric is held against."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from towers.errors import QueryError
 
-# Scores of one chunk of queries are held at once; this bounds them (64 Mi scores are 256 MiB).
-_MAX_SCORES = 1 << 26
+# Scores of one block of queries and items are held at once: large enough for a product of matrices to be
+# fast, small enough to lie in a cache or near one (32 Mi scores are 128 MiB).
+_MAX_SCORES = 1 << 25
+_MAX_QUERIES = 512
+# Lines shorter than this are looked through whole.
+_MIN_GROUPED = 4096
 
 
 def topk(
@@ -48,17 +54,24 @@ def topk(
     row = torch.full((len(query), k), -1, dtype=torch.int64, device=query.device)
     if k == 0 or num_items == 0:
         return score, row
-    step = max(1, _MAX_SCORES // num_items)
-    for start in range(0, len(query), step):
-        stop = min(start + step, len(query))
-        scores = _scores(query[start:stop], item)
-        if allowed is not None:
-            scores.masked_fill_(~allowed, -torch.inf)
-        if excluded is not None:
-            _exclude(scores, excluded[start:stop])
-        best, best_row = ordered_topk(scores, min(k, num_items))
-        score[start:stop, : best.shape[1]] = best
-        row[start:stop, : best.shape[1]] = best_row
+    step = min(len(query), _MAX_QUERIES)
+    width = max(k, _MAX_SCORES // max(step, 1))
+    for start in range(0, len(query), step or 1):
+        lines = slice(start, min(start + step, len(query)))
+        for first in range(0, num_items, width):
+            last = min(first + width, num_items)
+            scores = _scores(query[lines], item[first:last])
+            if allowed is not None:
+                scores.masked_fill_(~allowed[first:last], -torch.inf)
+            if excluded is not None:
+                _exclude(scores, excluded[lines] - first)
+            best, best_row = ordered_topk(scores, min(k, last - first))
+            best_row = torch.where(best_row < 0, -1, best_row + first)
+            if first:
+                # Earlier rows stand first, so that of equal scores they come first still.
+                best, best_row = _joined(score[lines], row[lines], best, best_row, k)
+            score[lines, : best.shape[1]] = best
+            row[lines, : best.shape[1]] = best_row
     return score, row
 
 
@@ -69,6 +82,9 @@ def ordered_topk(
 
     Needs 1 <= k <= N; `topk` takes any k.
     """
+    width = _group_width(scores.shape[1], k)
+    if width > 1:
+        return _of_groups(scores, k, width)
     scores = torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     best, column = torch.topk(scores, k, dim=1)
     # torch.topk is free to choose among equals: redo the lines where its last place cuts through a tie.
@@ -84,6 +100,45 @@ def ordered_topk(
     return best, torch.where(best == -torch.inf, -1, column)
 
 
+def _group_width(num: int, k: int) -> int:
+    """Columns of a group, so that the maxima and what is left to look through are about as many; 1: none."""
+    if num < _MIN_GROUPED or num < 16 * k:
+        return 1
+    return 1 << max(2, round(math.log2(num / k) / 2))
+
+
+def _of_groups(scores: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:
+    """`ordered_topk` of the columns of the k groups of `width` of highest maximum, lower ones first.
+
+    What lies in no such group has k before it, one in each: of a higher score, or of an equal one in a lower
+    column. So the answer is the same, and all but a few scores are looked at once.
+    """
+    num_groups = scores.shape[1] // width
+    whole = scores[:, : num_groups * width].reshape(len(scores), num_groups, width)
+    highest = whole.amax(2)
+    if highest.isnan().any():
+        whole = torch.nan_to_num(whole, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+        highest = whole.amax(2)
+    _, group = ordered_topk(highest, k)
+    group, _ = torch.sort(group, dim=1)  # columns stay in their order; -1, no group, comes first
+    near = whole.gather(1, group.clamp(min=0)[:, :, None].expand(-1, -1, width))
+    near.masked_fill_((group < 0)[:, :, None], -torch.inf)
+    rest = scores[:, num_groups * width :]
+    best, place = ordered_topk(torch.cat([near.flatten(1), rest], dim=1), k)
+    of_rest = place >= k * width
+    inside = torch.where(of_rest, 0, place.clamp(min=0))
+    column = group.gather(1, inside // width) * width + inside % width
+    column = torch.where(of_rest, place + (num_groups - k) * width, column)
+    return best, torch.where(place < 0, -1, column)
+
+
+def _joined(score: Tensor, row: Tensor, more: Tensor, more_row: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The best k of two answers, of which the first is of lower rows."""
+    scores, rows = torch.cat([score, more], dim=1), torch.cat([row, more_row], dim=1)
+    best, place = ordered_topk(scores, k)
+    return best, torch.where(place < 0, -1, rows.gather(1, place.clamp(min=0)))
+
+
 def _scores(query: Tensor, item: Tensor) -> Tensor:
     """Of every item, that of the best interest: one interest's scores beside the best so far are held."""
     if query.ndim == 2:
@@ -95,5 +150,6 @@ def _scores(query: Tensor, item: Tensor) -> Tensor:
 
 
 def _exclude(scores: Tensor, excluded: Tensor) -> None:
-    line, place = torch.nonzero(excluded >= 0, as_tuple=True)
+    """Excluded rows are those of the block, and of other blocks, which have nothing here."""
+    line, place = torch.nonzero((excluded >= 0) & (excluded < scores.shape[1]), as_tuple=True)
     scores[line, excluded[line, place]] = -torch.inf

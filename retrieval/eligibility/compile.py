@@ -53,7 +53,7 @@ class Eligibility:
     rules, and of the rules inside of them, are kept within settings.max_cache_bytes, those of equal rules
     once (`keys.key_of`). Safe for any number of concurrent readers; bitmaps are shared, and read-only.
 
-    Memory, beside the table and the cache: of a column in use 4 bytes an entry, and 8 and its text a distinct
+    Memory, beside the table and the cache: of a column in use 4 bytes an entry, 16 and its text a distinct
     value; 20 to 36 bytes a licence; 1 byte a title for certificates, 2 for years.
     """
 

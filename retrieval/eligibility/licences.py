@@ -50,20 +50,22 @@ class Licences:
         names = sorted(set(codes))
         place_of = {name: place for place, name in enumerate(names, 1)}
         everywhere = 0
-        territory = np.array([*(place_of[code] for code in codes), everywhere])[
+        # Small integers are sorted by radix, in one pass.
+        small = np.min_scalar_type(len(names) + 1)
+        territory = np.array([*(place_of[code] for code in codes), everywhere], small)[
             pc.fill_null(country.indices, len(codes)).to_numpy()
         ]
-        start = _seconds(pc.struct_field(entries, "start"), _EVER)
-        end = _seconds(pc.struct_field(entries, "end"), _NEVER)
         # A null entry says nothing of where and when; it must not read as everywhere and always.
-        kept = np.flatnonzero(entries.is_valid().to_numpy())
-        # Small integers are sorted by radix, in one pass.
-        small = territory[kept].astype(np.min_scalar_type(len(names)))
-        order = kept[np.argsort(small, kind="stable")]
-        edge = np.searchsorted(territory[order], np.arange(len(names) + 2))
+        territory[~entries.is_valid().to_numpy()] = nowhere = len(names) + 1
+        order = np.argsort(territory, kind="stable")
+        edge = np.concatenate([[0], np.cumsum(np.bincount(territory, minlength=nowhere + 1))])
+        columns = (
+            row.astype(np.int32),
+            _seconds(pc.struct_field(entries, "start"), _EVER),
+            _seconds(pc.struct_field(entries, "end"), _NEVER),
+        )
         windows = [
-            _windows(row[part], start[part], end[part])
-            for part in (order[low:high] for low, high in pairwise(edge))
+            _windows(*(column[order[low:high]] for column in columns)) for low, high in pairwise(edge[:-1])
         ]
         self._everywhere = windows[0]
         self._of_country = dict(zip(names, windows[1:], strict=True))
@@ -98,4 +100,4 @@ def _seconds(times: pa.ChunkedArray, where_null: int) -> Int64[np.ndarray, " E"]
 
 def _windows(row: np.ndarray, start: np.ndarray, end: np.ndarray) -> _Windows:
     boundary = np.unique(np.concatenate([start[start > _EVER], end[end < _NEVER]]))
-    return _Windows(row.astype(np.int32), start, end, boundary)
+    return _Windows(row, start, end, boundary)

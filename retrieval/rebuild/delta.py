@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +12,16 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int64
 from safetensors.numpy import save
 
+from retrieval.catalogue import Catalogue
 from retrieval.eligibility import bitmaps
-from retrieval.index.updates import UPDATES_FILE, UpdatedIndex, num_rows_of, save_updates
+from retrieval.eligibility.compile import Eligibility
+from retrieval.index.updates import UPDATES_FILE, UpdatedIndex, num_rows_of, read_counts, save_updates
 from retrieval.index.upkeep import Due, UpkeepSettings, due
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, in_rows, layout_of
 from retrieval.release.certificate import CERTIFICATE_FILE, Certificate, write_certificate
+from retrieval.release.eligibility_gates import share_available
 from retrieval.release.files import (
     ADDED_FILE,
     ITEMS_FILE,
@@ -25,19 +29,18 @@ from retrieval.release.files import (
     PROFILES_FILE,
     QUERY_FILES,
     read_rows,
-    read_vectors,
 )
 from retrieval.release.gates import Candidate, GateSettings, check_gates, require
 from retrieval.release.linked import link
 from retrieval.release.manifest import Description, GateResult
-from retrieval.release.read import Release, read_parts
+from retrieval.release.read import Known, Release, read_items, read_parts
 from retrieval.release.saved_index import gate_queries, new_queries
-from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
+from retrieval.release.served_gates import Placed, held_out_questions, served_gates, title_gates
 from retrieval.release.store import ReleaseInfo, publish
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
 from towers.data.split import split, split_of
-from towers.errors import GateError
+from towers.errors import GateError, IntegrityError
 from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
 from towers.nets.two_tower import TwoTower, load_towers
@@ -72,10 +75,23 @@ class Delta:
     num_new_vectors: int
 
 
-def made_delta(live: ReleaseInfo, towers: TwoTower, dataset: Dataset, changes: Changes) -> Delta:
-    """New and changed titles embedded by the live towers; one whose vector stays as it was keeps its row."""
-    vectors, _ = read_rows(live.folder)
-    num_built = len(read_vectors(live.folder / VECTORS_FILE)[0]) if has_updates(live) else len(vectors)
+def whole_rows(live: ReleaseInfo, opened: Placed | None, towers: TwoTower) -> Float32[np.ndarray, "R D"]:
+    """The vectors of all rows of the live release, whole: read where it searches by less of them."""
+    if opened is not None:
+        answers = opened.release.answers
+        assert isinstance(answers, VectorAnswers)  # no other kind has towers
+        if answers.vectors.shape[1] == towers.settings.dim:
+            return answers.vectors
+    return read_rows(live.folder)[0]
+
+
+def made_delta(
+    vectors: Float32[np.ndarray, "R D"], num_built: int, towers: TwoTower, dataset: Dataset, changes: Changes
+) -> Delta:
+    """New and changed titles embedded by the live towers; one whose vector stays as it was keeps its row.
+
+    vectors, num_built: of all rows of the live release, and how many of them are the build's.
+    """
     asked = changes.added | changes.changed
     new = embedded(towers, dataset.items, asked)
     differs = changes.added.copy()
@@ -106,6 +122,7 @@ def has_updates(live: ReleaseInfo) -> bool:
 def publish_delta(
     root: Path,
     live: ReleaseInfo,
+    opened: Placed | None,
     dataset: Dataset,
     changes: Changes,
     gates: GateSettings,
@@ -113,16 +130,18 @@ def publish_delta(
 ) -> ReleaseInfo:
     """The release that the live one becomes by newer tables, gated, published and current.
 
-    Raises SlippedError where the index is due to be built anew instead, GateError where another gate fails,
-    ConflictError where another release became current meanwhile; then nothing has changed.
+    opened: the live one, None where it cannot be opened. Raises SlippedError where the index is due to be
+    built anew instead, GateError where another gate fails, ConflictError where another release became current
+    meanwhile; then nothing has changed.
     """
     towers = load_towers(live.folder)
-    delta = made_delta(live, towers, dataset, changes)
+    vectors = whole_rows(live, opened, towers)
+    num_built = read_counts(live.folder)[0] if has_updates(live) else len(vectors)
+    delta = made_delta(vectors, num_built, towers, dataset, changes)
     placed = in_rows(dataset, delta.layout)
     gates = replace(gates, num_queries=min(gates.num_queries, upkeep.num_queries))
 
     def write(folder: Path) -> Description:
-        _write(folder, live, delta, dataset, placed, changes)
         about = replace(
             live.manifest.description,
             num_items=len(dataset.catalogue),
@@ -130,10 +149,22 @@ def publish_delta(
             num_events=dataset.history.num_events,
             gates=(),
         )
-        release = read_parts(folder, "candidate", about)
-        results = _gated(release, towers, dataset, placed, delta, folder, gates, upkeep)
+        # Titles are written, read back and judged beside the vectors: neither needs the other.
+        with ThreadPoolExecutor(2, thread_name_prefix="titles") as aside:
+            titles, rules = aside.submit(_written, placed, folder), aside.submit(_rules, opened)
+            _write(folder, live, delta, dataset, placed, changes)
+            known = Known(Catalogue(placed.items, placed.catalogue), vectors[:num_built])
+            in_part = read_parts(folder, "candidate", about, known)
+
+            def judged() -> tuple[Release, list[GateResult]]:
+                read_back = replace(in_part, catalogue=titles.result())
+                return read_back, title_gates(read_back, opened, placed, gates, rules.result())
+
+            judging = aside.submit(judged)
+            results = _gated(in_part, towers, dataset, placed, delta, folder, gates, upkeep)
+            release, of_titles = judging.result()
         questions = held_out_questions(placed, about.context, gates)
-        served = served_gates(Placed(release, folder), live_release(root), placed, questions, gates)
+        served = served_gates(Placed(release, folder), opened, placed, questions, gates, of_titles)
         return replace(about, gates=require([*results, *served], gates))
 
     log.info(
@@ -149,7 +180,7 @@ def publish_delta(
 def _write(
     folder: Path, live: ReleaseInfo, delta: Delta, dataset: Dataset, placed: Dataset, changes: Changes
 ) -> None:
-    """The files of the release but for the certificate: what is as it was is linked."""
+    """The files of the release but for titles and certificate: what is as it was is linked."""
     for name in live.manifest.files:
         of_build = name.startswith("index") and name not in (UPDATES_FILE, CERTIFICATE_FILE)
         if of_build or name in (*MODEL_FILES, *QUERY_FILES, VECTORS_FILE):
@@ -167,12 +198,30 @@ def _write(
         np.arange(layout.num_built, layout.num_rows),
         (layout.num_built, layout.num_rows),
     )
-    pq.write_table(placed.items, folder / ITEMS_FILE, compression="zstd")
     if changes.histories:
         columns = load_towers(folder).encoder.profile_columns
         write_profiles(dataset, folder / PROFILES_FILE, columns)
     else:
         link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
+
+
+def _rules(opened: Placed | None) -> Eligibility | None:
+    """Of the live titles, their licences read: those that `title_gates` asks for."""
+    if opened is None:
+        return None
+    rules = Eligibility(opened.release.catalogue)
+    share_available(rules, opened.release)
+    return rules
+
+
+def _written(placed: Dataset, folder: Path) -> Catalogue:
+    """The titles, as they are read back from the file that is written of them."""
+    path = folder / ITEMS_FILE
+    pq.write_table(placed.items, path, compression="zstd")
+    items = read_items(path)
+    if not placed.catalogue.are_those_of(items["item_id"]):
+        raise IntegrityError(f"{path}: read back, it has other ids; expected those that were written")
+    return Catalogue(items, placed.catalogue)
 
 
 def _gated(
@@ -192,7 +241,8 @@ def _gated(
     assert isinstance(index, UpdatedIndex)
     rows = index.rows()
     vectors = read_rows(folder)[0][rows] if answers.vectors.shape[1] < delta.added.shape[1] else None
-    searched = answers.vectors[rows]
+    every = len(rows) == len(answers.vectors)
+    searched = answers.vectors if every else answers.vectors[rows]
     place = np.empty(delta.layout.num_rows, np.int64)
     place[delta.layout.row] = np.arange(len(delta.layout.row))
     asked = gate_queries(placed, gates.num_queries)
@@ -203,17 +253,20 @@ def _gated(
         write_certificate(certificate, folder)
 
     whole = searched if vectors is None else vectors
+    again = _spread(len(whole), _NUM_PARITY)
     candidate = Candidate(
         item_id=release.catalogue.ids,
         vectors=whole,
         searched=searched,
         num_events=release.num_events[rows],
-        embed=lambda: _embedded_in_part(whole, towers, dataset.items, place[rows]),
+        # All of them would take as long as a build.
+        embed=lambda: embedded(towers, dataset.items, place[rows[again]]),
         encode=lambda: answers.encoder.encode(asked),
         build=lambda: ClosedUp(index),
         length=asked.history.lengths,
         encode_new=lambda: answers.encoder.encode(new_queries(placed, gates.num_queries)),
         keep=keep,
+        embedded=again,
     )
     failed: GateError | None = None
     results: tuple[GateResult, ...] = ()
@@ -229,17 +282,9 @@ def _gated(
     return results
 
 
-def _embedded_in_part(
-    vectors: Float32[np.ndarray, "n D"], towers: TwoTower, items: pa.Table, place: Int64[np.ndarray, " n"]
-) -> Float32[np.ndarray, "n D"]:
-    """The vectors, those of a sample of titles embedded anew: all of them would take as long as a build.
-
-    place: of each title in the items table.
-    """
-    chosen = np.unique(np.linspace(0, len(vectors) - 1, min(_NUM_PARITY, len(vectors))).astype(np.int64))
-    again = vectors.copy()
-    again[chosen] = embedded(towers, items, place[chosen])
-    return again
+def _spread(num: int, most: int) -> Int64[np.ndarray, " n"]:
+    """At most so many places, spread evenly over all."""
+    return np.unique(np.linspace(0, num - 1, min(most, num)).astype(np.int64))
 
 
 class ClosedUp:

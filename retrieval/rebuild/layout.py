@@ -62,7 +62,7 @@ def in_rows(dataset: Dataset, layout: Layout) -> Dataset:
     return replace(
         dataset,
         items=items,
-        catalogue=Vocabulary(items["item_id"].to_pylist(), gap=NO_TITLE),
+        catalogue=Vocabulary.of_unique(items["item_id"], gap=NO_TITLE),
         history=_moved(dataset.history, layout),
         repeats=_moved(dataset.repeats, layout),
     )

@@ -133,6 +133,8 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
         return Outcome.PLANNED, None
     if plan.work is Work.NOTHING:
         return Outcome.NOTHING, None
+    if not plan.work.keeps_the_index:
+        found = replace(found, opened=None)  # a build takes the memory
     require_capacity(plan.needs, job.folder)
     with steps.timed("publish"):
         try:
@@ -142,6 +144,7 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
             reasons = (*plan.reasons, *(f"a delta was not enough: {one.value}" for one in slipped.reasons))
             needs = _needs(job, Work.REINDEX, found)
             steps.plan = plan = replace(plan, work=Work.REINDEX, reasons=reasons, needs=needs)
+            found = replace(found, opened=None)
             require_capacity(needs, job.folder)
             published = _done(job, plan.work, found, steps)
     _remember(job, plan.work, steps.seconds["publish"])
@@ -179,7 +182,9 @@ def _done(job: Job, work: Work, found: Survey, steps: "_Steps") -> ReleaseInfo:
     assert found.changes is not None
     assert found.model is not None
     if work.keeps_the_index:
-        return publish_delta(job.root, found.live, found.dataset, found.changes, job.gates, job.upkeep)
+        return publish_delta(
+            job.root, found.live, found.opened, found.dataset, found.changes, job.gates, job.upkeep
+        )
     with steps.timed("embed"):
         known = (found.live, found.changes) if work is Work.REINDEX else None
         export_anew(export, found.model, found.context, found.dataset, known)

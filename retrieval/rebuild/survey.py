@@ -1,20 +1,23 @@
 """A look at the live release, the tables and the towers that stand: all that a plan rests on."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.updates import read_counts
 from retrieval.rebuild.changes import Changes, changes_of
-from retrieval.rebuild.delta import embedded, has_updates
+from retrieval.rebuild.delta import embedded, has_updates, whole_rows
 from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
 from retrieval.rebuild.plan import Facts
-from retrieval.release.files import MODEL_FILES, read_rows
+from retrieval.release.files import MODEL_FILES
 from retrieval.release.manifest import AnswerKind, Description
+from retrieval.release.served_gates import Placed, placed
 from retrieval.release.store import ReleaseInfo, current, open_release, release_ids, release_of
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset, read_dataset
@@ -50,12 +53,15 @@ class Asked:
 class Survey:
     """What was found. live, dataset, changes: None where nothing is published yet.
 
+    opened: the live release; None where its parts do not fit each other, too.
+
     model, context: the towers to embed with, and the settings that they were trained under. dimension: width
     of their vectors. notes: what an operator should know beside the plan.
     """
 
     facts: Facts
     live: ReleaseInfo | None = None
+    opened: Placed | None = None
     dataset: Dataset | None = None
     changes: Changes | None = None
     model: Path | None = None
@@ -82,8 +88,12 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     other = _has_model(model) and fingerprint(model) not in set(_fingerprints(root))
     towers_folder = model if other else live.folder
     context = read_context(model) if other else about.context
-    towers, dataset = load_towers(live.folder), read_dataset(tables, signals_of(context))
-    changes = changes_of(live.folder, towers, dataset)
+    # Both are columns to be decoded and ids to be found, none of which hold Python's lock for long.
+    with ThreadPoolExecutor(1, thread_name_prefix="live") as aside:
+        opening = aside.submit(placed, live)
+        towers, dataset = load_towers(live.folder), read_dataset(tables, signals_of(context))
+        opened = opening.result()
+    changes = changes_of(live.folder, towers, dataset, opened.release.catalogue if opened else None)
     trained, notes = _trained_seconds(artifacts, about, asked)
     retrain, kept = (
         ((), ())
@@ -100,7 +110,8 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     facts = Facts(
         retrain=retrain,
         other_towers=other,
-        drifted_vectors=not other and _drifted(live, towers, dataset, changes, asked.max_parity_error),
+        drifted_vectors=not other
+        and _drifted(whole_rows(live, opened, towers), towers, dataset, changes, asked.max_parity_error),
         other_index=_other_index(asked, about, towers.settings.dim),
         num_new=int(changes.added.sum()),
         num_changed=int(changes.changed.sum()),
@@ -112,7 +123,7 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
         num_gone=num_gone,
     )
     wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
-    return Survey(facts, live, dataset, changes, towers_folder, context, wide, (*notes, *kept))
+    return Survey(facts, live, opened, dataset, changes, towers_folder, context, wide, (*notes, *kept))
 
 
 def _has_model(model: Path) -> bool:
@@ -147,12 +158,14 @@ def _updates(live: ReleaseInfo) -> tuple[int, int, int]:
     return read_counts(live.folder)
 
 
-def _drifted(live: ReleaseInfo, towers: TwoTower, dataset: Dataset, changes: Changes, most: float) -> bool:
+def _drifted(
+    vectors: Float32[np.ndarray, "R D"], towers: TwoTower, dataset: Dataset, changes: Changes, most: float
+) -> bool:
     """Whether the towers give titles that did not change other vectors than the release has of them."""
     same = np.flatnonzero(~changes.added & ~changes.changed)
     chosen = np.unique(same[np.linspace(0, len(same) - 1, min(_NUM_SAMPLED, len(same))).astype(np.int64)])
-    vectors = read_rows(live.folder)[0][changes.live_row[chosen]]
-    return bool(np.abs(embedded(towers, dataset.items, chosen) - vectors).max(initial=0.0) > most)
+    before = vectors[changes.live_row[chosen]]
+    return bool(np.abs(embedded(towers, dataset.items, chosen) - before).max(initial=0.0) > most)
 
 
 def _other_index(asked: Asked, about: Description, whole: int) -> bool:

@@ -76,7 +76,7 @@ def share_watched_unlicensed(dataset: Dataset) -> float | None:
     return num_unlicensed / num_events if num_events >= _MIN_EVENTS else None
 
 
-def share_available(release: Release, eligibility: Eligibility) -> float | None:
+def share_available(eligibility: Eligibility, release: Release) -> float | None:
     """The share of its titles with a licence at its newest event, the mean over its profiles' countries."""
     codes, num_profiles = np.unique(release.profiles.country, return_counts=True)
     now = release.profiles.as_of_seconds
@@ -87,17 +87,19 @@ def share_available(release: Release, eligibility: Eligibility) -> float | None:
     return float(np.average(shares, weights=num_profiles))
 
 
-def share_changed(eligibility: Eligibility, release: Release, live: Release) -> float | None:
+def share_changed(
+    eligibility: Eligibility, release: Release, older: Eligibility, live: Release
+) -> float | None:
     """The share of titles of both whose licence at the live release's newest event is not what that one says.
 
-    The mean over the countries of the live profiles, by their numbers.
+    older: of the live release. The mean over the countries of the live profiles, by their numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
     theirs = release.catalogue.vocabulary.rows(live.catalogue.ids)
     both, theirs = live.catalogue.rows[theirs >= 0], theirs[theirs >= 0]
     if not len(codes) or not len(both):
         return None
-    older, now = Eligibility(live.catalogue), live.profiles.as_of_seconds
+    now = live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
         rule = Available(code, now)
@@ -137,7 +139,8 @@ def _names(title: Title, *columns: str) -> tuple[str, ...]:
 
 def _passing(eligibility: Eligibility, rule: Rule, rows: np.ndarray) -> np.ndarray:
     """Which of these rows pass a compiled rule."""
-    passing: np.ndarray = np.isin(rows, bitmaps.rows(eligibility.bitmap(rule)))
+    passing: np.ndarray
+    (passing,) = bitmaps.contains(eligibility.bitmap(rule)[None], np.zeros(1, np.int64), rows[None])
     return passing
 
 

@@ -60,10 +60,17 @@ def vectors_model(path: Path) -> str | None:
     return found
 
 
-def read_rows(folder: Path) -> tuple[Float32[np.ndarray, "R D"], Int64[np.ndarray, " R"]]:
-    """Item vectors and event counts of all rows of a release: those of the build, and those added since."""
-    built, num_events = read_vectors(folder / VECTORS_FILE)
-    if not (folder / ADDED_FILE).is_file():
+def read_rows(
+    folder: Path, built: Float32[np.ndarray, "N D"] | None = None
+) -> tuple[Float32[np.ndarray, "R D"], Int64[np.ndarray, " R"]]:
+    """Item vectors and event counts of all rows of a release: those of the build, and those added since.
+
+    built: what VECTORS_FILE holds, of a release made from another, where the caller has read it before.
+    """
+    has_added = (folder / ADDED_FILE).is_file()
+    if built is None or not has_added:
+        built, num_events = read_vectors(folder / VECTORS_FILE)
+    if not has_added:
         return built, num_events
     added, num_events = read_vectors(folder / ADDED_FILE)
     if added.shape[1] != built.shape[1]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from retrieval.release.read import Release
+from towers.data.vocabulary import Vocabulary
 
 _NATIVE_INDEX = "*.faiss"
 """Files whose content a library holds beyond Python's sight, as long in memory as on the disk."""
@@ -48,6 +49,8 @@ def reachable_bytes(root: object) -> int:
                 seen.add(key)
             case pa.Table() | pa.ChunkedArray() | pa.Array():
                 total += one.nbytes
+            case Vocabulary():  # millions of objects, which it counts at once
+                total += one.held_bytes
             case FunctionType():
                 waiting += one.__closure__ or ()  # not its globals: they are a module's
             case _:

@@ -1,6 +1,7 @@
 """What a candidate release must pass to become current."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -151,10 +152,10 @@ class Candidate:
 
     item_id: the catalogue. vectors: exported, (N, D). searched: what of them is searched, (N, S).
     num_events: exported, (N,). is_unit: whether vectors are of unit length by their making. embed: the same
-    titles embedded anew, (N, D). encode: real histories as queries, (Q, S), or (Q, K, S) of K interests.
-    build: the index of what is searched, as it is read from the release. length: events of each of these
-    histories; encode_new: as encode, of the same profiles when they were new. keep: is given what was
-    certified of the index.
+    titles embedded anew, (N, D), or those of the places `embedded`, (E, D), where it is given. encode: real
+    histories as queries, (Q, S), or (Q, K, S) of K interests. build: the index of what is searched, as it is
+    read from the release. length: events of each of these histories; encode_new: as encode, of the same
+    profiles when they were new. keep: is given what was certified of the index.
     """
 
     item_id: Sequence[str]
@@ -168,6 +169,7 @@ class Candidate:
     encode_new: Callable[[], np.ndarray]
     keep: Callable[[Certificate], None]
     is_unit: bool = False
+    embedded: Int64[np.ndarray, " E"] | None = None
 
 
 def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResult, ...]:
@@ -189,7 +191,8 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
     query, new, parity, num_bad_queries, count, recall = None, None, None, None, None, None
     certificate: Certificate | None = None
     if all_passed(results):
-        parity = _parity(vectors, candidate.embed())
+        chosen = candidate.embedded
+        parity = _parity(vectors if chosen is None else vectors[chosen], candidate.embed())
         query, new = candidate.encode(), candidate.encode_new()
         num_bad_queries = _num_not_finite(query) + _num_not_finite(new)
     results.append(gate(Gate.EMBEDDING_PARITY, parity, "<=", settings.max_parity_error))
@@ -313,7 +316,11 @@ def _decimals(value: float | None) -> str:
 
 
 def _num_not_finite(vectors: np.ndarray) -> int:
-    return int((~np.isfinite(vectors).all(axis=tuple(range(1, vectors.ndim)))).sum())
+    lines = vectors.reshape(len(vectors), math.prod(vectors.shape[1:]))
+    # A sum that is finite is one of finite numbers: the others alone, too large ones too, are looked through.
+    with np.errstate(over="ignore", invalid="ignore"):
+        doubtful = ~np.isfinite(lines @ np.ones(lines.shape[1], lines.dtype))
+    return int((~np.isfinite(lines[doubtful]).all(axis=1)).sum())
 
 
 def _off_unit(vectors: np.ndarray) -> float:

@@ -71,6 +71,18 @@ def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.n
     return np.arange(num_rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the caller has in memory of the files of a release in the making, so that it is not read again.
+
+    catalogue: what ITEMS_FILE is written of. built: float32 (N, D), what VECTORS_FILE holds: that of another
+    release, which is the same file.
+    """
+
+    catalogue: Catalogue
+    built: Float32[np.ndarray, "N D"]
+
+
 def read_release(path: Path, verify: Verify = Verify.FULL) -> Release:
     """The current release of a root, or the release in this folder, verified before anything is parsed.
 
@@ -109,12 +121,13 @@ def _read(path: Path, at: str | None, verify: Verify) -> Release:
     return release
 
 
-def read_parts(folder: Path, release_id: str, about: Description) -> Release:
+def read_parts(folder: Path, release_id: str, about: Description, known: Known | None = None) -> Release:
     """The release whose files lie in this folder; they are taken as they are, not verified.
 
-    Raises IntegrityError where towers, titles or profiles are not those of the description.
+    known: what need not be read. Raises IntegrityError where towers, titles or profiles are not those of the
+    description.
     """
-    catalogue = Catalogue(read_items(folder / ITEMS_FILE))
+    catalogue = Catalogue(read_items(folder / ITEMS_FILE)) if known is None else known.catalogue
     profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary)
     answers: VectorAnswers | ListAnswers
     texts = None
@@ -122,7 +135,7 @@ def read_parts(folder: Path, release_id: str, about: Description) -> Release:
         lists = load_lists(folder)
         num_events, answers = lists.num_events, ListAnswers(lists, profiles)
     else:
-        vectors, num_events = read_rows(folder)
+        vectors, num_events = read_rows(folder, None if known is None else known.built)
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
         index = load_index(about.index, folder, searched)

@@ -5,7 +5,7 @@ Each gate is a function of what was measured, giving value, bound and verdict. W
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +23,8 @@ from retrieval.release.eligibility_gates import (
 from retrieval.release.footprint import memory_bytes
 from retrieval.release.gates import Gate, GateSettings, LiveBounds, gate, not_measured
 from retrieval.release.manifest import GateResult
-from retrieval.release.read import Release, read_release
-from retrieval.release.store import current
+from retrieval.release.read import Release, read_parts, read_release
+from retrieval.release.store import ReleaseInfo, current
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset
 from towers.data.split import HeldOut, sampled_test, split_of
@@ -57,8 +57,18 @@ def live_release(root: Path) -> Placed | None:
     release_id = current(root)
     if release_id is None:
         return None
+    return _placed(root / release_id, lambda: read_release(root / release_id, Verify.SAMPLED))
+
+
+def placed(live: ReleaseInfo) -> Placed | None:
+    """As `live_release`, of one that was verified: its files are not hashed again."""
+    about = live.manifest.description
+    return _placed(live.folder, lambda: read_parts(live.folder, live.release_id, about))
+
+
+def _placed(folder: Path, read: Callable[[], Release]) -> Placed | None:
     try:
-        return Placed(read_release(root / release_id, Verify.SAMPLED), root / release_id)
+        return Placed(read(), folder)
     except (ReleaseError, OSError) as error:
         log.error("live release cannot be opened, so the candidate is compared with none error=%s", error)
         return None
@@ -73,33 +83,51 @@ def held_out_questions(
     return sampled_test(dataset, split_of(context), settings.live.num_questions)
 
 
+def title_gates(
+    release: Release,
+    live: Placed | None,
+    dataset: Dataset,
+    settings: GateSettings,
+    rules: Eligibility | None = None,
+) -> list[GateResult]:
+    """The gates on titles and what may be shown of them, which nobody need be asked for.
+
+    rules: of the titles of the live release, where they were compiled before.
+    """
+    older, bounds = None if live is None else live.release, settings.live
+    eligibility = Eligibility(release.catalogue)
+    before = None if older is None else (rules or Eligibility(older.catalogue), older)
+    return [
+        gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset), "==", 0),
+        watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),
+        titles_kept(release.catalogue.ids, _ids(older), bounds),
+        days_behind(release.profiles.as_of_seconds, _as_of(older), bounds),
+        available(
+            share_available(eligibility, release),
+            None if before is None else share_available(*before),
+            bounds,
+        ),
+        licences_changed(None if before is None else share_changed(eligibility, release, *before), bounds),
+    ]
+
+
 def served_gates(
     candidate: Placed,
     live: Placed | None,
     dataset: Dataset,
     asked: HeldOut | None,
     settings: GateSettings,
+    of_titles: Sequence[GateResult] | None = None,
 ) -> list[GateResult]:
     """Every gate on what will be served.
 
     candidate: as it is read back from its files. dataset: the tables it was made of. asked: held-out
-    questions in the rows of the dataset; None where the candidate was trained on everything.
+    questions in the rows of the dataset; None where the candidate was trained on everything. of_titles: the
+    results of `title_gates`, where they were taken before.
     """
     release, older = candidate.release, None if live is None else live.release
     bounds, item_ids = settings.live, dataset.catalogue.ids
-    eligibility = Eligibility(release.catalogue)
-    results = [
-        gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset), "==", 0),
-        watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),
-        titles_kept(release.catalogue.ids, _ids(older), bounds),
-        days_behind(release.profiles.as_of_seconds, _as_of(older), bounds),
-        available(
-            share_available(release, eligibility),
-            None if older is None else share_available(older, Eligibility(older.catalogue)),
-            bounds,
-        ),
-        licences_changed(None if older is None else share_changed(eligibility, release, older), bounds),
-    ]
+    results = [*(title_gates(release, live, dataset, settings) if of_titles is None else of_titles)]
     some = asked if asked is not None and len(asked) else None
     enough = some if some is not None and len(some) >= _MIN_QUESTIONS else None
     own = None if enough is None else answered(release, enough, item_ids)

@@ -149,6 +149,31 @@ def test_the_answer_does_not_depend_on_how_queries_are_chunked(monkeypatch: pyte
     assert torch.equal(row, whole[1])
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(16, 700), st.integers(1, 20), st.integers(16, 4000))
+def test_a_long_line_is_looked_through_by_groups_and_blocks(seed: int, num: int, k: int, held: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    query = torch.randint(-2, 3, (3, 2), generator=generator)
+    item = torch.randint(-2, 3, (num, 2), generator=generator)
+    allowed = torch.rand(num, generator=generator) < 0.5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk_module, "_MIN_GROUPED", 16)
+        patch.setattr(topk_module, "_MAX_SCORES", held)
+        score, row = topk(query.float(), item.float(), k, allowed=allowed)
+    hidden = set(torch.nonzero(~allowed).flatten().tolist())
+    for line in range(3):
+        expected = by_sorting(query[line].tolist(), item.tolist(), k, hidden)
+        assert (score[line].tolist(), row[line].tolist()) == expected
+
+
+def test_scores_that_are_no_numbers_never_rank_in_a_long_line() -> None:
+    scores = torch.full((2, 9000), math.nan)
+    scores[0, 8999], scores[0, 17], scores[1, 5000] = 1.0, 1.0, -math.inf
+    best, column = ordered_topk(scores, 3)
+    assert column.tolist() == [[17, 8999, -1], [-1, -1, -1]]
+    assert best[0].tolist() == [1.0, 1.0, -math.inf]
+
+
 def test_a_negative_number_of_places_is_refused() -> None:
     with pytest.raises(QueryError, match="k = -2"):
         topk(torch.ones(1, 1), torch.ones(1, 1), -2)

@@ -74,10 +74,11 @@ def dataset_from_tables(tables: Tables, signals: SignalSettings | None = None) -
 
 
 def _dataset(items: pa.Table, profiles: pa.Table, history: Histories, repeats: Histories) -> Dataset:
+    """Of tables that were validated: no id stands twice."""
     return Dataset(
         items=items,
-        catalogue=Vocabulary(items["item_id"].to_pylist()),
-        profiles=Vocabulary(profiles["profile_id"].to_pylist()),
+        catalogue=Vocabulary.of_unique(items["item_id"]),
+        profiles=Vocabulary.of_unique(profiles["profile_id"]),
         history=history,
         repeats=repeats,
         country=_country(profiles),

@@ -1,5 +1,6 @@
 """External ids ↔ dense rows, with one rule for ids that are not known."""
 
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,24 +20,62 @@ _FEW, _SHARE = 64, 8
 class Vocabulary:
     """Ids in row order; row i is ids[i], and an unknown id has row OOV (−1).
 
-    An embedding table over a vocabulary has one row more: row 0 stands for every id out of vocabulary, and
-    id i has row i + 1 (`embedding_rows`, `table_size`). Vocabularies only grow, so a row once given stays.
+    What finds the row of an id is made where ids are given, or, of a column that is known to hold none twice
+    (`of_unique`), when it is first asked for. An embedding table over a vocabulary has one row more: row 0
+    stands for every id out of vocabulary, and id i has row i + 1 (`embedding_rows`, `table_size`).
+    Vocabularies only grow, so a row once given stays.
     """
 
-    __slots__ = ("_column", "_gap", "_ids", "_row_of")
+    __slots__ = ("_column", "_gap", "_known_ids", "_known_rows")
 
     def __init__(self, ids: Iterable[str], *, gap: str | None = None) -> None:
         """The ids by row; gap: what stands, and is no id, in rows without one; None where all have."""
-        self._ids = tuple(ids)
+        self._known_ids: tuple[str, ...] | None = tuple(ids)
         self._column: pa.Array | None = None
-        self._row_of: dict[str | None, int] = {id_: row for row, id_ in enumerate(self._ids)}
         self._gap = gap
-        num_gaps = 0 if gap is None else self._ids.count(gap)
+        self._known_rows: dict[str | None, int] | None = self._found()
+
+    @classmethod
+    def of_unique(cls, column: pa.ChunkedArray, *, gap: str | None = None) -> "Vocabulary":
+        """The ids of a column of strings without null, of which the caller knows that none stands twice.
+
+        gap: as of `__init__`; it may stand in any number of rows.
+        """
+        made = cls((), gap=gap)
+        made._column = _one_piece(column)
+        made._known_ids = made._known_rows = None
+        return made
+
+    def _found(self) -> dict[str | None, int]:
+        """The row of each id; SchemaError where one stands twice."""
+        ids, gap = self._ids, self._gap
+        row_of: dict[str | None, int] = {id_: row for row, id_ in enumerate(ids)}
+        num_gaps = 0 if gap is None else ids.count(gap)
         if num_gaps:
-            del self._row_of[gap]
-        if len(self._row_of) + num_gaps != len(self._ids):
-            repeated = next(id_ for row, id_ in enumerate(self._ids) if self._row_of.get(id_, row) != row)
+            del row_of[gap]
+        if len(row_of) + num_gaps != len(ids):
+            repeated = next(id_ for row, id_ in enumerate(ids) if row_of.get(id_, row) != row)
             raise SchemaError(f"vocabulary: id {repeated!r} appears more than once; expected unique ids")
+        return row_of
+
+    def _in_column(self) -> pa.Array:
+        if self._column is None:
+            self._column = pa.array(self._ids, pa.large_string())
+        return self._column
+
+    @property
+    def _ids(self) -> tuple[str, ...]:
+        if self._known_ids is None:
+            assert self._column is not None  # of one of both it was made
+            self._known_ids = tuple(self._column.to_pylist())
+        return self._known_ids
+
+    @property
+    def _row_of(self) -> dict[str | None, int]:
+        # Two threads may both make it: they make the same.
+        if self._known_rows is None:
+            self._known_rows = self._found()
+        return self._known_rows
 
     @classmethod
     def sorted_unique(cls, ids: Iterable[str]) -> "Vocabulary":
@@ -44,13 +83,13 @@ class Vocabulary:
         return cls(sorted(set(ids)))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._ids) if self._column is None else len(self._column)
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._row_of
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self._ids == other._ids
+        return isinstance(other, Vocabulary) and (self is other or self._ids == other._ids)
 
     def __hash__(self) -> int:
         return hash(self._ids)
@@ -63,7 +102,7 @@ class Vocabulary:
     @property
     def table_size(self) -> int:
         """Rows of an embedding table over this vocabulary: every id, and the out-of-vocabulary row 0."""
-        return len(self._ids) + 1
+        return len(self) + 1
 
     def row(self, id_: str) -> int:
         """The row of one id; UnknownIdError where it is out of vocabulary."""
@@ -74,9 +113,23 @@ class Vocabulary:
 
     def id(self, row: int) -> str:
         """The id of one row; UnknownIdError where there is no such row (OOV has none)."""
-        if not 0 <= row < len(self._ids):
+        if not 0 <= row < len(self):
             raise UnknownIdError(f"row {row} is not in the vocabulary of {len(self)} ids")
         return self._ids[row]
+
+    def are_those_of(self, column: pa.ChunkedArray) -> bool:
+        """Whether a column of strings holds these ids, in their order, and no other."""
+        same: bool = self._in_column().equals(_one_piece(column))
+        return same
+
+    @property
+    def held_bytes(self) -> int:
+        """What its ids and what finds them take in memory, counted without a walk through every object."""
+        ids, row_of = self._known_ids or (), self._known_rows or {}
+        of_column = 0 if self._column is None else self._column.nbytes
+        held = sys.getsizeof(ids) + sum(map(sys.getsizeof, ids)) + sys.getsizeof(row_of)
+        # The keys are the ids themselves; Python has one object for each of the first rows.
+        return of_column + held + sum(map(sys.getsizeof, row_of.values()))
 
     def rows(self, ids: Iterable[str | None]) -> Int64[np.ndarray, " n"]:
         """Rows of many ids, OOV where unknown or None."""
@@ -87,9 +140,7 @@ class Vocabulary:
         """Rows of a large_string column, OOV where null or unknown: `rows` for many ids at once."""
         if len(column) <= max(_FEW, len(self) // _SHARE):
             return self.rows(column.to_pylist())
-        if self._column is None:
-            self._column = pa.array(self._ids, pa.large_string())
-        found = pc.index_in(column, value_set=self._column)
+        found = pc.index_in(column, value_set=self._in_column())
         rows: np.ndarray = pc.fill_null(found, OOV).to_numpy(zero_copy_only=False).astype(np.int64)
         if self._gap is not None:
             rows[pc.fill_null(pc.equal(column, self._gap), False).to_numpy(zero_copy_only=False)] = OOV
@@ -103,3 +154,9 @@ class Vocabulary:
         """A vocabulary of these ids with new ids appended in the order given; known ones keep their rows."""
         new = dict.fromkeys(id_ for id_ in ids if id_ not in self._row_of)
         return Vocabulary((*self._ids, *new))
+
+
+def _one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column of strings as one array of large_string."""
+    whole = column.cast(pa.large_string()).combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole

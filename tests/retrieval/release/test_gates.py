@@ -1,6 +1,7 @@
 """The gates on candidates of which the fault is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,23 @@ def test_an_index_that_is_bad_for_new_profiles_is_stopped() -> None:
     assert "FAILED recall_of_new_profiles: 0." in str(caught.value)
     few = check_gates(_candidate(vectors, query=asked, new=new[:20], index=index), GateSettings(k=20))
     assert {one.name: (one.value, one.passed) for one in few}["recall_of_new_profiles"] == (None, True)
+
+
+def test_lines_that_are_not_finite_are_counted_and_large_ones_are_not() -> None:
+    vectors = _normal(0, 5, 4)
+    vectors[0], vectors[1, :2], vectors[3, 2] = 3e38, [np.inf, -np.inf], np.nan
+    with pytest.raises(GateError, match="FAILED finite_vectors: 2"):
+        check_gates(_candidate(vectors), GateSettings(k=1))
+
+
+def test_places_that_are_embedded_anew_are_held_to_their_own_vectors() -> None:
+    vectors = _normal(0, 50, 4)
+    again = np.array([3, 40])
+    check_gates(replace(_candidate(vectors, embedded=vectors[again]), embedded=again), GateSettings(k=10))
+    with pytest.raises(GateError, match="FAILED embedding_parity"):
+        check_gates(
+            replace(_candidate(vectors, embedded=vectors[again]), embedded=again + 1), GateSettings(k=10)
+        )
 
 
 def test_new_profiles_whose_queries_are_not_finite_are_counted() -> None:

@@ -221,9 +221,9 @@ def test_the_past_of_licences_does_not_change() -> None:
 
     live, later, stale = made([None, 900, None, None]), made([None, 900, 1500, None]), made([None] * 4)
     for candidate, expected in ((later, 0.0), (stale, 0.25)):
-        found = share_changed(Eligibility(candidate.catalogue), candidate, live)  # type: ignore[attr-defined,arg-type]
+        found = share_changed(Eligibility(candidate.catalogue), candidate, Eligibility(live.catalogue), live)  # type: ignore[attr-defined,arg-type]
         assert found == expected
-    assert share_available(live, Eligibility(live.catalogue)) == 0.75  # type: ignore[attr-defined,arg-type]
+    assert share_available(Eligibility(live.catalogue), live) == 0.75  # type: ignore[attr-defined,arg-type]
 
 
 # Whole builds

@@ -1,3 +1,5 @@
+import sys
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -98,3 +100,24 @@ def test_an_empty_vocabulary_knows_nothing_and_still_has_its_unknown_row() -> No
     assert vocabulary.table_size == 1
     assert vocabulary.rows(["a"]).tolist() == [OOV]
     assert vocabulary.rows([]).tolist() == []
+
+
+def test_a_column_without_repeats_is_the_vocabulary_of_its_ids_gaps_and_all() -> None:
+    column = pa.chunked_array([["b", ""], ["a", ""]])
+    lazy, eager = Vocabulary.of_unique(column, gap=""), Vocabulary(["b", "", "a", ""], gap="")
+    assert lazy.rows(["a", "b", "", "c", None]).tolist() == eager.rows(["a", "b", "", "c", None]).tolist()
+    assert (len(lazy), lazy.table_size, lazy.ids, lazy.id(2)) == (4, 5, ("b", "", "a", ""), "a")
+    assert lazy == eager
+    assert lazy.are_those_of(column)
+    assert eager.are_those_of(column)
+    assert not lazy.are_those_of(pa.chunked_array([["b", "", "a"]]))
+
+
+def test_what_a_vocabulary_holds_is_counted() -> None:
+    ids = [f"title {number:09}" for number in range(3000)]
+    made = Vocabulary(ids)
+    texts, rows = sum(map(sys.getsizeof, ids)), sum(map(sys.getsizeof, range(3000)))
+    tables = sys.getsizeof(tuple(ids)) + sys.getsizeof(dict.fromkeys(ids, 0))
+    assert made.held_bytes == pytest.approx(texts + rows + tables, rel=0.01)
+    lazy = Vocabulary.of_unique(pa.chunked_array([ids]))
+    assert lazy.held_bytes < texts / 2
