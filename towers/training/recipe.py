@@ -168,14 +168,20 @@ def recipe(
     given = given or GivenSettings()
     s = statistics
     interests: int = given.model.values.get("num_interests", 1)
+    private = bool(given.trainer.values.get("dp"))
     rules = _model(s, preset, interests) if given.warm_start is None else _model_of(Path(given.warm_start))
+    if private:
+        rules = _over(rules, _private_model())
     model, of_model = _settled("model", ModelSettings(), rules, given.model)
     wanted: ObjectiveKind | None = given.objective.values.get("kind")
     objective, of_objective = _settled(
         "objective", ObjectiveSettings(), _objective(s, gpu, wanted), given.objective
     )
     loader, of_loader = _settled("loader", LoaderSettings(), _loader(s), given.loader)
-    trainer, of_trainer = _settled("trainer", TrainerSettings(), _trainer(s, preset, loader), given.trainer)
+    training = _trainer(s, preset, loader)
+    if private:
+        training = _over(training, _private_trainer())
+    trainer, of_trainer = _settled("trainer", TrainerSettings(), training, given.trainer)
     fit = FitSettings(
         model, objective, loader, trainer, given.seed, given.features, warm_start=given.warm_start
     )
@@ -297,6 +303,20 @@ def _trainer(s: Statistics, preset: Preset, loader: LoaderSettings) -> list[Choi
         Choice("weight_decay", 0.05, _EVERY_LOG),
         Choice("ema_decay", round(decay, 6), f"a tenth of {steps:,} steps is averaged, within bounds"),
     ]
+
+
+def _private_model() -> list[Choice]:
+    why = "with trainer.dp: the noise keeps from learning by heart"
+    return [Choice("dropout", 0.0, why), Choice("embedding_dropout", 0.0, why)]
+
+
+def _private_trainer() -> list[Choice]:
+    return []
+
+
+def _over(rules: Sequence[Choice], others: Sequence[Choice]) -> list[Choice]:
+    """The rules, with others in the place of those of the same key."""
+    return list(({rule.key: rule for rule in rules} | {rule.key: rule for rule in others}).values())
 
 
 def _settled(
