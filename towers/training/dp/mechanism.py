@@ -19,7 +19,7 @@ NOT_COVERED = (
     "which values of the profiles' own features have a row",
     "how the log was cut and cleaned: cut-offs, coarsened places, rejected rows",
     "train events of each title (num_events), the profiles' histories and their vectors in a release",
-    "losses, figures of an evaluation or an audit, and choices made by them",
+    "losses and counts in the checkpoints folder, figures of an evaluation, and choices made by them",
     "other trainings on the same profiles: the ε of all that anybody sees add up",
 )
 """What an export or a release says of profiles beside the weights, without noise."""
