@@ -54,5 +54,5 @@ def test_what_learns_beside_the_towers_and_what_compares_models_are_refused() ->
     settled = compose_settings(PipelineSettings, "train", ["trainer=private", "query_tower=none"]).settled(
         LOG
     )
-    assert settled.fit.model.dropout == 0.0
+    assert (settled.fit.model.dropout, settled.fit.trainer.learning_rate) == (0.0, 0.01)
     assert settled.fit.trainer.dp.target_epsilon == 8.0

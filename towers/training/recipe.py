@@ -57,6 +57,7 @@ _MOST_EPOCHS = {Preset.FAST: 10, Preset.BEST: 15}
 _FEWEST_EPOCHS = 2
 _EVENTS_OF_MOST_EPOCHS = 100_000
 _LEARNING_RATE, _HIGHEST_LEARNING_RATE = 3e-3, 1e-2
+_PRIVATE_LEARNING_RATE = 1e-2
 _AVERAGED_SHARE = 0.1
 _LOWEST_EMA_DECAY, _HIGHEST_EMA_DECAY = 0.98, 0.9995
 
@@ -168,7 +169,7 @@ def recipe(
     given = given or GivenSettings()
     s = statistics
     interests: int = given.model.values.get("num_interests", 1)
-    private = bool(given.trainer.values.get("dp"))
+    private = given.trainer.values.get("dp") is not None
     rules = _model(s, preset, interests) if given.warm_start is None else _model_of(Path(given.warm_start))
     if private:
         rules = _over(rules, _private_model())
@@ -311,7 +312,8 @@ def _private_model() -> list[Choice]:
 
 
 def _private_trainer() -> list[Choice]:
-    return []
+    why = "with trainer.dp: the steps are few, and each a mean over many profiles"
+    return [Choice("learning_rate", _PRIVATE_LEARNING_RATE, why)]
 
 
 def _over(rules: Sequence[Choice], others: Sequence[Choice]) -> list[Choice]:

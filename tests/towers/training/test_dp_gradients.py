@@ -37,7 +37,7 @@ UNIFORM: dict[str, Any] = {"negatives": NegativeKind.UNIFORM, "num_negatives": 7
 class OutsideModule(PrivateTowerModule):
     """A module outside of a trainer, in its first epoch."""
 
-    current_epoch = 0  # type: ignore[assignment]
+    current_epoch = 0
 
 
 def private(

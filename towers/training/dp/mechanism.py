@@ -135,7 +135,7 @@ def _noise_multiplier(settings: DPSettings, delta: float, rate: float, num_steps
     return found
 
 
-def _without_warnings() -> warnings.catch_warnings:  # type: ignore[type-arg]  # generic in the stubs alone
+def _without_warnings() -> warnings.catch_warnings:
     """Keeps out of the log that Opacus's bounds could be tighter: they are bounds all the same."""
     return warnings.catch_warnings(action="ignore")
 
