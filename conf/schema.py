@@ -42,6 +42,7 @@ from towers.ladder.variants import check_variants
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.settings import ObjectiveSettings
 from towers.settings import Partly, bounded
+from towers.training.dp.refusals import check_private, check_query_tower
 from towers.training.query_settings import QueryFitSettings
 from towers.training.recipe import GivenSettings, Preset, Settled, Statistics, recipe, trains_on_gpu
 from towers.training.settings import FitSettings, TrainerSettings
@@ -112,8 +113,15 @@ class PipelineSettings:
     artifacts: str = "artifacts"
 
     def settled(self, statistics: Statistics) -> Settled:
-        """What decides what the towers learn: what is given, and of the rest what the recipe chooses."""
-        return _settled(self, statistics, self.warm_start)
+        """What decides what the towers learn: what is given, and of the rest what the recipe chooses.
+
+        Raises ConfigError on what a private training refuses.
+        """
+        settled = _settled(self, statistics, self.warm_start)
+        if settled.fit.trainer.dp.on:
+            check_private(settled.fit)
+            check_query_tower(self.query_tower.epochs)
+        return settled
 
     def context(self, title: str, settled: Settled) -> Mapping[str, Any]:
         """Everything but the folder, as plain values: how an export came about.
@@ -180,8 +188,17 @@ class LearningSettings:
     artifacts: str = "artifacts"
 
     def settled(self, statistics: Statistics) -> Settled:
-        """What decides what the towers learn: what is given, and of the rest what the recipe chooses."""
-        return _settled(self, statistics)
+        """What decides what the towers learn: what is given, and of the rest what the recipe chooses.
+
+        Raises ConfigError where the towers were to be private: what chooses by held-out events is not.
+        """
+        settled = _settled(self, statistics)
+        if settled.fit.trainer.dp.on:
+            raise ConfigError(
+                "trainer.dp: this job compares models on held-out events of the profiles, without noise; "
+                "expected it of scripts/train.py and scripts/rebuild.py alone"
+            )
+        return settled
 
 
 @dataclass(frozen=True, slots=True)

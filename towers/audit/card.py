@@ -115,8 +115,24 @@ def _release(manifest: Mapping[str, Any]) -> list[str]:
     return [
         f"Made {manifest['created']} of {counts['items']:,} titles, {counts['profiles']:,} profiles and "
         f"{counts['events']:,} events; model {str(manifest['model_fingerprint'])[:12]}.",
+        *_privacy(manifest["context"].get("differential_privacy")),
         "## Gates",
         _table(["gate", "measured", "bound", "passed"], rows),
+    ]
+
+
+def _privacy(spent: Mapping[str, Any] | None) -> list[str]:
+    """Of a private training alone."""
+    if spent is None:
+        return []
+    epsilon = "infinite: no noise was added" if spent["epsilon"] is None else f"{spent['epsilon']:.3f}"
+    return [
+        f"Trained with differential privacy of a {spent['unit']}: ε = {epsilon}, δ = {spent['delta']:.3g}; "
+        f"σ = {spent['noise_multiplier']:.4g}, C = {spent['max_grad_norm']:g}, "
+        f"q = {spent['sample_rate']:.4g}, {spent['num_steps']:,} steps; accountant: {spent['accountant']}. "
+        f"It covers {_text(spent['covers'])}.",
+        "It does not cover:",
+        "\n".join(f"- {_text(each)}" for each in spent["not_covered"]),
     ]
 
 

@@ -256,7 +256,7 @@ def _with_hard(
     """The same with hard negatives; what the position asks for, or its profile has watched, is none."""
     known = [row for row in (asked.target_row, asked.hard_row, asked.blocked_row) if row is not None]
     if history_row is not None:
-        known.append(history_row.repeat_interleave(len(asked.query) // len(history_row), 0))
+        known.append(history_row.repeat_interleave(len(asked.query) // max(1, len(history_row)), 0))
     hard = hard_negatives(asked.query, item, torch.cat(known, 1), search, settings.hard)
     return replace(asked, hard_row=_joined(asked.hard_row, hard))
 

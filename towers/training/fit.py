@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from towers.data.dataset import Dataset
+from towers.data.encoded import EncodedItems
 from towers.data.feature_encoder import FeatureEncoder, fit_features, training_rows
 from towers.data.split import Split
 from towers.data.windows import TrainingWindows
@@ -34,6 +35,11 @@ from towers.training.callbacks import (
 )
 from towers.training.checkpoints import SealedCheckpoints, check_checkpoint
 from towers.training.datamodule import WindowDataModule
+from towers.training.dp.mechanism import Mechanism
+from towers.training.dp.module import PrivateTowerModule
+from towers.training.dp.private_fit import PRIVACY_FILE, public_split, write_report
+from towers.training.dp.profiles import ProfileDataModule
+from towers.training.dp.refusals import check_private
 from towers.training.module import SELECTION_METRIC, TwoTowerModule
 from towers.training.prefix_report import report_prefixes
 from towers.training.settings import FitSettings, LoggerKind, Strategy, TrainerSettings
@@ -51,14 +57,20 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     SIGTERM it saves where it is and ends the process with EXIT_TERMINATED. Without validation questions there
     is nothing to select by: the last epoch is taken.
 
+    With trainer.dp it trains privately: by `PrivateTowerModule`, over every title of the catalogue, to the
+    last epoch, and writes what that has spent. A run that goes on draws other profiles and other noise.
+
     Raises TrainingError where there is nothing to learn, a loss or a gradient is not finite, or a checkpoint
-    is damaged or another run's; ConfigError on settings that this machine cannot follow; StorageError where
-    the disk has no room.
+    is damaged or another run's; ConfigError on settings that this machine cannot follow, or that a private
+    training refuses; StorageError where the disk has no room.
     """
     check_ranges(settings)
     num_events = int(split.num_train.sum())
     if num_events < 2:
         raise TrainingError(f"{num_events} events to learn from; expected two at least")
+    mechanism = _mechanism(split, settings)
+    if mechanism is not None:
+        split = public_split(split, dataset)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -72,16 +84,9 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         settings.model.max_history,
         settings.objective.num_targets,
     )
-    data = WindowDataModule(windows, settings.loader, settings.seed)
-    module = TwoTowerModule(
-        towers,
-        encoder.encode(dataset.items),
-        split,
-        settings.objective,
-        settings.trainer,
-        settings.seed,
-        lineage=_lineage(settings, encoder, split),
-        num_batches=data.num_batches,
+    lineage = _lineage(settings, encoder, split)
+    data, module = _learner(
+        towers, encoder.encode(dataset.items), split, windows, settings, lineage, mechanism
     )
     metric = SELECTION_METRIC if len(split.validation) else None
     checkpoint = BestEpoch(folder, metric)
@@ -100,7 +105,36 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     learned = module.judged.cpu().eval().requires_grad_(True)
     if trainer.is_global_zero:
         report_prefixes(learned, module.encoded, split.validation, settings.objective, folder)
+        if mechanism is not None:
+            write_report(mechanism, trainer.global_step, settings.model.max_history + 1, folder)
     return learned
+
+
+def _mechanism(split: Split, settings: FitSettings) -> Mechanism | None:
+    """Of a private training; None of any other."""
+    trainer = settings.trainer
+    if not trainer.dp.on:
+        return None
+    check_private(settings)
+    return Mechanism.of(trainer.dp, int((split.num_train > 0).sum()), trainer.max_epochs)
+
+
+def _learner(
+    towers: TwoTower,
+    encoded: EncodedItems,
+    split: Split,
+    windows: TrainingWindows,
+    settings: FitSettings,
+    lineage: str,
+    mechanism: Mechanism | None,
+) -> tuple[WindowDataModule | ProfileDataModule, TwoTowerModule]:
+    """What is read, and what learns from it."""
+    given = towers, encoded, split, settings.objective, settings.trainer, settings.seed, lineage
+    if mechanism is None:
+        data = WindowDataModule(windows, settings.loader, settings.seed)
+        return data, TwoTowerModule(*given, data.num_batches)
+    drawn = ProfileDataModule(windows, mechanism)
+    return drawn, PrivateTowerModule(*given, drawn.num_batches, mechanism=mechanism)
 
 
 def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[TwoTower, FeatureEncoder]:
@@ -129,6 +163,10 @@ def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> st
     for name in ("max_epochs", "patience", "checkpoint_steps", "resume", "logger"):
         del kept["trainer"][name]
     del kept["loader"]["num_workers"]
+    if settings.trainer.dp.on:
+        kept["trainer"]["max_epochs"] = settings.trainer.max_epochs  # the noise is made for so many steps
+    else:
+        del kept["trainer"]["dp"]
     if settings.warm_start is not None:
         kept["warm_start"] = fingerprint(Path(settings.warm_start))
     digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())
@@ -147,6 +185,7 @@ def _last(folder: Path, resume: bool) -> Path | None:
             if path.is_file():
                 check_checkpoint(path)  # at once, and not when the last epoch is over
         return last
+    (folder / PRIVACY_FILE).unlink(missing_ok=True)
     for path in (folder / BEST_CHECKPOINT, last):
         if path.exists():
             path.unlink()

@@ -57,6 +57,7 @@ _MOST_EPOCHS = {Preset.FAST: 10, Preset.BEST: 15}
 _FEWEST_EPOCHS = 2
 _EVENTS_OF_MOST_EPOCHS = 100_000
 _LEARNING_RATE, _HIGHEST_LEARNING_RATE = 3e-3, 1e-2
+_PRIVATE_LEARNING_RATE = 1e-2
 _AVERAGED_SHARE = 0.1
 _LOWEST_EMA_DECAY, _HIGHEST_EMA_DECAY = 0.98, 0.9995
 
@@ -168,14 +169,20 @@ def recipe(
     given = given or GivenSettings()
     s = statistics
     interests: int = given.model.values.get("num_interests", 1)
+    private = given.trainer.values.get("dp") is not None
     rules = _model(s, preset, interests) if given.warm_start is None else _model_of(Path(given.warm_start))
+    if private:
+        rules = _over(rules, _private_model())
     model, of_model = _settled("model", ModelSettings(), rules, given.model)
     wanted: ObjectiveKind | None = given.objective.values.get("kind")
     objective, of_objective = _settled(
         "objective", ObjectiveSettings(), _objective(s, gpu, wanted), given.objective
     )
     loader, of_loader = _settled("loader", LoaderSettings(), _loader(s), given.loader)
-    trainer, of_trainer = _settled("trainer", TrainerSettings(), _trainer(s, preset, loader), given.trainer)
+    training = _trainer(s, preset, loader)
+    if private:
+        training = _over(training, _private_trainer())
+    trainer, of_trainer = _settled("trainer", TrainerSettings(), training, given.trainer)
     fit = FitSettings(
         model, objective, loader, trainer, given.seed, given.features, warm_start=given.warm_start
     )
@@ -297,6 +304,21 @@ def _trainer(s: Statistics, preset: Preset, loader: LoaderSettings) -> list[Choi
         Choice("weight_decay", 0.05, _EVERY_LOG),
         Choice("ema_decay", round(decay, 6), f"a tenth of {steps:,} steps is averaged, within bounds"),
     ]
+
+
+def _private_model() -> list[Choice]:
+    why = "with trainer.dp: the noise keeps from learning by heart"
+    return [Choice("dropout", 0.0, why), Choice("embedding_dropout", 0.0, why)]
+
+
+def _private_trainer() -> list[Choice]:
+    why = "with trainer.dp: the steps are few, and each a mean over many profiles"
+    return [Choice("learning_rate", _PRIVATE_LEARNING_RATE, why)]
+
+
+def _over(rules: Sequence[Choice], others: Sequence[Choice]) -> list[Choice]:
+    """The rules, with others in the place of those of the same key."""
+    return list(({rule.key: rule for rule in rules} | {rule.key: rule for rule in others}).values())
 
 
 def _settled(

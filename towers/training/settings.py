@@ -8,6 +8,7 @@ from towers.data.features import FeatureSettings
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.settings import ObjectiveSettings
 from towers.settings import bounded
+from towers.training.dp.settings import DPSettings
 
 
 class Precision(StrEnum):
@@ -56,6 +57,7 @@ class TrainerSettings:
     checkpoint_steps: a checkpoint to go on from every so many steps, beside the one of every epoch; none of
     them where it is null.
     resume: go on from the newest checkpoint of the same folder, if there is one.
+    dp: differential privacy; off unless its ε or its noise is given.
     """
 
     max_epochs: int = bounded(12, ge=1)
@@ -75,6 +77,7 @@ class TrainerSettings:
     logger: LoggerKind = LoggerKind.CSV
     checkpoint_steps: int | None = bounded(None, ge=1)
     resume: bool = False
+    dp: DPSettings = field(default_factory=DPSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from towers.data.batches import Batch
 from towers.folders import replace_file
 from towers.training.datamodule import WindowDataModule
+from towers.training.dp.profiles import ProfileDataModule
 from towers.training.module import TwoTowerModule
 
 SPEED_FILE = "training_speed.json"
@@ -48,7 +49,7 @@ class TrainingSpeed:
 class SpeedReport(Callback):
     """Writes training_speed.json, and one line of the log, when a training ends."""
 
-    def __init__(self, folder: Path, data: WindowDataModule) -> None:
+    def __init__(self, folder: Path, data: WindowDataModule | ProfileDataModule) -> None:
         self.folder = folder
         self.data = data
         self._seconds = self._waited = 0.0
@@ -67,8 +68,9 @@ class SpeedReport(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Keeps the batch, to count what a step computes once all are done."""
-        self._sample = batch
+        """Keeps the batch, to count what a step computes once all are done; a private one may be empty."""
+        if len(batch):
+            self._sample = batch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops counting: Lightning calls this before the module's own, which validates."""

@@ -92,6 +92,19 @@ def test_every_figure_on_the_card_is_one_that_was_measured(tmp_path: Path) -> No
     }
 
 
+def test_a_card_says_what_a_private_training_has_spent_and_what_it_does_not_cover() -> None:
+    assert "privacy" not in model_card(Measured(MANIFEST, EVALUATION, INPUT, OUTPUT), ())
+    spent = {
+        **{"epsilon": 7.98765, "delta": 0.00015, "unit": "profile", "noise_multiplier": 0.91234},
+        **{"max_grad_norm": 0.5, "sample_rate": 0.125, "num_steps": 1200, "accountant": "prv"},
+        **{"covers": "the weights", "not_covered": ["the counts", "the histories"]},
+    }
+    manifest = {**MANIFEST, "context": {"title": "films", "differential_privacy": spent}}
+    text = model_card(Measured(manifest, EVALUATION, INPUT, OUTPUT), ())
+    assert "privacy of a profile: ε = 7.988, δ = 0.00015; σ = 0.9123, C = 0.5, q = 0.125, 1,200 steps" in text
+    assert "- the counts\n- the histories" in text
+
+
 def test_what_the_data_says_is_text_on_the_page() -> None:
     html = page(model_card(Measured(MANIFEST, EVALUATION, INPUT, OUTPUT), ()))
     assert "<b>" not in html
