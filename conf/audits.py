@@ -24,10 +24,12 @@ class AuditSettings:
     """What audit.py judges.
 
     population: a CSV file with the columns dimension, segment and share, whom the service means to serve;
-    without one no presence is judged. input, output: when a gap is one, and when it is unknown.
+    without one no presence is judged. input, output: when a gap is one, and when it is unknown. store_key:
+    the keys that the release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
+    store_key: str | None = None
     part: AuditPart = AuditPart.INPUT
     population: str | None = None
     input: InputSettings = field(default_factory=InputSettings)

@@ -14,12 +14,14 @@ class ForgetSettings:
 
     profile: one id, as the service has it; profiles: a file of ids, one a line, which no list of processes
     shows. key: the keys of the pseudonyms, as privacy.key of the ingest; null where ids stand as they are.
+    store_key: the keys that releases may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
     profile: str | None = None
     profiles: str | None = None
     key: str | None = None
+    store_key: str | None = None
     erasure: ErasureSettings = field(default_factory=ErasureSettings)
 
     def ids(self) -> list[str]:

@@ -16,6 +16,7 @@ from towers.audit.card import read_measured, write_model_card
 from towers.audit.output_report import audit_output
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
+from towers.data.privacy.sealed import read_store_keys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split, split_of
 from towers.folders import replace_file
@@ -37,7 +38,9 @@ def audit(settings: AuditSettings) -> None:
             _write(folder / "output.json", judged.to_json())
             console.print(output_report.render(judged))
         case AuditPart.CARD:
-            release_id = Retriever.open(artifacts / "releases").release_id
+            release_id = Retriever.open(
+                artifacts / "releases", store_keys=read_store_keys(settings.store_key)
+            ).release_id
             manifest = artifacts / "releases" / release_id / "manifest.json"
             write_model_card(read_measured(artifacts, manifest), folder / "card")
     console.print(f"written: {folder}")
@@ -48,7 +51,7 @@ def _write(path: Path, plain: Mapping[str, Any]) -> None:
 
 
 def _released(artifacts: Path, settings: AuditSettings) -> output_report.OutputAudit:
-    retriever = Retriever.open(artifacts / "releases")
+    retriever = Retriever.open(artifacts / "releases", store_keys=read_store_keys(settings.store_key))
     dataset = read_dataset(artifacts / "tables", signals_of(retriever.context))
     parts = split(dataset, split_of(retriever.context))
     check_provenance(retriever, dataset, parts.train)

@@ -36,6 +36,7 @@ from retrieval.release.served_gates import Placed, held_out_questions, live_rele
 from retrieval.release.store import ReleaseInfo, publish
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import split, split_of
 from towers.errors import GateError
 from towers.evaluation.cut import cut
@@ -110,9 +111,11 @@ def publish_delta(
     changes: Changes,
     gates: GateSettings,
     upkeep: UpkeepSettings,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release that the live one becomes by newer tables, gated, published and current.
 
+    store_keys: as in `build_release`.
     Raises SlippedError where the index is due to be built anew instead, GateError where another gate fails,
     ConflictError where another release became current meanwhile; then nothing has changed.
     """
@@ -122,7 +125,8 @@ def publish_delta(
     gates = replace(gates, num_queries=min(gates.num_queries, upkeep.num_queries))
 
     def write(folder: Path) -> Description:
-        _write(folder, live, delta, dataset, placed, changes)
+        _write(folder, live, delta, placed)
+        _write_profiles(folder, live, dataset, changes, store_keys)
         about = replace(
             live.manifest.description,
             num_items=len(dataset.catalogue),
@@ -130,10 +134,11 @@ def publish_delta(
             num_events=dataset.history.num_events,
             gates=(),
         )
-        release = read_parts(folder, "candidate", about)
+        release = read_parts(folder, folder.name, about, store_keys)
         results = _gated(release, towers, dataset, placed, delta, folder, gates, upkeep)
         questions = held_out_questions(placed, about.context, gates)
-        served = served_gates(Placed(release, folder), live_release(root), placed, questions, gates)
+        older = live_release(root, store_keys)
+        served = served_gates(Placed(release, folder), older, placed, questions, gates)
         return replace(about, gates=require([*results, *served], gates))
 
     log.info(
@@ -146,10 +151,8 @@ def publish_delta(
     return publish(root, write, only_over=live.release_id)
 
 
-def _write(
-    folder: Path, live: ReleaseInfo, delta: Delta, dataset: Dataset, placed: Dataset, changes: Changes
-) -> None:
-    """The files of the release but for the certificate: what is as it was is linked."""
+def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> None:
+    """The files of the release but for profiles and certificate: what is as it was is linked."""
     for name in live.manifest.files:
         of_build = name.startswith("index") and name not in (UPDATES_FILE, CERTIFICATE_FILE)
         if of_build or name in (*MODEL_FILES, *QUERY_FILES, VECTORS_FILE):
@@ -168,9 +171,15 @@ def _write(
         (layout.num_built, layout.num_rows),
     )
     pq.write_table(placed.items, folder / ITEMS_FILE, compression="zstd")
-    if changes.histories:
+
+
+def _write_profiles(
+    folder: Path, live: ReleaseInfo, dataset: Dataset, changes: Changes, store_keys: StoreKeys | None
+) -> None:
+    """The profiles: linked where they are as they were and in clear; sealed ones open in no other place."""
+    if changes.histories or store_keys is not None:
         columns = load_towers(folder).encoder.profile_columns
-        write_profiles(dataset, folder / PROFILES_FILE, columns)
+        write_profiles(dataset, folder / PROFILES_FILE, columns, store_keys=store_keys)
     else:
         link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
 

@@ -13,11 +13,12 @@ from retrieval.rebuild.changes import Changes, changes_of
 from retrieval.rebuild.delta import embedded, has_updates
 from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
 from retrieval.rebuild.plan import Facts
-from retrieval.release.files import MODEL_FILES, read_rows
+from retrieval.release.files import MODEL_FILES, PROFILES_FILE, read_rows
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.store import ReleaseInfo, current, open_release, release_ids, release_of
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset, read_dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split_of
 from towers.errors import ReleaseError
@@ -34,7 +35,7 @@ class Asked:
 
     index, dimension: as `build_release` takes them. max_parity_error: see `GateSettings`. retrain, signs:
     when towers are trained. now_seconds: the moment of the rebuild. verify: how much of the live release is
-    hashed.
+    hashed. store_keys: those that its profiles may be sealed under; the newest seals what is published.
     """
 
     index: IndexSpec
@@ -44,6 +45,7 @@ class Asked:
     signs: Signs
     now_seconds: int
     verify: Verify = Verify.FULL
+    store_keys: StoreKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Survey:
 def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     """Looks at artifacts/releases, artifacts/model and the newer tables.
 
-    Raises IntegrityError where the live release is damaged, and ReleaseError where it is not one of towers.
+    Raises IntegrityError where the live release is damaged, StoreKeyError where it is sealed under a key that
+    was not given, and ReleaseError where it is not one of towers.
     """
     root, model = artifacts / "releases", artifacts / "model"
     if current(root) is None:
@@ -83,7 +86,7 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     towers_folder = model if other else live.folder
     context = read_context(model) if other else about.context
     towers, dataset = load_towers(live.folder), read_dataset(tables, signals_of(context))
-    changes = changes_of(live.folder, towers, dataset)
+    changes = changes_of(live.folder, towers, dataset, asked.store_keys)
     trained, notes = _trained_seconds(artifacts, about, asked)
     retrain, kept = (
         ((), ())
@@ -112,7 +115,18 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
         num_gone=num_gone,
     )
     wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
-    return Survey(facts, live, dataset, changes, towers_folder, context, wide, (*notes, *kept))
+    return Survey(
+        facts, live, dataset, changes, towers_folder, context, wide, (*notes, *kept, *_unsealed(live, asked))
+    )
+
+
+def _unsealed(live: ReleaseInfo, asked: Asked) -> tuple[str, ...]:
+    """That a release waits to be sealed, under the newest key: nothing is published for that alone."""
+    keys, sealed = asked.store_keys, live.manifest.files[PROFILES_FILE].sealed
+    if keys is None or (sealed is not None and sealed.key == keys.newest.name):
+        return ()
+    now = "in clear" if sealed is None else f"sealed under {sealed.key}"
+    return (f"profiles of {live.release_id} lie {now}; what is published next seals them",)
 
 
 def _has_model(model: Path) -> bool:

@@ -27,8 +27,9 @@ from retrieval.release.read import Release, read_release
 from retrieval.release.store import current
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import HeldOut, sampled_test, split_of
-from towers.errors import ReleaseError
+from towers.errors import ReleaseError, StoreKeyError
 from towers.evaluation.bootstrap import paired_bootstrap
 
 log = logging.getLogger(__name__)
@@ -49,16 +50,19 @@ class Placed(NamedTuple):
     folder: Path
 
 
-def live_release(root: Path) -> Placed | None:
+def live_release(root: Path, store_keys: StoreKeys | None = None) -> Placed | None:
     """The release that is current; None where there is none, or where it is damaged, which is logged.
 
-    What is there cannot be made better by refusing what takes its place.
+    What is there cannot be made better by refusing what takes its place. One that is sealed under a key that
+    was not given is not damaged: StoreKeyError, as nothing may take its place that was compared with none.
     """
     release_id = current(root)
     if release_id is None:
         return None
     try:
-        return Placed(read_release(root / release_id, Verify.SAMPLED), root / release_id)
+        return Placed(read_release(root / release_id, Verify.SAMPLED, store_keys), root / release_id)
+    except StoreKeyError:
+        raise
     except (ReleaseError, OSError) as error:
         log.error("live release cannot be opened, so the candidate is compared with none error=%s", error)
         return None
