@@ -4,7 +4,8 @@ Whoever is compared with the members must differ from them in nothing but that n
 by chance they do (`split.unlearned_share`). Profiles that came later may not: what they watch is newer, and
 that alone can tell them apart. So attacks that never ask the model, blind ones, are made besides: where one
 of those tells the groups apart, what the others find says nothing of the model: the finding is unknown.
-Source: Das, Zhang and Tramèr 2024, Blind Baselines Beat Membership Inference Attacks, arXiv 2406.16201.
+Source: Das, Zhang and Tramèr 2024, Blind Baselines Beat Membership Inference Attacks for Foundation Models,
+arXiv 2406.16201.
 """
 
 from collections.abc import Mapping
