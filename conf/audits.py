@@ -32,12 +32,12 @@ class AuditSettings:
     """
 
     artifacts: str = "artifacts"
-    store_key: str | None = None
     part: AuditPart = AuditPart.INPUT
     population: str | None = None
     input: InputSettings = field(default_factory=InputSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     membership: MembershipSettings = field(default_factory=MembershipSettings)
+    store_key: str | None = None
 
 
 register("audit_settings", AuditSettings)

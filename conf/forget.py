@@ -21,8 +21,8 @@ class ForgetSettings:
     profile: str | None = None
     profiles: str | None = None
     key: str | None = None
-    store_key: str | None = None
     erasure: ErasureSettings = field(default_factory=ErasureSettings)
+    store_key: str | None = None
 
     def ids(self) -> list[str]:
         """All that are asked for; MissingDataError where the file is not there."""

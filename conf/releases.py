@@ -43,7 +43,6 @@ class ReleasesSettings:
     """
 
     artifacts: str = "artifacts"
-    store_key: str | None = None
     action: ReleaseAction = ReleaseAction.LIST
     release: str | None = None
     against: str = ""
@@ -51,6 +50,7 @@ class ReleasesSettings:
     dry_run: bool = False
     verify: Verify = Verify.FULL
     k: int = bounded(10, ge=1)
+    store_key: str | None = None
 
     def __post_init__(self) -> None:
         if (

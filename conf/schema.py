@@ -287,10 +287,10 @@ class EvaluateSettings:
     """
 
     artifacts: str = "artifacts"
-    store_key: str | None = None
     ks: list[int] = field(default_factory=lambda: [10, 100])
     slices: bool = False
     simple: SimpleSettings = field(default_factory=SimpleSettings)
+    store_key: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.ks, default=0) < 1 or 10 not in self.ks:
@@ -307,12 +307,12 @@ class RecommendSettings:
     """
 
     artifacts: str = "artifacts"
-    store_key: str | None = None
     profile: str | None = None
     similar: str | None = None
     search: str | None = None
     country: str | None = None
     k: int = bounded(10, ge=0)
+    store_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,11 +326,11 @@ class RecommendAllSettings:
     """
 
     artifacts: str = "artifacts"
-    store_key: str | None = None
     output: str | None = None
     k: int = bounded(100, ge=0)
     time_seconds: int | None = bounded(None, ge=0)
     available: bool = False
+    store_key: str | None = None
 
 
 _PLACES = ("artifacts", "store_key")

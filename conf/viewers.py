@@ -23,12 +23,12 @@ class ExplainSettings:
     """
 
     artifacts: str = "artifacts"
-    store_key: str | None = None
     profile: str | None = None
     item: str | None = None
     country: str | None = None
     most: int = bounded(MOST_CAUSES, ge=0)
     metadata: bool = False
+    store_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
