@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from safetensors.numpy import load
+
+from retrieval.profile_store import stored_table
+from towers.data.privacy.sealed import StoreKeys, sealed_under
 
 
 def spellings(text: str) -> set[bytes]:
@@ -25,12 +27,18 @@ def spellings(text: str) -> set[bytes]:
     return found
 
 
-def bytes_left(folder: Path, texts: Iterable[str], moments_ms: Iterable[int] = ()) -> dict[str, int]:
+def bytes_left(
+    folder: Path,
+    texts: Iterable[str],
+    moments_ms: Iterable[int] = (),
+    store_keys: StoreKeys | None = None,
+) -> dict[str, int]:
     """By file, the bytes of a folder that tell of a person; {} where there are none.
 
     texts: ids, pseudonyms, searches, each in all its spellings; those of fewer than six bytes are looked for
     as they are read alone: chance would find them anywhere. moments_ms: of events that are this person's
-    alone, in Unix milliseconds, as numbers of milliseconds and of seconds.
+    alone, in Unix milliseconds, as numbers of milliseconds and of seconds. store_keys: with them what is
+    sealed is also looked into as it is opened; without, as it stands alone.
     """
     texts = tuple(texts)
     needles = {needle for text in texts for needle in spellings(text) if len(needle) >= 6}
@@ -39,18 +47,19 @@ def bytes_left(folder: Path, texts: Iterable[str], moments_ms: Iterable[int] = (
     left = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
-        pieces = [content, str(path.relative_to(folder)).encode(), *_read(path, content)]
+        pieces = [content, str(path.relative_to(folder)).encode(), *_read(path, content, store_keys)]
         num = sum(piece.count(needle) * len(needle) for piece in pieces for needle in needles | numbers)
         if num:
             left[path.relative_to(folder).as_posix()] = num
     return left
 
 
-def _read(path: Path, content: bytes) -> Iterator[bytes]:
+def _read(path: Path, content: bytes, store_keys: StoreKeys | None) -> Iterator[bytes]:
     """What stands in a compressed file, in pieces of bytes."""
     if path.suffix == ".parquet":
-        for column in pq.read_table(path).columns:
-            yield from _values(column)
+        if sealed_under(path) is None or store_keys is not None:
+            for column in stored_table(path, store_keys).columns:
+                yield from _values(column)
     elif path.suffix == ".safetensors":
         yield from (array.tobytes() for array in load(content).values())
     elif zipfile.is_zipfile(path):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from conf.structured import register
+from towers.audit.membership_report import MembershipSettings
 from towers.audit.output_report import OutputSettings
 from towers.audit.representation import InputSettings
 
@@ -15,8 +16,10 @@ class AuditPart(StrEnum):
     """The tables in `artifacts`, before anything is learned from them."""
     OUTPUT = "output"
     """What the current release of `artifacts` answers to the test questions of its own split."""
+    MEMBERSHIP = "membership"
+    """Whether the towers in `artifacts` tell who they learned from."""
     CARD = "card"
-    """The model card of that release, from its gates, evaluation.json and both audits."""
+    """The model card of that release, from its gates, evaluation.json and the audits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class AuditSettings:
     """What audit.py judges.
 
     population: a CSV file with the columns dimension, segment and share, whom the service means to serve;
-    without one no presence is judged. input, output: when a gap is one, and when it is unknown.
+    without one no presence is judged. input, output: when a gap is one, and when it is unknown. membership:
+    when towers tell too much. store_key: the keys that the release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
@@ -32,6 +36,8 @@ class AuditSettings:
     population: str | None = None
     input: InputSettings = field(default_factory=InputSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    membership: MembershipSettings = field(default_factory=MembershipSettings)
+    store_key: str | None = None
 
 
 register("audit_settings", AuditSettings)

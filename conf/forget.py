@@ -14,6 +14,7 @@ class ForgetSettings:
 
     profile: one id, as the service has it; profiles: a file of ids, one a line, which no list of processes
     shows. key: the keys of the pseudonyms, as privacy.key of the ingest; null where ids stand as they are.
+    store_key: the keys that releases may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
@@ -21,6 +22,7 @@ class ForgetSettings:
     profiles: str | None = None
     key: str | None = None
     erasure: ErasureSettings = field(default_factory=ErasureSettings)
+    store_key: str | None = None
 
     def ids(self) -> list[str]:
         """All that are asked for; MissingDataError where the file is not there."""

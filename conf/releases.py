@@ -38,7 +38,8 @@ class ReleasesSettings:
 
     release: an id, the current one where none is given; against: the one to compare it with, needed for that.
     keep: releases that stay when older ones are removed; dry_run: say which, and remove none. verify: how
-    much is hashed of a release that becomes current again. k: places compared.
+    much is hashed of a release that becomes current again. k: places compared. store_key: the keys that those
+    compared may be sealed under, a path or env:NAME; nothing else looks inside.
     """
 
     artifacts: str = "artifacts"
@@ -49,6 +50,7 @@ class ReleasesSettings:
     dry_run: bool = False
     verify: Verify = Verify.FULL
     k: int = bounded(10, ge=1)
+    store_key: str | None = None
 
     def __post_init__(self) -> None:
         if (

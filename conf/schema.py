@@ -23,6 +23,7 @@ from retrieval.release.verify import Verify
 from towers.data.batches import LoaderSettings
 from towers.data.features import FeatureSettings
 from towers.data.ingest.rules import RuleSettings
+from towers.data.privacy.sealed import read_store_keys
 from towers.data.privacy.settings import PrivacySettings
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import SourceSettings
@@ -87,6 +88,7 @@ class PipelineSettings:
     query_tower: how what finds texts by their meaning is trained, after the towers.
     dimension: how many of the vectors' first numbers a release searches; null: all.
     candidate: publish without making it current, for a canary.
+    store_key: the keys that seal the profiles of releases, a path or env:NAME; null leaves them in clear.
     artifacts: the folder that holds tables, model, checkpoints and releases of this service.
     """
 
@@ -110,6 +112,7 @@ class PipelineSettings:
     candidate: bool = False
     seed: int = bounded(0, ge=0, lt=2**32)
     warm_start: str | None = None
+    store_key: str | None = None
     artifacts: str = "artifacts"
 
     def settled(self, statistics: Statistics) -> Settled:
@@ -124,7 +127,7 @@ class PipelineSettings:
         return settled
 
     def context(self, title: str, settled: Settled) -> Mapping[str, Any]:
-        """Everything but the folder, as plain values: how an export came about.
+        """Everything but where things lie, as plain values: how an export came about.
 
         title: of the data that was learned from, as ingest named it. settled: what the towers learned under.
         """
@@ -158,6 +161,7 @@ class RebuildSettings(PipelineSettings):
             signs=read_signs(Path(self.artifacts), self.max_age_days),
             now_seconds=seconds_of(self.now),
             verify=self.verify,
+            store_keys=read_store_keys(self.store_key),
         )
 
     def pipeline(self) -> PipelineSettings:
@@ -207,7 +211,7 @@ class LadderSettings(LearningSettings):
 
     tuned: a file of tune.py, whose settings its rungs take; null leaves them as they stand.
     publish: the rung to release when all are judged, "promoted" for the one that stands; null releases none.
-    index, gates: of its release; lists: where it answers from lists.
+    index, gates: of its release; lists: where it answers from lists; store_key: what seals its profiles.
     """
 
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -217,6 +221,7 @@ class LadderSettings(LearningSettings):
     index: IndexSpec = field(default_factory=IndexSpec)
     gates: GateSettings = field(default_factory=GateSettings)
     lists: ListSettings = field(default_factory=ListSettings)
+    store_key: str | None = None
 
     def __post_init__(self) -> None:
         check_publish(self.publish, self.climb.names)
@@ -295,12 +300,14 @@ class EvaluateSettings:
 
     ks: places at which the metrics are taken; 10 is among them.
     slices: also by country, region, age, history, activity, head and tail, genre, maturity and hour.
+    store_key: the keys that the release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
     ks: list[int] = field(default_factory=lambda: [10, 100])
     slices: bool = False
     simple: SimpleSettings = field(default_factory=SimpleSettings)
+    store_key: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.ks, default=0) < 1 or 10 not in self.ks:
@@ -313,6 +320,7 @@ class RecommendSettings:
 
     profile: one profile; similar: one item; search: a text. With none of them, a sample of each: three
     profiles, a title and a search. country: of the request, where it differs from the profile's.
+    store_key: the keys that the release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
@@ -321,6 +329,7 @@ class RecommendSettings:
     search: str | None = None
     country: str | None = None
     k: int = bounded(10, ge=0)
+    store_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +338,8 @@ class RecommendAllSettings:
 
     output: the Parquet file; null is recommendations.parquet in `artifacts`. time_seconds: of the requests,
     Unix seconds; null is each one's last event. available: only what may be shown in the profile's country at
-    that moment, or without one at the newest event of all.
+    that moment, or without one at the newest event of all. store_key: the keys that the release may be sealed
+    under, a path or env:NAME; what is written lies in clear.
     """
 
     artifacts: str = "artifacts"
@@ -337,6 +347,11 @@ class RecommendAllSettings:
     k: int = bounded(100, ge=0)
     time_seconds: int | None = bounded(None, ge=0)
     available: bool = False
+    store_key: str | None = None
+
+
+_PLACES = ("artifacts", "store_key")
+"""What says of a service where its files and keys lie, and nothing of how a model came about."""
 
 
 def _settled(
@@ -356,8 +371,8 @@ def _settled(
 
 
 def _plain(settings: PipelineSettings | LearningSettings, settled: Settled) -> dict[str, Any]:
-    """All settings but the folder; of the towers those they are fitted under, and how they were chosen."""
-    kept = {name: value for name, value in asdict(settings).items() if name != "artifacts"}
+    """All settings but of where things lie; of the towers those they are fitted under, and how chosen."""
+    kept = {name: value for name, value in asdict(settings).items() if name not in _PLACES}
     return {**kept, **asdict(settled.fit), "recipe": settled.to_json()}
 
 

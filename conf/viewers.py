@@ -18,7 +18,8 @@ class ExplainSettings:
 
     profile: who asks; null shows the main parameters. item: the title; null is the first that is recommended.
     country: of the request, where it differs from the profile's. most: causes that are named. metadata: also
-    what the title's own facts add; it needs towers, and the extra `audit`.
+    what the title's own facts add; it needs towers, and the extra `audit`. store_key: the keys that the
+    release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
@@ -27,6 +28,7 @@ class ExplainSettings:
     country: str | None = None
     most: int = bounded(MOST_CAUSES, ge=0)
     metadata: bool = False
+    store_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

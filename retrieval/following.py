@@ -18,6 +18,7 @@ from retrieval.release.store import current
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
 from towers.data.privacy.pseudonyms import Pseudonyms
+from towers.data.privacy.sealed import StoreKeys
 from towers.errors import ReleaseError
 
 log = logging.getLogger(__name__)
@@ -72,15 +73,18 @@ class Following:
         alarm: Alarm | None = None,
         controls: ReadsControls | None = None,
         pseudonyms: Pseudonyms | None = None,
+        store_keys: StoreKeys | None = None,
         patience_seconds: float = 30.0,
     ) -> None:
         """Opens the release that is current; raises as `Retriever.open` does where that cannot be served.
 
-        controls: of profiles, kept to by every release that takes another's place; pseudonyms: as there.
+        controls: of profiles, kept to by every release that takes another's place; pseudonyms and
+        store_keys: as there.
         patience_seconds: how long a look waits for requests to let go of the last release but one.
         """
         self._root, self._every, self._verify = Path(root), every_seconds, verify
         self._alarm, self._controls, self._pseudonyms = alarm, controls, pseudonyms
+        self._store_keys = store_keys
         self._refreshing = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -89,7 +93,7 @@ class Following:
         self._older: weakref.ref[Retriever] | None = None
         self._freed = threading.Event()
         self._patience = patience_seconds
-        self._retriever = _warmed(Retriever.open(self._root, verify, controls, pseudonyms))
+        self._retriever = self._warm()
 
     @property
     def retriever(self) -> Retriever:
@@ -138,7 +142,11 @@ class Following:
     def _open(self) -> Retriever:
         """The release that is current, warmed, while this thread gives way to those that answer."""
         with _giving_way():
-            return _warmed(Retriever.open(self._root, self._verify, self._controls, self._pseudonyms))
+            return self._warm()
+
+    def _warm(self) -> Retriever:
+        opened = Retriever.open(self._root, self._verify, self._controls, self._pseudonyms, self._store_keys)
+        return _warmed(opened)
 
     def _await_room(self) -> None:
         """Waits for the last release but one to be freed; ReleaseError where that takes too long."""

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from retrieval.profile_store import store_table, stored_table
 from towers.data.columns import source_column
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.vocabulary import OOV, Vocabulary
 from towers.errors import SchemaError
 
@@ -58,10 +59,15 @@ class ProfileHistories:
 
 
 def write_profiles(
-    dataset: Dataset, path: Path, columns: Sequence[str] = (), *, weighted: bool = False
+    dataset: Dataset,
+    path: Path,
+    columns: Sequence[str] = (),
+    *,
+    weighted: bool = False,
+    store_keys: StoreKeys | None = None,
 ) -> None:
-    """Writes the histories of all profiles of a Dataset as one parquet file: `profiles_table`."""
-    pq.write_table(profiles_table(dataset, columns, weighted=weighted), path, compression="zstd")
+    """Writes the histories of all profiles of a Dataset as one file: `profiles_table`, by `store_table`."""
+    store_table(profiles_table(dataset, columns, weighted=weighted), path, store_keys)
 
 
 def profiles_table(dataset: Dataset, columns: Sequence[str] = (), *, weighted: bool = False) -> pa.Table:
@@ -90,14 +96,21 @@ def profiles_table(dataset: Dataset, columns: Sequence[str] = (), *, weighted: b
     return written
 
 
-def read_profiles(path: Path, catalogue: Vocabulary) -> ProfileHistories:
+def read_profiles(
+    path: Path,
+    catalogue: Vocabulary,
+    store_keys: StoreKeys | None = None,
+    *,
+    release_id: str | None = None,
+) -> ProfileHistories:
     """Reads back what `write_profiles` wrote, on the rows of a catalogue.
 
+    store_keys, release_id: as in `stored_table`, which raises what it says there where a file is sealed.
     Events of items that the catalogue lacks are left out, and their count is logged. Raises SchemaError
     where the columns are others, lists of one profile differ in length, or a profile stands twice.
     """
     try:
-        whole = pq.read_table(path)
+        whole = stored_table(path, store_keys, release_id=release_id)
         weighted = _WEIGHT in whole.column_names
         wanted = PROFILES.append(pa.field(_WEIGHT, pa.large_list(pa.float32()))) if weighted else PROFILES
         table = whole.select(wanted.names).cast(wanted).combine_chunks()

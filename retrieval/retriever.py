@@ -36,6 +36,7 @@ from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
 from towers.data.privacy.forgotten import ForgottenFile
 from towers.data.privacy.pseudonyms import Pseudonyms
+from towers.data.privacy.sealed import StoreKeys
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import PAD, Degraded, Queries, Rankings, check_history, check_k
@@ -78,6 +79,7 @@ class Retriever:
         verify: Verify = Verify.FULL,
         controls: ReadsControls | None = None,
         pseudonyms: Pseudonyms | None = None,
+        store_keys: StoreKeys | None = None,
     ) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
@@ -85,10 +87,12 @@ class Retriever:
         there is no release; IntegrityError, naming the file, where one is not as it was published.
         pseudonyms: the keys by which profiles are asked for under the ids of the service; without them a
         profile is named as the release has it. Who is forgotten (`scripts/forget.py`) is answered as a
-        profile that nobody knows, from the next question on.
+        profile that nobody knows, from the next question on. store_keys: those that the profiles may be
+        sealed under (`towers.data.privacy.sealed.read_store_keys`); StoreKeyError where the one that it needs
+        is not there.
         """
         forgotten = ForgottenFile(forgotten_of(Path(path)))
-        return cls(read_release(Path(path), verify), controls, forgotten, pseudonyms)
+        return cls(read_release(Path(path), verify, store_keys), controls, forgotten, pseudonyms)
 
     @property
     def release_id(self) -> str:

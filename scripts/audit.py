@@ -1,4 +1,4 @@
-"""Is the input inclusive, before training, or the output fair, after it; and the card of a release."""
+"""Is the input inclusive, before training, the output fair, after it; are members told; and the card."""
 
 import json
 from collections.abc import Mapping
@@ -10,19 +10,22 @@ from rich.console import Console
 from conf.compose import run
 from conf.schema import AuditPart, AuditSettings
 from retrieval.provenance import check_provenance
+from retrieval.release.files import read_vectors
 from retrieval.retriever import Retriever
-from towers.audit import input_report, output_report
+from towers.audit import input_report, membership_report, output_report
 from towers.audit.card import read_measured, write_model_card
 from towers.audit.output_report import audit_output
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
+from towers.data.privacy.sealed import read_store_keys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split, split_of
+from towers.exported import VECTORS_FILE
 from towers.folders import replace_file
 
 
 def audit(settings: AuditSettings) -> None:
-    """Writes artifacts/audit: <part>.json and a plot of the input, or the card; prints what was found."""
+    """Writes artifacts/audit: <part>.json and plots, or the card; prints what was found."""
     artifacts, folder, console = Path(settings.artifacts), Path(settings.artifacts) / "audit", Console()
     match settings.part:
         case AuditPart.INPUT:
@@ -36,8 +39,18 @@ def audit(settings: AuditSettings) -> None:
             judged = _released(artifacts, settings)
             _write(folder / "output.json", judged.to_json())
             console.print(output_report.render(judged))
+        case AuditPart.MEMBERSHIP:
+            _, num_watches = read_vectors(artifacts / "model" / VECTORS_FILE)
+            attacked = membership_report.audit_export(
+                artifacts / "model", artifacts / "tables", num_watches, settings.membership
+            )
+            _write(folder / "membership.json", attacked.to_json())
+            membership_report.write_plot(attacked, folder)
+            console.print(membership_report.render(attacked))
         case AuditPart.CARD:
-            release_id = Retriever.open(artifacts / "releases").release_id
+            release_id = Retriever.open(
+                artifacts / "releases", store_keys=read_store_keys(settings.store_key)
+            ).release_id
             manifest = artifacts / "releases" / release_id / "manifest.json"
             write_model_card(read_measured(artifacts, manifest), folder / "card")
     console.print(f"written: {folder}")
@@ -48,7 +61,7 @@ def _write(path: Path, plain: Mapping[str, Any]) -> None:
 
 
 def _released(artifacts: Path, settings: AuditSettings) -> output_report.OutputAudit:
-    retriever = Retriever.open(artifacts / "releases")
+    retriever = Retriever.open(artifacts / "releases", store_keys=read_store_keys(settings.store_key))
     dataset = read_dataset(artifacts / "tables", signals_of(retriever.context))
     parts = split(dataset, split_of(retriever.context))
     check_provenance(retriever, dataset, parts.train)

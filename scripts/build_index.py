@@ -11,6 +11,7 @@ from retrieval.index.operating import read_curve
 from retrieval.release.build import build_release
 from retrieval.release.certificate import certificate_view, read_certificate
 from retrieval.release.tables import gates_table
+from towers.data.privacy.sealed import read_store_keys
 
 
 def build_index(settings: PipelineSettings) -> None:
@@ -24,6 +25,7 @@ def build_index(settings: PipelineSettings) -> None:
         gates=settings.gates,
         dimension=settings.dimension,
         becomes_current=not settings.candidate,
+        store_keys=read_store_keys(settings.store_key),
     )
     Console().print(gates_table(release.manifest.description.gates))
     if certificate := read_certificate(release.folder):

@@ -10,6 +10,7 @@ from conf.schema import EvaluateSettings
 from retrieval.provenance import check_provenance
 from retrieval.retriever import Retriever
 from towers.data.dataset import read_dataset
+from towers.data.privacy.sealed import read_store_keys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split, split_of
 from towers.evaluation.evaluate import evaluate
@@ -23,7 +24,7 @@ from towers.recommender import Recommender
 def evaluate_release(settings: EvaluateSettings) -> None:
     """Judges the current release on the test questions of its own split; writes artifacts/evaluation.json."""
     folder = Path(settings.artifacts)
-    retriever = Retriever.open(folder / "releases")
+    retriever = Retriever.open(folder / "releases", store_keys=read_store_keys(settings.store_key))
     context = retriever.context
     dataset = read_dataset(folder / "tables", signals_of(context))
     num_items = len(dataset.catalogue)

@@ -11,12 +11,13 @@ from retrieval.main_parameters import main_parameters
 from retrieval.release.read import read_release
 from retrieval.retriever import Retriever
 from retrieval.terminal import explanation_view
+from towers.data.privacy.sealed import read_store_keys
 
 
 def explain(settings: ExplainSettings) -> None:
     """Prints what the current release says of itself, or of one title."""
     folder = Path(settings.artifacts)
-    release = read_release(folder / "releases")
+    release = read_release(folder / "releases", store_keys=read_store_keys(settings.store_key))
     if settings.profile is None:
         print(main_parameters(release), end="")
         return

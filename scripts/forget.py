@@ -9,6 +9,7 @@ from conf.forget import ForgetSettings
 from retrieval.forget.forget import forget
 from retrieval.forget.terminal import receipt_table
 from towers.data.privacy.pseudonyms import read_pseudonyms
+from towers.data.privacy.sealed import read_store_keys
 from towers.data.privacy.tables import erase_from_tables
 
 
@@ -20,6 +21,7 @@ def forget_profiles(settings: ForgetSettings) -> None:
         settings.erasure,
         lambda tables, forgotten: erase_from_tables(tables, forgotten).num_rows,
         pseudonyms=None if settings.key is None else read_pseudonyms(settings.key, "key"),
+        store_keys=read_store_keys(settings.store_key),
     )
     Console().print(receipt_table(receipt))
     Console().print(f"receipt: {path}")

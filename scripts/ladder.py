@@ -10,6 +10,7 @@ from retrieval.release.build import build_release
 from retrieval.release.build_rung import Learned, release_rung
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
+from towers.data.privacy.sealed import read_store_keys
 from towers.data.sources.read import ingest_source
 from towers.data.split import split
 from towers.ladder.climb import Climbed, climb
@@ -44,18 +45,21 @@ def publish_rung(settings: LadderSettings, settled: Settled, climbed: Climbed, f
     """Fits the rung anew on what it was judged by, releases it and gives the id of the release."""
     name, judged = judged_rung(climbed, settings.publish or PROMOTED)
     tables, releases = folder / "tables", folder / "releases"
+    store_keys = read_store_keys(settings.store_key)
     dataset = read_dataset(tables, settings.signals)
     parts = split(dataset, settings.split)
     context = settings.context(read_report(tables).title, judged, settled)
     towers = load_towers(folder / "ladder" / "towers") if name.phase is Phase.DEEP else None
     if towers is not None and name is RungName.TOWERS:
         export(towers, dataset, parts, folder / "model", context=context)
-        return build_release(folder / "model", tables, releases, settings.index, settings.gates).release_id
+        model, index, gates = folder / "model", settings.index, settings.gates
+        return build_release(model, tables, releases, index, gates, store_keys=store_keys).release_id
     rungs = asked_like(settings.climb.rungs, settings.split.kind)
     rung = fit_rung(name, dataset, parts, rungs, settled.fit, folder / "ladder")
     columns = () if towers is None else towers.encoder.profile_columns
     learned = Learned(dataset, parts.num_watches, context, columns)
-    return release_rung(rung, learned, releases, settings.index, settings.lists, settings.gates).release_id
+    index, lists, gates = settings.index, settings.lists, settings.gates
+    return release_rung(rung, learned, releases, index, lists, gates, store_keys).release_id
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from retrieval.control.store import controls_beside
 from retrieval.retriever import Retriever
 from retrieval.stages import timed
 from retrieval.terminal import profile_view, sample, search_view, similar_view
+from towers.data.privacy.sealed import read_store_keys
 
 
 def recommend(settings: RecommendSettings) -> None:
     """Prints what the current release answers: to what is asked, or to a sample of every kind of question."""
     folder = Path(settings.artifacts)
-    retriever = Retriever.open(folder / "releases", controls=controls_beside(folder))
+    controls, store_keys = controls_beside(folder), read_store_keys(settings.store_key)
+    retriever = Retriever.open(folder / "releases", controls=controls, store_keys=store_keys)
     asked = any((settings.profile, settings.similar, settings.search))
     profiles, similar, search = (
         ([settings.profile] if settings.profile else [], settings.similar, settings.search)

@@ -8,12 +8,14 @@ from retrieval.batch import recommend_all
 from retrieval.control.store import controls_beside
 from retrieval.eligibility.rules import Available
 from retrieval.retriever import Retriever
+from towers.data.privacy.sealed import read_store_keys
 
 
 def write_recommendations(settings: RecommendAllSettings) -> None:
     """Writes what the current release answers to all of its profiles, and prints where it lies."""
     folder = Path(settings.artifacts)
-    retriever = Retriever.open(folder / "releases", controls=controls_beside(folder))
+    controls, store_keys = controls_beside(folder), read_store_keys(settings.store_key)
+    retriever = Retriever.open(folder / "releases", controls=controls, store_keys=store_keys)
     moment = retriever.as_of_seconds if settings.time_seconds is None else settings.time_seconds
     path = Path(settings.output) if settings.output else folder / "recommendations.parquet"
     report = recommend_all(

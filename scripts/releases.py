@@ -11,6 +11,7 @@ from retrieval.release.operations import pin, promote, prunable, prune, roll_bac
 from retrieval.release.store import open_release
 from retrieval.release.tables import comparison_view, faults, release_view, releases_table
 from retrieval.release.verify import Verify
+from towers.data.privacy.sealed import read_store_keys
 from towers.errors import IntegrityError
 
 
@@ -23,9 +24,9 @@ def releases(settings: ReleasesSettings) -> None:
             console.print(release_view(open_release(root / (chosen or "")).manifest))
             return
         case ReleaseAction.COMPARE:
-            console.print(
-                comparison_view(compare(root / settings.against, root / (chosen or ""), k=settings.k))
-            )
+            before, after, keys = root / settings.against, root / (chosen or ""), settings.store_key
+            found = compare(before, after, k=settings.k, store_keys=read_store_keys(keys))
+            console.print(comparison_view(found))
             return
         case ReleaseAction.ROLL_BACK:
             roll_back(root, chosen, settings.verify)
@@ -43,10 +44,10 @@ def releases(settings: ReleasesSettings) -> None:
         case ReleaseAction.LIST | ReleaseAction.VERIFY:
             pass
     looked = Verify.FULL if settings.action is ReleaseAction.VERIFY else Verify.TRUSTED
-    found = standing(root, looked)
-    console.print(releases_table(found))
-    if broken := faults(found):
-        raise IntegrityError("\n  ".join([f"{len(broken)} of {len(found)} releases are damaged:", *broken]))
+    stand = standing(root, looked)
+    console.print(releases_table(stand))
+    if broken := faults(stand):
+        raise IntegrityError("\n  ".join([f"{len(broken)} of {len(stand)} releases are damaged:", *broken]))
 
 
 if __name__ == "__main__":

@@ -89,6 +89,10 @@ class IntegrityError(ReleaseError):
     """A file of a release is missing or is not the one its manifest names."""
 
 
+class StoreKeyError(ReleaseError):
+    """What is sealed cannot be opened with the keys that were given; the message names the one it needs."""
+
+
 class SkewError(ReleaseError):
     """Vectors of one model meet the index, or the towers, of another."""
 

@@ -14,6 +14,7 @@ from retrieval.forget.releases import erase_from_releases
 from retrieval.forget.settings import ErasureSettings
 from towers.data.privacy.forgotten import FORGOTTEN_FILE, Forgotten, add_forgotten, read_forgotten
 from towers.data.privacy.pseudonyms import Pseudonyms
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.privacy.state import state_of
 from towers.folders import file_aside, only_one, repair_folders
 from towers.settings import check_ranges
@@ -34,12 +35,14 @@ def forget(
     erase_tables: EraseTables,
     *,
     pseudonyms: Pseudonyms | None = None,
+    store_keys: StoreKeys | None = None,
     now: datetime | None = None,
 ) -> tuple[Receipt, Path]:
     """Forgets these profiles in an artifacts folder, and goes on with those before; receipt and its path.
 
     profile_ids: as the service has them, or their pseudonyms; none goes on with what was begun or has become
     due. pseudonyms: the keys that artifacts were made with: a profile is then forgotten under each.
+    store_keys: those that the profiles of releases may be sealed under; the newest seals what is published.
 
     First the list of the forgotten is on disk: from then on no Retriever answers them, and no ingest takes
     them in. Everything else is found by that list, so that it can be killed at any moment and called again,
@@ -47,7 +50,8 @@ def forget(
     What cannot be done at once is told with the moment it is due. No id is written anywhere.
 
     Raises ConfigError on settings out of range, or where another erasure is under way (those asked for are on
-    the list by then), and what publishing a release raises.
+    the list by then), StoreKeyError where the current release is sealed under a key that was not given, and
+    what publishing a release raises.
     """
     check_ranges(settings, "erasure")
     if settings.signing_key is not None:
@@ -61,7 +65,7 @@ def forget(
         log.info("profiles suppressed num_profiles=%d", len(ids))
     with only_one(receipts, "erasure"):
         forgotten = read_forgotten(releases / FORGOTTEN_FILE)
-        places = _swept(artifacts, forgotten, settings, erase_tables, asked)
+        places = _swept(artifacts, forgotten, settings, erase_tables, store_keys, asked)
         done = now or datetime.now(UTC)
         receipt = Receipt(asked.isoformat(), done.isoformat(), len(ids), len(forgotten), places)
         path = write_receipt(receipt, receipts, settings.signing_key)
@@ -74,6 +78,7 @@ def _swept(
     forgotten: Forgotten,
     settings: ErasureSettings,
     erase_tables: EraseTables,
+    store_keys: StoreKeys | None,
     now: datetime,
 ) -> list[Place]:
     if not forgotten:
@@ -99,7 +104,7 @@ def _swept(
         controls.close()
         places += [Place(CONTROLS_FILE, "rewritten", {"profiles": num})] if num else []
     if releases.is_dir():
-        places += erase_from_releases(releases, forgotten, settings.releases_days, now)
+        places += erase_from_releases(releases, forgotten, settings.releases_days, now, store_keys)
     places += models_to_retrain(artifacts, states, settings.retrain_days)
     return places + _backups(forgotten, settings.backups, now)
 

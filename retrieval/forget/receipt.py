@@ -5,12 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from towers.errors import ConfigError, IntegrityError, MissingDataError, MissingExtraError
+from towers.data.privacy.extra import cryptography
+from towers.errors import ConfigError, IntegrityError, MissingDataError
 from towers.folders import replace_file
 
 _FORMAT_VERSION = 1
@@ -73,8 +72,8 @@ def check_receipt(path: Path, public_key: bytes) -> Receipt:
 
     Raises IntegrityError where it was changed, is not signed, or by another.
     """
-    ed25519 = _cryptography("hazmat.primitives.asymmetric.ed25519")
-    invalid = _cryptography("exceptions").InvalidSignature
+    ed25519 = cryptography("hazmat.primitives.asymmetric.ed25519")
+    invalid = cryptography("exceptions").InvalidSignature
     try:
         content = json.loads(path.read_bytes())
         said, signature = content["receipt"], base64.b64decode(content["signature"])
@@ -90,8 +89,8 @@ def read_key(path: str) -> Any:
 
     Raises MissingDataError where there is none, ConfigError where it is another kind of key.
     """
-    ed25519 = _cryptography("hazmat.primitives.asymmetric.ed25519")
-    read = _cryptography("hazmat.primitives.serialization").load_pem_private_key
+    ed25519 = cryptography("hazmat.primitives.asymmetric.ed25519")
+    read = cryptography("hazmat.primitives.serialization").load_pem_private_key
     if not Path(path).is_file():
         raise MissingDataError(
             f"erasure.signing_key: no file {path}; make one with: "
@@ -110,13 +109,3 @@ def read_key(path: str) -> Any:
 
 def _signed(receipt: Mapping[str, Any]) -> bytes:
     return json.dumps(receipt, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def _cryptography(module: str) -> ModuleType:
-    try:
-        return import_module(f"cryptography.{module}")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "cryptography is not installed; expected the extra `privacy`: "
-            "pip install 'two-tower-retrieval[privacy]'"
-        ) from error

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Int64
 
 from retrieval.catalogue import Catalogue
+from retrieval.profile_store import stored_table
 from retrieval.profiles import profiles_table
 from retrieval.rebuild.same import differing
 from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
 from retrieval.release.read import read_items
 from towers.data.dataset import Dataset
 from towers.data.features import ATTRIBUTE, ID_COLUMN
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.vocabulary import OOV
 from towers.nets.two_tower import TwoTower
 
@@ -63,9 +63,13 @@ class Changes:
 
 
 def changes_of(
-    folder: Path, towers: TwoTower, dataset: Dataset, catalogue: Catalogue | None = None
+    folder: Path,
+    towers: TwoTower,
+    dataset: Dataset,
+    catalogue: Catalogue | None = None,
+    store_keys: StoreKeys | None = None,
 ) -> Changes:
-    """What tables say that a release, in a folder that was verified, does not.
+    """What tables say that a release, in a folder that was verified, does not. Raises as `stored_table`.
 
     catalogue: that of the release, where it was read before.
     """
@@ -92,7 +96,8 @@ def changes_of(
             if name in read:
                 changed[common[differs]] = True
     columns = towers.encoder.profile_columns
-    return Changes(live_row, changed, described, len(live), _histories_differ(folder, dataset, columns))
+    histories = _histories_differ(folder, dataset, columns, store_keys)
+    return Changes(live_row, changed, described, len(live), histories)
 
 
 def _columns_read(towers: TwoTower) -> set[str]:
@@ -102,14 +107,10 @@ def _columns_read(towers: TwoTower) -> set[str]:
     return (columns | attributes) - {ID_COLUMN}
 
 
-def _histories_differ(folder: Path, dataset: Dataset, columns: tuple[str, ...]) -> bool:
-    before, now = pq.read_table(folder / PROFILES_FILE), profiles_table(dataset, columns)
+def _histories_differ(
+    folder: Path, dataset: Dataset, columns: tuple[str, ...], store_keys: StoreKeys | None
+) -> bool:
+    before, now = stored_table(folder / PROFILES_FILE, store_keys), profiles_table(dataset, columns)
     if before.num_rows != now.num_rows or before.column_names != now.column_names:
         return True
     return any(bool(differing(before[name], now[name]).any()) for name in now.column_names)
-
-
-def newest_of(folder: Path) -> int:
-    """The newest event of a release's histories, Unix seconds; 0 without events."""
-    table = pq.read_table(folder / PROFILES_FILE, columns=["time_seconds"])
-    return int(pc.max(pc.list_flatten(table["time_seconds"])).as_py() or 0)

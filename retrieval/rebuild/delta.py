@@ -39,6 +39,7 @@ from retrieval.release.served_gates import Placed, held_out_questions, served_ga
 from retrieval.release.store import ReleaseInfo, publish
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import split, split_of
 from towers.errors import GateError, IntegrityError
 from towers.evaluation.cut import cut
@@ -127,12 +128,13 @@ def publish_delta(
     changes: Changes,
     gates: GateSettings,
     upkeep: UpkeepSettings,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release that the live one becomes by newer tables, gated, published and current.
 
-    opened: the live one, None where it cannot be opened. Raises SlippedError where the index is due to be
-    built anew instead, GateError where another gate fails, ConflictError where another release became current
-    meanwhile; then nothing has changed.
+    opened: the live one, None where it cannot be opened; store_keys: as in `build_release`. Raises
+    SlippedError where the index is due to be built anew instead, GateError where another gate fails,
+    ConflictError where another release became current meanwhile; then nothing has changed.
     """
     towers = load_towers(live.folder)
     vectors = whole_rows(live, opened, towers)
@@ -152,9 +154,10 @@ def publish_delta(
         # Titles are written, read back and judged beside the vectors: neither needs the other.
         with ThreadPoolExecutor(2, thread_name_prefix="titles") as aside:
             titles, rules = aside.submit(_written, placed, folder), aside.submit(_rules, opened)
-            _write(folder, live, delta, dataset, placed, changes)
+            _write(folder, live, delta, placed)
+            _write_profiles(folder, live, dataset, changes, store_keys)
             known = Known(Catalogue(placed.items, placed.catalogue), vectors[:num_built])
-            in_part = read_parts(folder, "candidate", about, known)
+            in_part = read_parts(folder, folder.name, about, store_keys, known)
 
             def judged() -> tuple[Release, list[GateResult]]:
                 read_back = replace(in_part, catalogue=titles.result())
@@ -177,10 +180,8 @@ def publish_delta(
     return publish(root, write, only_over=live.release_id)
 
 
-def _write(
-    folder: Path, live: ReleaseInfo, delta: Delta, dataset: Dataset, placed: Dataset, changes: Changes
-) -> None:
-    """The files of the release but for titles and certificate: what is as it was is linked."""
+def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> None:
+    """The files of the release but for titles, profiles and certificate: what is as it was is linked."""
     for name in live.manifest.files:
         of_build = name.startswith("index") and name not in (UPDATES_FILE, CERTIFICATE_FILE)
         if of_build or name in (*MODEL_FILES, *QUERY_FILES, VECTORS_FILE):
@@ -198,9 +199,15 @@ def _write(
         np.arange(layout.num_built, layout.num_rows),
         (layout.num_built, layout.num_rows),
     )
-    if changes.histories:
+
+
+def _write_profiles(
+    folder: Path, live: ReleaseInfo, dataset: Dataset, changes: Changes, store_keys: StoreKeys | None
+) -> None:
+    """The profiles: linked where they are as they were and in clear; sealed ones open in no other place."""
+    if changes.histories or store_keys is not None:
         columns = load_towers(folder).encoder.profile_columns
-        write_profiles(dataset, folder / PROFILES_FILE, columns)
+        write_profiles(dataset, folder / PROFILES_FILE, columns, store_keys=store_keys)
     else:
         link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
 

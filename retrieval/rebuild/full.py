@@ -21,6 +21,7 @@ from retrieval.release.gates import GateSettings
 from retrieval.release.linked import link
 from retrieval.release.store import ReleaseInfo
 from towers.data.dataset import Dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import split, split_of
 from towers.exported import FINGERPRINT, TRAINING_FILE, VECTORS_FILE
 from towers.folders import replace_folder
@@ -81,10 +82,16 @@ def export_anew(
 
 
 def build_anew(
-    folder: Path, tables: Path, root: Path, index: IndexSpec, gates: GateSettings, dimension: int | None
+    folder: Path,
+    tables: Path,
+    root: Path,
+    index: IndexSpec,
+    gates: GateSettings,
+    dimension: int | None,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release of such an export, published; the export goes when it is."""
-    release = build_release(folder, tables, root, index, gates, dimension)
+    release = build_release(folder, tables, root, index, gates, dimension, store_keys=store_keys)
     shutil.rmtree(folder)
     return release
 

@@ -176,19 +176,28 @@ def _done(job: Job, work: Work, found: Survey, steps: "_Steps") -> ReleaseInfo:
             _adopt(job.tables, job.artifacts / "tables")
             job.train()
         model, tables = job.artifacts / "model", job.artifacts / "tables"
-        return build_release(model, tables, job.root, asked.index, job.gates, asked.dimension)
+        return build_release(
+            model, tables, job.root, asked.index, job.gates, asked.dimension, store_keys=asked.store_keys
+        )
     assert found.live is not None
     assert found.dataset is not None
     assert found.changes is not None
     assert found.model is not None
     if work.keeps_the_index:
         return publish_delta(
-            job.root, found.live, found.opened, found.dataset, found.changes, job.gates, job.upkeep
+            job.root,
+            found.live,
+            found.opened,
+            found.dataset,
+            found.changes,
+            job.gates,
+            job.upkeep,
+            asked.store_keys,
         )
     with steps.timed("embed"):
         known = (found.live, found.changes) if work is Work.REINDEX else None
         export_anew(export, found.model, found.context, found.dataset, known)
-    return build_anew(export, job.tables, job.root, asked.index, job.gates, asked.dimension)
+    return build_anew(export, job.tables, job.root, asked.index, job.gates, asked.dimension, asked.store_keys)
 
 
 def _adopt(tables: Path, target: Path) -> None:

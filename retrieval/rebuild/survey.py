@@ -15,12 +15,13 @@ from retrieval.rebuild.changes import Changes, changes_of
 from retrieval.rebuild.delta import embedded, has_updates, whole_rows
 from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
 from retrieval.rebuild.plan import Facts
-from retrieval.release.files import MODEL_FILES
+from retrieval.release.files import MODEL_FILES, PROFILES_FILE
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.served_gates import Placed, placed
 from retrieval.release.store import ReleaseInfo, current, open_release, release_ids, release_of
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset, read_dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split_of
 from towers.errors import ReleaseError
@@ -37,7 +38,7 @@ class Asked:
 
     index, dimension: as `build_release` takes them. max_parity_error: see `GateSettings`. retrain, signs:
     when towers are trained. now_seconds: the moment of the rebuild. verify: how much of the live release is
-    hashed.
+    hashed. store_keys: those that its profiles may be sealed under; the newest seals what is published.
     """
 
     index: IndexSpec
@@ -47,6 +48,7 @@ class Asked:
     signs: Signs
     now_seconds: int
     verify: Verify = Verify.FULL
+    store_keys: StoreKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Survey:
 def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     """Looks at artifacts/releases, artifacts/model and the newer tables.
 
-    Raises IntegrityError where the live release is damaged, and ReleaseError where it is not one of towers.
+    Raises IntegrityError where the live release is damaged, StoreKeyError where it is sealed under a key that
+    was not given, and ReleaseError where it is not one of towers.
     """
     root, model = artifacts / "releases", artifacts / "model"
     if current(root) is None:
@@ -90,10 +93,11 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     context = read_context(model) if other else about.context
     # Both are columns to be decoded and ids to be found, none of which hold Python's lock for long.
     with ThreadPoolExecutor(1, thread_name_prefix="live") as aside:
-        opening = aside.submit(placed, live)
+        opening = aside.submit(placed, live, asked.store_keys)
         towers, dataset = load_towers(live.folder), read_dataset(tables, signals_of(context))
         opened = opening.result()
-    changes = changes_of(live.folder, towers, dataset, opened.release.catalogue if opened else None)
+    catalogue = opened.release.catalogue if opened else None
+    changes = changes_of(live.folder, towers, dataset, catalogue, asked.store_keys)
     trained, notes = _trained_seconds(artifacts, about, asked)
     retrain, kept = (
         ((), ())
@@ -123,7 +127,17 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
         num_gone=num_gone,
     )
     wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
-    return Survey(facts, live, opened, dataset, changes, towers_folder, context, wide, (*notes, *kept))
+    told = (*notes, *kept, *_unsealed(live, asked))
+    return Survey(facts, live, opened, dataset, changes, towers_folder, context, wide, told)
+
+
+def _unsealed(live: ReleaseInfo, asked: Asked) -> tuple[str, ...]:
+    """That a release waits to be sealed, under the newest key: nothing is published for that alone."""
+    keys, sealed = asked.store_keys, live.manifest.files[PROFILES_FILE].sealed
+    if keys is None or (sealed is not None and sealed.key == keys.newest.name):
+        return ()
+    now = "in clear" if sealed is None else f"sealed under {sealed.key}"
+    return (f"profiles of {live.release_id} lie {now}; what is published next seals them",)
 
 
 def _has_model(model: Path) -> bool:

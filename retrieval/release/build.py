@@ -30,6 +30,7 @@ from retrieval.release.saved_index import SavedIndex, build_queries, gate_querie
 from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import read_dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
 from towers.errors import ConfigError, MissingDataError, SkewError
 from towers.evaluation.cut import cut
@@ -48,10 +49,12 @@ def build_release(
     dimension: int | None = None,
     *,
     becomes_current: bool = True,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release of an exported model over the tables it was trained on, published as the current one.
 
-    becomes_current: False leaves the live one current, for a canary to decide.
+    becomes_current: False leaves the live one current, for a canary to decide. store_keys: the newest seals
+    the profiles, and the live release may be sealed under any; without keys they lie in clear.
 
     model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
     context of the manifest; and query.json with query.safetensors, where a query tower was trained.
@@ -60,8 +63,8 @@ def build_release(
     dimension: how many of the vectors' first numbers are searched; all where None. The release holds whole
     ones too, which the user tower reads.
     Raises MissingDataError where an input is not there, SkewError where vectors and towers are not of one
-    export, GateError where a gate fails, ReleaseError where publishing does; then the current release stays
-    what it was.
+    export, StoreKeyError where the live release is sealed under a key that was not given, GateError where a
+    gate fails, ReleaseError where publishing does; then the current release stays what it was.
     """
     check_ranges(gates, "gates")
     context = read_context(model_dir)
@@ -101,7 +104,7 @@ def build_release(
         )
         results = check_gates(candidate, gates)
         pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
-        write_profiles(dataset, folder / PROFILES_FILE, encoder.profile_columns)
+        write_profiles(dataset, folder / PROFILES_FILE, encoder.profile_columns, store_keys=store_keys)
         description = Description(
             kind=AnswerKind.TOWERS,
             index=index.spec,
@@ -114,9 +117,10 @@ def build_release(
             gates=results,
         )
         # What cannot be opened does not become current.
-        opened = Placed(read_parts(folder, "candidate", description), folder)
+        opened = Placed(read_parts(folder, folder.name, description, store_keys), folder)
         questions = held_out_questions(dataset, context, gates)
-        served = served_gates(opened, live_release(releases_root), dataset, questions, gates)
+        live = live_release(releases_root, store_keys)
+        served = served_gates(opened, live, dataset, questions, gates)
         return replace(description, gates=require([*results, *served], gates))
 
     return publish(releases_root, write, becomes_current=becomes_current)

@@ -30,6 +30,7 @@ from retrieval.release.served_gates import Placed, held_out_questions, live_rele
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
+from towers.data.privacy.sealed import StoreKeys
 from towers.exported import FINGERPRINT, VECTORS_FILE
 from towers.ladder.factorisation import IALS
 from towers.recommender import PAD, Queries, Recommender
@@ -70,19 +71,26 @@ def release_rung(
     index_spec: IndexSpec,
     lists: ListSettings,
     gates: GateSettings,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release of any rung but the towers, published as the current one: by its vectors if it has them.
 
-    Raises GateError where a gate fails, ReleaseError where publishing does; then nothing changes.
+    store_keys: as in `build_release`. Raises GateError where a gate fails, ReleaseError where publishing
+    does; then nothing changes.
     """
     check_ranges(gates, "gates")
     if isinstance(rung, IALS):
-        return release_factors(rung, learned, releases_root, index_spec, gates)
-    return release_lists(rung, learned, releases_root, lists, gates)
+        return release_factors(rung, learned, releases_root, index_spec, gates, store_keys)
+    return release_lists(rung, learned, releases_root, lists, gates, store_keys)
 
 
 def release_factors(
-    rung: IALS, learned: Learned, releases_root: Path, index_spec: IndexSpec, gates: GateSettings
+    rung: IALS,
+    learned: Learned,
+    releases_root: Path,
+    index_spec: IndexSpec,
+    gates: GateSettings,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release of iALS: its item vectors in an index, queries folded in. Raises as `release_rung` does."""
     dataset, vectors = learned.dataset, rung.exact.item_vectors
@@ -111,14 +119,20 @@ def release_factors(
             learned, AnswerKind.FACTORS, encoder.fingerprint, index.spec, encoder.dimension
         )
         description = replace(description, gates=passed)
-        live = live_release(releases_root)
-        return _finished(folder, live, rung, learned, description, gates, k=gates.k, least=gates.min_recall)
+        live = live_release(releases_root, store_keys)
+        k, least = gates.k, gates.min_recall
+        return _finished(folder, live, rung, learned, description, gates, store_keys, k=k, least=least)
 
     return publish(releases_root, write)
 
 
 def release_lists(
-    rung: Recommender, learned: Learned, releases_root: Path, settings: ListSettings, gates: GateSettings
+    rung: Recommender,
+    learned: Learned,
+    releases_root: Path,
+    settings: ListSettings,
+    gates: GateSettings,
+    store_keys: StoreKeys | None = None,
 ) -> ReleaseInfo:
     """The release of any rung by its rankings, made now, for every profile, country and title.
 
@@ -133,9 +147,8 @@ def release_lists(
         description = _description(learned, AnswerKind.LISTS, fingerprint)
         description = replace(description, gates=check_lists(lists, learned.dataset.catalogue.ids, gates))
         k = min(gates.k, settings.length)
-        return _finished(
-            folder, live_release(releases_root), rung, learned, description, gates, k=k, least=1.0
-        )
+        live = live_release(releases_root, store_keys)
+        return _finished(folder, live, rung, learned, description, gates, store_keys, k=k, least=1.0)
 
     return publish(releases_root, write)
 
@@ -238,6 +251,7 @@ def _finished(
     learned: Learned,
     description: Description,
     gates: GateSettings,
+    store_keys: StoreKeys | None,
     *,
     k: int,
     least: float,
@@ -246,8 +260,9 @@ def _finished(
     dataset, num_profiles = learned.dataset, len(learned.dataset.history)
     pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
     weighted = description.kind is AnswerKind.FACTORS
-    write_profiles(dataset, folder / PROFILES_FILE, learned.profile_columns, weighted=weighted)
-    release, newest = read_parts(folder, "candidate", description), _newest(dataset)
+    path, columns = folder / PROFILES_FILE, learned.profile_columns
+    write_profiles(dataset, path, columns, weighted=weighted, store_keys=store_keys)
+    release, newest = read_parts(folder, folder.name, description, store_keys), _newest(dataset)
     stored = release.profiles
     # Spread evenly over all profiles; the release is asked by what it stores, the rung by what that is of.
     chosen = np.linspace(0, num_profiles - 1, min(gates.num_queries, num_profiles)).astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 from retrieval.release.manifest import Manifest
 from retrieval.release.store import open_release
 from retrieval.retriever import Retriever
+from towers.data.privacy.sealed import StoreKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,19 @@ class Comparison:
     settings: tuple[Change, ...]
 
 
-def compare(before: Path, after: Path, *, k: int = 10, num_profiles: int = 200) -> Comparison:
+def compare(
+    before: Path,
+    after: Path,
+    *,
+    k: int = 10,
+    num_profiles: int = 200,
+    store_keys: StoreKeys | None = None,
+) -> Comparison:
     """Compares the releases in two folders, or the current ones of two roots; both are opened and verified.
 
-    Profiles are spread evenly over those that have a history in both.
+    Profiles are spread evenly over those that have a history in both. store_keys: as of `Retriever.open`.
     """
-    old, new = Retriever.open(before), Retriever.open(after)
+    old, new = (Retriever.open(path, store_keys=store_keys) for path in (before, after))
     manifests = open_release(before).manifest, open_release(after).manifest
     old_items, new_items = old.items.ids, new.items.ids
     had, has = set(old_items), set(new_items)

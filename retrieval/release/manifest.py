@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.index.spec import IndexSpec
+from towers.data.privacy.sealed import SCHEME
 from towers.errors import ConfigError, IntegrityError, ReleaseError
 from towers.settings import settings_from_plain
 
@@ -26,6 +27,7 @@ METRIC = "inner_product"
 _RELEASE_ID = re.compile("r[0-9]{6,}")
 _SENSES = (">=", "<=", "==")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEY_NAME = re.compile(r"[0-9a-f]{8}")
 
 
 class AnswerKind(StrEnum):
@@ -40,12 +42,24 @@ class AnswerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """How a file is encrypted: scheme, and key, the name of the store key, which tells nothing about it."""
+
+    scheme: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
-    """sha256: lower-case hex. size_bytes: length of the file. blocks: SHA-256 of each block of a long one."""
+    """sha256: lower-case hex. size_bytes: length of the file. blocks: SHA-256 of each block of a long one.
+
+    All three are of the bytes that lie there, sealed or not. sealed: None of a file that lies in clear.
+    """
 
     sha256: str
     size_bytes: int
     blocks: tuple[str, ...] = ()
+    sealed: Seal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
         "context": dict(about.context),
         "gates": [asdict(gate) for gate in about.gates],
         "created_by": dict(manifest.created_by),
-        "files": {name: asdict(entry) for name, entry in sorted(manifest.files.items())},
+        "files": {name: _plain(entry) for name, entry in sorted(manifest.files.items())},
     }
     try:
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
@@ -192,6 +206,11 @@ def parse_manifest(content: bytes, where: Path) -> Manifest:
     )
 
 
+def _plain(entry: FileEntry) -> dict[str, Any]:
+    """An entry as JSON values; nothing of a seal where there is none, as before there were seals."""
+    return {name: value for name, value in asdict(entry).items() if name != "sealed" or value is not None}
+
+
 def _files(read: "_Reader") -> dict[str, FileEntry]:
     files = {}
     for name in read.document:
@@ -203,8 +222,21 @@ def _files(read: "_Reader") -> dict[str, FileEntry]:
         blocks = tuple(map(str, entry.typed("blocks", list))) if "blocks" in entry.document else ()
         if not all(map(_SHA256.fullmatch, (sha256, *blocks))):
             raise IntegrityError(f"{entry.where}: expected hashes of 64 lower-case hex digits")
-        files[name] = FileEntry(sha256, size_bytes, blocks)
+        sealed = _seal(entry.reader("sealed")) if "sealed" in entry.document else None
+        files[name] = FileEntry(sha256, size_bytes, blocks, sealed)
     return files
+
+
+def _seal(read: "_Reader") -> Seal:
+    scheme, key = read.text("scheme"), read.text("key")
+    if scheme != SCHEME:
+        raise ReleaseError(
+            f"{read.where}: scheme is {scheme!r}; this version of the project reads {SCHEME}; upgrade it, or "
+            "build the release again with it"
+        )
+    if not _KEY_NAME.fullmatch(key):
+        raise IntegrityError(f"{read.where}: key is {key!r}; expected its name, 8 lower-case hex digits")
+    return Seal(scheme, key)
 
 
 def _kind(read: "_Reader") -> AnswerKind:

@@ -20,11 +20,12 @@ from retrieval.index.updates import UpdatedIndex
 from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
 from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_rows, vectors_model
-from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description
+from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description, Seal
 from retrieval.release.store import current, open_release, release_of
 from retrieval.release.verify import Verify
 from retrieval.search.text_vectors import TextVectors, load_text_vectors
 from retrieval.vectors import Encoder, VectorAnswers
+from towers.data.privacy.sealed import StoreKeys, sealed_under
 from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError, TowersError
 from towers.evaluation.cut import cut
@@ -83,23 +84,24 @@ class Known:
     built: Float32[np.ndarray, "N D"]
 
 
-def read_release(path: Path, verify: Verify = Verify.FULL) -> Release:
+def read_release(path: Path, verify: Verify = Verify.FULL, store_keys: StoreKeys | None = None) -> Release:
     """The current release of a root, or the release in this folder, verified before anything is parsed.
 
-    verify: how much of it is hashed. Raises ReleaseError where there is none, IntegrityError where a file is
-    not the one published. Where another release became current while this one was read, and this one was
-    cleared away, the other is read.
+    verify: how much of it is hashed. store_keys: where its profiles are sealed; in clear they are read with
+    and without. Raises ReleaseError where there is none, StoreKeyError where the key that sealed it was not
+    given, IntegrityError where a file is not the one published. Where another release became current while
+    this one was read, and this one was cleared away, the other is read.
     """
     while True:
         at = current(path)
         try:
-            return _read(path, at, verify)
+            return _read(path, at, verify, store_keys)
         except (TowersError, OSError):  # a parser may be the first to miss a file
             if at is None or current(path) == at:
                 raise
 
 
-def _read(path: Path, at: str | None, verify: Verify) -> Release:
+def _read(path: Path, at: str | None, verify: Verify, store_keys: StoreKeys | None) -> Release:
     start = time.perf_counter()
     # The one that was named then: another may be current by now, and this one again when an error is judged.
     info = open_release(path, verify) if at is None else release_of(path, at, verify)
@@ -109,7 +111,8 @@ def _read(path: Path, at: str | None, verify: Verify) -> Release:
             raise IntegrityError(
                 f"{info.folder / MANIFEST_FILE}: does not name {name}; expected {', '.join(required)}"
             )
-    release = read_parts(info.folder, info.release_id, info.manifest.description)
+    _check_seal(info.folder / PROFILES_FILE, info.manifest.files[PROFILES_FILE].sealed, store_keys)
+    release = read_parts(info.folder, info.release_id, info.manifest.description, store_keys)
     log.info(
         "release opened id=%s kind=%s num_items=%d num_profiles=%d seconds=%.2f",
         release.release_id,
@@ -121,14 +124,34 @@ def _read(path: Path, at: str | None, verify: Verify) -> Release:
     return release
 
 
-def read_parts(folder: Path, release_id: str, about: Description, known: Known | None = None) -> Release:
+def _check_seal(path: Path, expected: Seal | None, store_keys: StoreKeys | None) -> None:
+    found, wanted = sealed_under(path), None if expected is None else expected.key
+    if found != wanted:
+        said = [f"under the store key {name}" if name else "by none" for name in (found, wanted)]
+        raise IntegrityError(f"{path}: is sealed {said[0]}; the manifest expects it sealed {said[1]}")
+    if found is None and store_keys is not None:
+        log.warning(
+            "profiles lie in clear, though there are store keys path=%s; what is published with the keys "
+            "from now on is sealed",
+            path,
+        )
+
+
+def read_parts(
+    folder: Path,
+    release_id: str,
+    about: Description,
+    store_keys: StoreKeys | None = None,
+    known: Known | None = None,
+) -> Release:
     """The release whose files lie in this folder; they are taken as they are, not verified.
 
-    known: what need not be read. Raises IntegrityError where towers, titles or profiles are not those of the
+    release_id: of one that is being made, the name of its folder. known: what need not be read. Raises
+    StoreKeyError as `read_release`, and IntegrityError where towers, titles or profiles are not those of the
     description.
     """
     catalogue = Catalogue(read_items(folder / ITEMS_FILE)) if known is None else known.catalogue
-    profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary)
+    profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary, store_keys, release_id=release_id)
     answers: VectorAnswers | ListAnswers
     texts = None
     if about.index is None:

@@ -27,8 +27,9 @@ from retrieval.release.read import Release, read_parts, read_release
 from retrieval.release.store import ReleaseInfo, current
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset
+from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import HeldOut, sampled_test, split_of
-from towers.errors import ReleaseError
+from towers.errors import ReleaseError, StoreKeyError
 from towers.evaluation.bootstrap import paired_bootstrap
 
 log = logging.getLogger(__name__)
@@ -49,26 +50,29 @@ class Placed(NamedTuple):
     folder: Path
 
 
-def live_release(root: Path) -> Placed | None:
+def live_release(root: Path, store_keys: StoreKeys | None = None) -> Placed | None:
     """The release that is current; None where there is none, or where it is damaged, which is logged.
 
-    What is there cannot be made better by refusing what takes its place.
+    What is there cannot be made better by refusing what takes its place. One that is sealed under a key that
+    was not given is not damaged: StoreKeyError, as nothing may take its place that was compared with none.
     """
     release_id = current(root)
     if release_id is None:
         return None
-    return _placed(root / release_id, lambda: read_release(root / release_id, Verify.SAMPLED))
+    return _placed(root / release_id, lambda: read_release(root / release_id, Verify.SAMPLED, store_keys))
 
 
-def placed(live: ReleaseInfo) -> Placed | None:
+def placed(live: ReleaseInfo, store_keys: StoreKeys | None = None) -> Placed | None:
     """As `live_release`, of one that was verified: its files are not hashed again."""
     about = live.manifest.description
-    return _placed(live.folder, lambda: read_parts(live.folder, live.release_id, about))
+    return _placed(live.folder, lambda: read_parts(live.folder, live.release_id, about, store_keys))
 
 
 def _placed(folder: Path, read: Callable[[], Release]) -> Placed | None:
     try:
         return Placed(read(), folder)
+    except StoreKeyError:
+        raise
     except (ReleaseError, OSError) as error:
         log.error("live release cannot be opened, so the candidate is compared with none error=%s", error)
         return None

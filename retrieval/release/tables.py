@@ -61,9 +61,10 @@ def release_view(manifest: Manifest) -> RenderableType:
         ("model", about.model_fingerprint[:16]),
     ):
         facts.add_row(Text(name, style="dim"), value)
-    files = Table("file", "size", "SHA-256", box=None, pad_edge=False, header_style="dim")
+    files = Table("file", "size", "SHA-256", "sealed under", box=None, pad_edge=False, header_style="dim")
     for name, entry in sorted(manifest.files.items()):
-        files.add_row(name, Text(_bytes(entry.size_bytes), justify="right"), entry.sha256[:16])
+        size, key = Text(_bytes(entry.size_bytes), justify="right"), entry.sealed and entry.sealed.key
+        files.add_row(name, size, entry.sha256[:16], key or "")
     return Group(facts, Text(""), gates_table(about.gates), Text(""), files)
 
 

@@ -5,7 +5,8 @@ import random
 from enum import StrEnum
 from pathlib import Path
 
-from retrieval.release.manifest import HASH_FILE, MANIFEST_FILE, FileEntry, Manifest, parse_manifest
+from retrieval.release.manifest import HASH_FILE, MANIFEST_FILE, FileEntry, Manifest, Seal, parse_manifest
+from towers.data.privacy.sealed import SCHEME, sealed_under
 from towers.errors import IntegrityError
 
 BLOCK_BYTES = 16 << 20
@@ -51,7 +52,7 @@ def verified(folder: Path, verify: Verify = Verify.FULL) -> Manifest:
 
 
 def entry_of(path: Path) -> FileEntry:
-    """Size and hashes of a plain file; IntegrityError where it is none."""
+    """Size, hashes and seal of a plain file; IntegrityError where it is none."""
     _require_plain(path)
     whole, blocks, size_bytes = hashlib.sha256(), [], 0
     with path.open("rb") as file:
@@ -59,7 +60,13 @@ def entry_of(path: Path) -> FileEntry:
             whole.update(block)
             blocks.append(hashlib.sha256(block).hexdigest())
             size_bytes += len(block)
-    return FileEntry(whole.hexdigest(), size_bytes, tuple(blocks) if len(blocks) > 1 else ())
+    key = sealed_under(path)
+    return FileEntry(
+        sha256=whole.hexdigest(),
+        size_bytes=size_bytes,
+        blocks=tuple(blocks) if len(blocks) > 1 else (),
+        sealed=None if key is None else Seal(SCHEME, key),
+    )
 
 
 def _check(path: Path, expected: FileEntry, verify: Verify) -> None:

@@ -53,7 +53,7 @@ def test_the_output_of_a_release_is_judged_by_group_and_by_title(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = f"artifacts={tmp_path}"
-    train(compose_settings(PipelineSettings, "train", [where, *SMALL]))
+    train(compose_settings(PipelineSettings, "train", [where, *SMALL, "split.unlearned_share=0.3"]))
     build_index(compose_settings(PipelineSettings, "build_index", [where, "gates.num_queries=60"]))
     evaluate_release(EvaluateSettings(artifacts=str(tmp_path)))
     capsys.readouterr()
@@ -65,12 +65,23 @@ def test_the_output_of_a_release_is_judged_by_group_and_by_title(
     assert found["concentration"]["gini"] == pytest.approx(evaluated["gini@10"])
     assert {each["dimension"] for each in found["fairness"]} >= {"country", "age_band", "region & age_band"}
     audit(compose_settings(AuditSettings, "audit", [where]))
+    capsys.readouterr()
+    audit(compose_settings(AuditSettings, "audit", [where, "part=membership"]))
+    assert "membership: unknown: " in capsys.readouterr().out  # too few of so small a service
+    audit(compose_settings(AuditSettings, "audit", [where, "part=membership", "membership.min_profiles=5"]))
+    said = capsys.readouterr().out
+    attacked = json.loads((tmp_path / "audit" / "membership.json").read_text())
+    assert set(attacked["attacks"]) == {"loss", "harder than it looks", "rank"}
+    assert attacked["others"] == "kept out of training by chance"
+    assert f"{attacked['attacks']['loss']['auc']:.3f}" in said
+    assert (tmp_path / "audit" / "membership.png").is_file()
     audit(compose_settings(AuditSettings, "audit", [where, "part=card"]))
     card = (tmp_path / "audit" / "card" / "README.md").read_text()
     assert f"| served | {evaluated['recall@10']:.4g} | {evaluated['ndcg@10']:.4g} |" in card
     assert "| recall |" in card
     page = (tmp_path / "audit" / "card" / "index.html").read_text()
-    assert page.count("<table>") == 4
+    assert page.count("<table>") == 5
+    assert "Whether it tells who it learned from" in page
     for picture in ("quality", "groups"):
         assert f'src="{picture}.png"' in page
         assert (tmp_path / "audit" / "card" / f"{picture}.png").is_file()

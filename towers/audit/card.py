@@ -5,7 +5,7 @@ Source: Mitchell et al., FAT* 2019, Model Cards for Model Reporting, doi:10.1145
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +25,35 @@ _SEGMENT_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a card is made of, as the jobs wrote it: JSON of a manifest, an evaluation and both audits."""
+    """What a card is made of, as the jobs wrote it: JSON of a manifest, an evaluation and the audits.
+
+    membership: None where nobody asked for it.
+    """
 
     manifest: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     input: Mapping[str, Any]
     output: Mapping[str, Any]
+    membership: Mapping[str, Any] | None = None
 
 
 def read_measured(artifacts: Path, manifest: Path) -> Measured:
     """The figures in an artifacts folder and of a release's manifest.
 
     Raises MissingDataError, saying what to run, where one was not measured, and SchemaError where one is no
-    JSON or the output was judged of another release.
+    JSON or the output was judged of another release. A membership audit of other towers is left out.
     """
+    attacked = artifacts / "audit" / "membership.json"
     found = Measured(
         _read(manifest, "build_index.py"),
         _read(artifacts / "evaluation.json", "evaluate.py"),
         _read(artifacts / "audit" / "input.json", "audit.py"),
         _read(artifacts / "audit" / "output.json", "audit.py part=output"),
+        _read(attacked, "audit.py part=membership") if attacked.is_file() else None,
     )
+    if found.membership is not None:
+        of_it = found.membership["model_fingerprint"] == found.manifest["model_fingerprint"]
+        found = found if of_it else replace(found, membership=None)
     judged, release = found.output["release_id"], found.manifest["release_id"]
     if judged != release:
         raise SchemaError(
@@ -93,7 +102,7 @@ def model_card(measured: Measured, plots: Sequence[str]) -> str:
     blocks += _fairness(measured.output)
     if "groups" in plots:
         blocks.append("![Worst group over best, by dimension](groups.png)")
-    blocks += [*_exposure(measured.output), *_input(measured.input)]
+    blocks += [*_exposure(measured.output), *_input(measured.input), *_membership(measured.membership)]
     return str(hub.ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(blocks) + "\n"))
 
 
@@ -209,6 +218,27 @@ def _input(found: Mapping[str, Any]) -> list[str]:
         f"too small to show a quality gap of {found['settings']['max_quality_gap']:.0%}: there quality is "
         "unknown.",
     ]
+
+
+def _membership(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [
+        [
+            name,
+            *(
+                f"{one[each]:.3f} [{one[f'{each}_low']:.3f}, {one[f'{each}_high']:.3f}]"
+                for each in ("auc", "tpr")
+            ),
+        ]
+        for name, one in found["attacks"].items()
+    ]
+    columns = ["attack", "area [joint]", "members found at 1 % of others [joint]"]
+    said = (
+        f"{found['num_members']:,} members, {found['num_others']:,} others ({_text(found['others'])}): "
+        f"{_text(found['finding'])}; {_text(found['reason'])}."
+    )
+    return ["## Whether it tells who it learned from", said, *([_table(columns, rows)] if rows else [])]
 
 
 def _number(value: float | None) -> str:

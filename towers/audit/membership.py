@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
@@ -143,6 +143,29 @@ def history_scores(
     means = [np.bincount(profile, one, minlength=len(history)) / num for one in told]
     names = ("loss", "harder than it looks", "rank")
     return {name: mean.astype(np.float32) for name, mean in zip(names, means, strict=True)}
+
+
+def blind_scores(
+    history: Histories,
+    num_watches: Int64[np.ndarray, " N"],
+    is_member: Bool[np.ndarray, " P"],
+    *,
+    most_events: int = 5,
+) -> dict[str, Float32[np.ndarray, " P"]]:
+    """What tells histories apart without any model, of the events that `history_scores` asks for.
+
+    The mean logarithm of how many others watched a title, and the number of events. num_watches: train events
+    of each title, those of members among them: a member's own is not counted.
+    """
+    profile, place = _asked(history, most_events)
+    target = history.item_row[history.offset[profile] + place]
+    watched = np.log(num_watches[target] - is_member[profile] + 1.0)
+    num = np.maximum(np.bincount(profile, minlength=len(history)), 1)
+    popularity = np.bincount(profile, watched, minlength=len(history)) / num
+    return {
+        "popularity": popularity.astype(np.float32),
+        "number of events": history.lengths.astype(np.float32),
+    }
 
 
 def _asked(history: Histories, most: int) -> tuple[np.ndarray, np.ndarray]:

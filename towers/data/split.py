@@ -1,6 +1,7 @@
 """Splits by time: what is learned from, and what is held out to select and to judge."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,9 @@ from towers.data.signals.rewatches import with_rewatches
 from towers.errors import ConfigError, ReleaseError, SchemaError
 from towers.settings import bounded, check_ranges, settings_from_plain
 
+_UNLEARNED = b"unlearned"
+"""What the hash that draws profiles is of, so that no other draw by their ids is the same."""
+
 
 class SplitKind(StrEnum):
     """How held-out events are chosen."""
@@ -25,11 +29,16 @@ class SplitKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SplitSettings:
-    """kind: which split; test_share, validation_share: shares of all events held out (global time)."""
+    """kind: which split; test_share, validation_share: shares of all events held out (global time).
+
+    unlearned_share: of the profiles, drawn by their ids, none is learned from, nor anything selected by it:
+    what a model tells of members is measured against them (`scripts/audit.py part=membership`).
+    """
 
     kind: SplitKind = SplitKind.LEAVE_ONE_OUT
     test_share: float = bounded(0.1, gt=0.0, lt=1.0)
     validation_share: float = bounded(0.1, gt=0.0, lt=1.0)
+    unlearned_share: float = bounded(0.0, ge=0.0, lt=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +126,11 @@ def split_of(context: Mapping[str, Any]) -> SplitSettings:
 
     context: the settings of the training, as plain values. Raises ReleaseError where it does not say them.
     """
+    said = context.get("split")
+    if isinstance(said, Mapping):
+        said = {"unlearned_share": 0.0, **said}  # older ones do not say it, and learned from all
     try:
-        settings = settings_from_plain(SplitSettings, context.get("split"), "split")
+        settings = settings_from_plain(SplitSettings, said, "split")
         check_split(settings)
     except ConfigError as error:
         raise ReleaseError(f"training settings: {error}; expected the split of the training") from error
@@ -135,6 +147,7 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
     global_time: the events after the (1 - test_share) quantile of time test; those in the validation_share
     before it validate. A profile's events after a cut-off are the targets of one question, asked when the
     first of them began, with the history before the cut-off; a profile without any is new, its history empty.
+    A profile that is not to be learned from trains and validates nothing, and is tested as any other.
     """
     check_split(settings)
     history = dataset.history
@@ -150,19 +163,33 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
             num_train = num_before(history, first_validation)
             cut_seconds = np.full(len(history), first_validation)
     num_known = _num_known(history, settings)
+    first_held = num_train
+    if settings.unlearned_share > 0.0:
+        out = unlearned(dataset.profiles.ids, settings.unlearned_share)
+        num_train, first_held = np.where(out, 0, num_train), np.where(out, num_known, num_train)
     if num_train.sum() == 0:
-        # Leave-one-out never ends here: it keeps at least one event of every profile.
+        # Leave-one-out of all profiles never ends here: it keeps at least one event of every profile.
         raise SchemaError(
             "split: no event is left to train on before the cut-off; expected events of several moments, or "
-            "smaller split.test_share and split.validation_share"
+            "smaller split.test_share and split.validation_share, or split.unlearned_share"
         )
     return Split(
         learned=with_rewatches(history, dataset.repeats, cut_seconds),
         num_train=num_train,
-        validation=held_out(dataset, num_train, num_known),
+        validation=held_out(dataset, first_held, num_known),
         test=held_out(dataset, num_known, history.lengths),
         num_watches=count_watches(history, num_train, len(dataset.catalogue)),
     )
+
+
+def unlearned(profile_ids: Sequence[str], share: float) -> Bool[np.ndarray, " P"]:
+    """Which profiles are not learned from: by the hash of the id, the same ones in every retrain."""
+    digests = (
+        hashlib.blake2b(id_.encode(), digest_size=8, person=_UNLEARNED).digest() for id_ in profile_ids
+    )
+    drawn = np.frombuffer(b"".join(digests), ">u8")
+    chosen: np.ndarray = drawn < np.uint64(share * 2**64)
+    return chosen
 
 
 def sampled_test(dataset: Dataset, settings: SplitSettings, num_questions: int) -> HeldOut:

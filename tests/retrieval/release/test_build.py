@@ -344,7 +344,7 @@ def test_an_export_replaced_while_it_is_gated_does_not_reach_the_release(
 def test_what_cannot_be_opened_does_not_become_current(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "write_profiles", lambda _, path, columns: path.write_bytes(b"not one"))
+    monkeypatch.setattr(build, "write_profiles", lambda _, path, columns, **__: path.write_bytes(b"not one"))
     with pytest.raises(SchemaError, match=r"profiles\.parquet"):
         build_release(exported.model, exported.tables, tmp_path, IndexSpec(), GateSettings(k=10))
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}

@@ -25,12 +25,14 @@ from retrieval.release.manifest import (
     FileEntry,
     GateResult,
     Manifest,
+    Seal,
     manifest_bytes,
     parse_manifest,
 )
 from retrieval.release.store import open_release, publish
 from retrieval.release.verify import Verify
 from tests.retrieval.release.publisher import description, write_files
+from towers.data.privacy.sealed import SCHEME
 from towers.errors import ReleaseError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -110,6 +112,32 @@ def test_manifests_of_lists_of_long_files_and_of_gates_are_as_the_schema_says(
     assert parse_manifest(json.dumps(document).encode(), Path("m")) == made
 
 
+def sealed_manifest() -> Manifest:
+    """One that says of a file that it is sealed, and of another nothing of the kind."""
+    files = {
+        "a.bin": FileEntry("0" * 64, 1),
+        "profiles.parquet": FileEntry("1" * 64, 2, (), Seal(SCHEME, "00c0ffee")),
+    }
+    return Manifest("r000001", "2026-01-01T00:00:00+00:00", None, files, description(), {})
+
+
+def test_what_is_sealed_is_named_with_its_scheme_and_the_name_of_its_key(
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    made = sealed_manifest()
+    document = json.loads(manifest_bytes(made))
+    schema.validate(document)
+    assert "sealed" not in document["files"]["a.bin"]  # as it was before there were seals
+    assert document["files"]["profiles.parquet"]["sealed"] == {
+        "scheme": "hkdf-sha256/aes-256-gcm-stream/1",
+        "key": "00c0ffee",
+    }
+    assert parse_manifest(json.dumps(document).encode(), Path("m")) == made
+    document["files"]["profiles.parquet"]["sealed"]["scheme"] = "hkdf-sha256/aes-256-gcm-stream/2"
+    with pytest.raises(ReleaseError, match=r"/2'; this version of the project reads .*/1; upgrade it"):
+        parse_manifest(json.dumps(document).encode(), Path("m"))
+
+
 def _changes(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The same with one value at a time missing, or another."""
     for path in list(_paths(document)):
@@ -140,10 +168,13 @@ def _paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from _paths(value[key], path)
 
 
-def test_what_the_schema_refuses_the_reader_refuses(schema: jsonschema.Draft202012Validator) -> None:
-    document = _golden(FORMAT_VERSION)
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_what_the_schema_refuses_the_reader_refuses(
+    schema: jsonschema.Draft202012Validator, is_sealed: bool
+) -> None:
+    document = json.loads(manifest_bytes(sealed_manifest())) if is_sealed else _golden(FORMAT_VERSION)
     document["gates"] = document["gates"][:1]
-    document["files"] = dict(list(document["files"].items())[:1])
+    document["files"] = dict(list(document["files"].items())[-1:])
     num_refused = 0
     for name, changed in _changes(document):
         if schema.is_valid(changed):

@@ -61,6 +61,21 @@ OUTPUT = {
 }
 
 
+MEMBERSHIP = {
+    "model_fingerprint": "abcdef0123456789",
+    "num_members": 900,
+    "num_others": 100,
+    "others": "kept out of training by chance",
+    "finding": "tells members",
+    "reason": "an attack is better than chance",
+    "attacks": {
+        "loss": {
+            "auc": 0.6125, "auc_low": 0.55, "auc_high": 0.67, "tpr": 0.034, "tpr_low": 0.02, "tpr_high": 0.05
+        }
+    },
+}  # fmt: skip
+
+
 def written(folder: Path, **others: Any) -> Path:
     (folder / "audit").mkdir()
     of_file = {
@@ -120,3 +135,15 @@ def test_a_figure_that_was_not_measured_or_is_of_another_release_stops_the_card(
     (tmp_path / "evaluation.json").unlink()
     with pytest.raises(MissingDataError, match=r"run scripts/evaluate\.py first"):
         read_measured(tmp_path, manifest)
+
+
+def test_what_the_model_tells_of_members_is_on_the_card_of_that_model_alone(tmp_path: Path) -> None:
+    measured = read_measured(tmp_path, written(tmp_path, **{"audit/membership.json": MEMBERSHIP}))
+    text = model_card(measured, ())
+    assert "900 members, 100 others (kept out of training by chance): tells members" in text
+    assert "| loss | 0.613 \\[0.550, 0.670\\] | 0.034 \\[0.020, 0.050\\] |" in text
+    other = {**MEMBERSHIP, "model_fingerprint": "another"}
+    (tmp_path / "audit" / "membership.json").write_text(json.dumps(other))
+    left_out = read_measured(tmp_path, tmp_path / "manifest.json")
+    assert left_out.membership is None
+    assert "members" not in model_card(left_out, ())

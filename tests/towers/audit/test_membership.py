@@ -9,9 +9,30 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from tests.worlds import block_world
 from towers.audit.membership import area, attack, audit_membership, history_scores
 from towers.data.dataset import dataset_from_tables
+from towers.data.histories import Histories
 from towers.errors import QueryError
 from towers.evaluation.exact import ExactRecommender
 from towers.recommender import Queries
+
+
+def by_heart(learned: Histories, num_items: int) -> ExactRecommender:
+    """A model that names the next title of a history that it has seen, and nothing of any other."""
+    known = {
+        tuple(learned.items_of(profile)[:place].tolist()): learned.items_of(profile)[place]
+        for profile in range(len(learned))
+        for place in range(1, int(learned.lengths[profile]))
+    }
+
+    def encode(queries: Queries) -> np.ndarray:
+        query = np.full((len(queries), num_items), num_items**-0.5, np.float32)
+        for line in range(len(queries)):
+            seen = known.get(tuple(queries.history.items_of(line).tolist()))
+            if seen is not None:
+                query[line] = np.eye(num_items, dtype=np.float32)[seen]
+        return query
+
+    return ExactRecommender(encode, np.eye(num_items, dtype=np.float32))
+
 
 few = st.lists(st.integers(-3, 3).map(float), min_size=2, max_size=30)
 
@@ -67,22 +88,7 @@ def test_a_model_that_knows_its_members_by_heart_is_found_out() -> None:
     dataset = dataset_from_tables(block_world(2, 10, 40, 6, seed=1))
     history, num_items = dataset.history, len(dataset.catalogue)
     is_member = np.arange(len(history)) % 4 < 2
-    known = {
-        tuple(history.items_of(profile)[:place].tolist()): history.items_of(profile)[place]
-        for profile in np.flatnonzero(is_member).tolist()
-        for place in range(1, 6)
-    }
-
-    def encode(queries: Queries) -> np.ndarray:
-        """Names the next title of a history that it has seen, and nothing of any other."""
-        query = np.full((len(queries), num_items), num_items**-0.5, np.float32)
-        for line in range(len(queries)):
-            seen = known.get(tuple(queries.history.items_of(line).tolist()))
-            if seen is not None:
-                query[line] = np.eye(num_items, dtype=np.float32)[seen]
-        return query
-
-    model = ExactRecommender(encode, np.eye(num_items, dtype=np.float32))
+    model = by_heart(history.first(np.where(is_member, history.lengths, 0)), num_items)
     watches = np.bincount(history.item_row, minlength=num_items)
     scores = history_scores(model, dataset, history, watches, temperature=0.1)
     report = audit_membership(scores, is_member)

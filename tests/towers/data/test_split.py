@@ -1,6 +1,6 @@
 """Splits against their definitions, one event at a time; and what must not be able to leak."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 from tests.worlds import START_SECONDS, log_tables, tiny_tables
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.histories import Histories
-from towers.data.split import HeldOut, Split, SplitKind, SplitSettings, check_split, split
-from towers.errors import ConfigError, SchemaError
+from towers.data.split import (
+    HeldOut,
+    Split,
+    SplitKind,
+    SplitSettings,
+    check_split,
+    split,
+    split_of,
+    unlearned,
+)
+from towers.errors import ConfigError, ReleaseError, SchemaError
 
 NUM_ITEMS, NUM_PROFILES = 8, 5
 FRESH = NUM_ITEMS
@@ -271,3 +280,37 @@ def test_a_share_is_between_nothing_and_everything(share: float) -> None:
         split(dataset, SplitSettings(test_share=share))
     with pytest.raises(ConfigError, match=r"^split\.validation_share: .* out of range"):
         split(dataset, SplitSettings(validation_share=share))
+
+
+@relaxed
+@given(logs, both_kinds, st.sampled_from([0.2, 0.5, 0.8]))
+def test_of_profiles_kept_out_nothing_is_learned_or_selected_and_the_rest_is_as_it_was(
+    events: list[Event], chosen: SplitSettings, share: float
+) -> None:
+    dataset = dataset_of(events)
+    whole = split_or_skip(dataset, chosen)
+    found = split_or_skip(dataset, replace(chosen, unlearned_share=share))
+    out = unlearned(dataset.profiles.ids, share)
+    assert found.num_train.tolist() == np.where(out, 0, whole.num_train).tolist()
+    learned = [item for p, mine in enumerate(watches(whole.train)) for item, _ in mine if not out[p]]
+    assert found.num_watches.tolist() == np.bincount(learned, minlength=FRESH + 50).tolist()
+    validated = {p: q for p, q in questions(whole.validation).items() if not out[p]}
+    assert questions(found.validation) == validated
+    assert questions(found.test) == questions(whole.test)
+
+
+def test_the_same_profiles_are_kept_out_whoever_joins_and_no_more_than_are_asked_for() -> None:
+    ids = [f"profile {row}" for row in range(10_000)]
+    tenth, half = unlearned(ids, 0.1), unlearned(ids, 0.5)
+    assert abs(tenth.sum() - 1000) < 120  # four standard deviations
+    assert half[tenth].all()
+    assert unlearned(["somebody else", *reversed(ids)], 0.1)[:0:-1].tolist() == tenth.tolist()
+    assert not unlearned(ids, 0.0).any()
+
+
+def test_a_training_from_before_profiles_were_kept_out_learned_from_all() -> None:
+    said = {"kind": "leave_one_out", "test_share": 0.1, "validation_share": 0.1}
+    assert split_of({"split": said}) == SplitSettings()
+    assert split_of({"split": {**said, "unlearned_share": 0.25}}) == SplitSettings(unlearned_share=0.25)
+    with pytest.raises(ReleaseError, match=r"split\.unlearned_share: 1\.0 is out of range"):
+        split_of({"split": {**said, "unlearned_share": 1.0}})

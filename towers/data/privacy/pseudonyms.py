@@ -2,17 +2,14 @@
 
 import hashlib
 import hmac
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
-from towers.errors import ConfigError, MissingDataError, ReleaseError
+from towers.data.privacy.keys import read_keys
+from towers.errors import ReleaseError
 
-_ENV = "env:"
-_MIN_KEY_BYTES = 32
 _ID_BYTES = 16  # 128 bits: of 10⁹ profiles two share a pseudonym with a chance of 10⁻²¹
 _PSEUDONYM = re.compile(r"([0-9a-f]{8})-[0-9a-f]{32}")
 
@@ -90,32 +87,6 @@ def key_name(profile_id: str) -> str | None:
 def read_pseudonyms(source: str, key: str = "privacy.key") -> Pseudonyms:
     """The keys that lie in a file, or with env:NAME in a variable of the environment, the newest first.
 
-    One key a line: 64 hex digits or more, as `openssl rand -hex 32` prints them; empty lines and such as
-    begin with # say nothing. Raises MissingDataError where there is nothing, and ConfigError on a line that
-    is no key, of which only the number is told.
+    Their form, and what is raised where there is none, is that of `read_keys`.
     """
-    if source.startswith(_ENV):
-        text = os.environ.get(source.removeprefix(_ENV), "")
-    else:
-        path = Path(source)
-        text = path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
-    keys = [_key(line, f"{key}: {source}:{number}") for number, line in lines if line and line[0] != "#"]
-    if not keys:
-        raise MissingDataError(
-            f"{key}: no key in {source}; expected a line of 64 hex digits: "
-            "(umask 077; openssl rand -hex 32 > pseudonyms.key)"
-        )
-    if len({each.name for each in keys}) != len(keys):
-        raise ConfigError(f"{key}: {source} holds a key twice; expected each once, the newest first")
-    return Pseudonyms(keys)
-
-
-def _key(line: str, where: str) -> PseudonymKey:
-    try:
-        secret = bytes.fromhex(line)
-    except ValueError:
-        secret = b""
-    if len(secret) < _MIN_KEY_BYTES:
-        raise ConfigError(f"{where}: no key; expected {2 * _MIN_KEY_BYTES} hex digits or more")
-    return PseudonymKey(secret)
+    return Pseudonyms(read_keys(source, key, PseudonymKey, "pseudonyms.key"))
