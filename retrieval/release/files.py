@@ -8,9 +8,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load
 
 from retrieval.encoder import FACTORS_FILE
+from retrieval.index.build import load_index
+from retrieval.index.spec import Index, IndexSpec
 from retrieval.lists import LISTS_FILE
 from retrieval.release.manifest import AnswerKind
-from towers.errors import MissingDataError, ReleaseError
+from towers.errors import IndexBuildError, IntegrityError, MissingDataError, ReleaseError
 from towers.exported import (
     FINGERPRINT,
     MODEL_FILE,
@@ -51,6 +53,14 @@ def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarr
         found = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
         raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
     return arrays["vector"], arrays["num_events"]
+
+
+def read_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
+    """The index of a release, as `load_index` reads it; IntegrityError where its files are not its own."""
+    try:
+        return load_index(spec, folder, vectors)
+    except IndexBuildError as error:
+        raise IntegrityError(str(error)) from error
 
 
 def vectors_model(path: Path) -> str | None:

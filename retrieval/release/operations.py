@@ -115,9 +115,10 @@ def prune(root: Path, keep: int) -> tuple[str, ...]:
     """
     with _changing(root) as writer:
         removed = prunable(root, keep)
+        num_kept = len(release_ids(root)) - len(removed)
         for release_id in removed:
             writer.remove(release_id)
-    log.info("releases removed num=%d kept=%d", len(removed), len(release_ids(root)))
+    log.info("releases removed num=%d kept=%d", len(removed), num_kept)
     return removed
 
 

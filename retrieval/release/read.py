@@ -14,12 +14,18 @@ from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
 from retrieval.encoder import load_encoder, load_fold_in
-from retrieval.index.build import load_index
 from retrieval.index.operating import read_curve
 from retrieval.index.updates import UpdatedIndex
 from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
-from retrieval.release.files import ANSWER_FILES, ITEMS_FILE, PROFILES_FILE, read_rows, vectors_model
+from retrieval.release.files import (
+    ANSWER_FILES,
+    ITEMS_FILE,
+    PROFILES_FILE,
+    read_index,
+    read_rows,
+    vectors_model,
+)
 from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description, Seal
 from retrieval.release.store import current, open_release, release_of
 from retrieval.release.verify import Verify
@@ -161,7 +167,7 @@ def read_parts(
         vectors, num_events = read_rows(folder, None if known is None else known.built)
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
-        index = load_index(about.index, folder, searched)
+        index = read_index(about.index, folder, searched)
         # What was published before vectors named their model is held to the manifest's word.
         model = vectors_model(folder / VECTORS_FILE) or about.model_fingerprint
         answers = VectorAnswers(searched, index, encoder, read_curve(folder), model)

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64
 
-from retrieval.index.build import build_index, load_index
+from retrieval.index.build import build_index
 from retrieval.index.compile import compile_index
 from retrieval.index.curve_report import PLOT_FILE, plot
 from retrieval.index.operating import write_curve
 from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
 from retrieval.release.certificate import FEW_EVENTS
+from retrieval.release.files import read_index
 from towers.data.dataset import Dataset
 from towers.recommender import Queries
 
@@ -51,7 +52,7 @@ class SavedIndex:
             laid_out = self.spec.kind is IndexKind.PARTITIONED and self.spec.geometry is Geometry.QUERIES
             index = build_index(self.spec, self._vectors, self._queries() if laid_out else None)
         index.save(self._folder)
-        return load_index(self.spec, self._folder, self._vectors)
+        return read_index(self.spec, self._folder, self._vectors)
 
     def _queries(self) -> np.ndarray:
         query = self._asked()
