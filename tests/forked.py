@@ -8,12 +8,14 @@ import json
 import os
 import resource
 import runpy
+import signal
 import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,11 +82,15 @@ def _serve() -> None:
         if pid == 0:
             _become(asked["argv"], asked["said"], asked["most"], asked["variables"])
         _, status = os.waitpid(pid, 0)
+        # What a killed job leaves, such as a loader's workers, holds its pipes open.
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _become(argv: list[str], said: list[str], most: int | None, variables: Mapping[str, str]) -> None:
     """Goes on as the script, and ends with it."""
+    os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     opened = [os.open(path, os.O_WRONLY) for path in said]
     for descriptor, own in enumerate((nothing, *opened)):
