@@ -15,6 +15,7 @@ import os
 import shutil
 import threading
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -140,7 +141,9 @@ def soak(root: Path, seconds: float, every_seconds: float) -> Soaked:
             found.swaps.append(following.last_swap)
             held = following.last_swap.resident_bytes
             if held is not None:
-                found.resident.append((time.perf_counter() - begun, held[0]))
+                # What the soak itself writes down grows with its answers.
+                own = sum(asker.spans.itemsize * len(asker.spans) for asker in each)
+                found.resident.append((time.perf_counter() - begun, held[0] - own))
     ended.set()
     for thread in threads:
         thread.join()
@@ -149,7 +152,7 @@ def soak(root: Path, seconds: float, every_seconds: float) -> Soaked:
     for asker in each:
         found.failed += asker.failed
         found.num_mixed += asker.num_mixed
-        asked_at, answered_at = np.array(asker.spans).reshape(-1, 2).T
+        asked_at, answered_at = np.frombuffer(asker.spans).reshape(-1, 2).T
         # The last swap that begins before an answer ends is the one it may overlap.
         last = np.searchsorted(since, answered_at) - 1
         overlaps = asked_at < until[last]
@@ -171,7 +174,7 @@ class _Asker:
     ) -> None:
         self._following, self._asked, self._known, self._ended = following, asked, known, ended
         self._order = np.random.default_rng(seed).permutation(len(asked)).tolist()
-        self.spans: list[tuple[float, float]] = []
+        self.spans: array[float] = array("d")
         self.failed: list[str] = []
         self.num_mixed = 0
 
@@ -187,7 +190,7 @@ class _Asker:
             except Exception as error:  # whatever it is, an answer was lost
                 self.failed.append(repr(error))
                 continue
-            self.spans.append((start, time.perf_counter()))
+            self.spans.extend((start, time.perf_counter()))
             whole = answer.item_id == self._known[answer.release_id][line]
             self.num_mixed += not (whole and answer.release_id == retriever.release_id)
             del retriever, answer  # what waits for its turn holds no release

@@ -22,6 +22,8 @@ ARTICLES = frozenset(listed("the a an le la les l un une el los las una il lo gl
 _BEHIND = re.compile(rf",\s*({'|'.join(sorted(ARTICLES))})['’]?\s*$", re.IGNORECASE)
 _IN_BRACKETS = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 _ALSO_KNOWN = re.compile(r"^\s*(a\.?k\.?a\.?|also known as)\s+", re.IGNORECASE)
+_IN_PARTS = re.compile(r"[()\[\],:/–—-]|^\s*(a\.?k|also)", re.IGNORECASE)
+"""What a title has, at the least, that is more than one name or has more than its own spellings."""
 _BETWEEN_PARTS = re.compile(r":|\s[-–—/]\s")
 _NUMBERED = frozenset(listed("part episode chapter volume vol season series book no number"))
 _FIRST_TWENTY = listed(
@@ -35,6 +37,7 @@ _WRITTEN = {
     for written in (str(number), roman, name)
 }
 """A number from 1 to 20 as it may be written → all three ways."""
+_NUMBERS = frozenset(_WRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ def spellings(title: str) -> list[Spelling]:
     and without; "&" as "and" and left out; numbers up to twenty in digits, Roman and in words; and the parts
     that a colon or a dash divides it into, those aside that only number it ("Part II").
     """
+    if not _IN_PARTS.search(title):  # as most are: a quarter of the work, and the same
+        return [Spelling(words, True) for words in _written(title.strip())]
     named = [title, _IN_BRACKETS.sub(" ", title), *_IN_BRACKETS.findall(title)]
     names = dict.fromkeys(_article_first(_ALSO_KNOWN.sub("", name)) for name in named)
     whole = dict.fromkeys(words for name in names for words in _written(name))
@@ -92,7 +97,7 @@ def _written(name: str) -> list[tuple[str, ...]]:
 
 def _numbers_written(words: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The words with their numbers in digits, Roman and in words, where one is no letter by itself."""
-    if _WRITTEN.keys().isdisjoint(words):
+    if _NUMBERS.isdisjoint(words):
         return []
     counts = [
         word in _WRITTEN and (len(word) > 1 or word.isdigit() or (place > 0 and _is_number(words, place)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from retrieval.search.grams import LetterPairs, distances
@@ -195,40 +197,57 @@ def build_titles(
     spelled: Sequence[Sequence[Spelling]], year: Int32[np.ndarray, " N"], num_events: Int64[np.ndarray, " N"]
 ) -> Titles:
     """The Titles of N lists of spellings (`spellings.spellings`), years, and events that make popularity."""
-    entries = sorted(
-        (close_up(one.words), row, one.whole, _boundary(one.words))
-        for row, of_title in enumerate(spelled)
-        for one in of_title
+    each = [(row, one) for row, of_title in enumerate(spelled) for one in of_title]
+    own = _sorted(
+        text=pa.array([close_up(one.words) for _, one in each], pa.large_string()),
+        row=pa.array([row for row, _ in each], pa.int32()),
+        whole=pa.array([one.whole for _, one in each], pa.bool_()),
+        boundary=pa.array([_boundary(one.words) for _, one in each], pa.int64()),
     )
-    later = sorted(
-        {
-            (close_up(one.words[start:]), row)
-            for row, of_title in enumerate(spelled)
-            for one in of_title
-            for start in range(1, len(one.words))
-            if one.whole
-        }
+    tails = dict.fromkeys(
+        (close_up(one.words[start:]), row)
+        for row, one in each
+        if one.whole
+        for start in range(1, len(one.words))
     )
-    text = [entry[0] for entry in entries]
+    later = _sorted(
+        text=pa.array([text for text, _ in tails], pa.large_string()),
+        row=pa.array([row for _, row in tails], pa.int32()),
+    )
+    text: list[str] = own["text"].to_pylist()
     distinct = list(dict.fromkeys(text))
-    first = [0, *(place for place in range(1, len(text)) if text[place] != text[place - 1]), len(text)]
+    begins = np.append(np.flatnonzero(_differ_from_last(own["text"])), len(text))
     order = np.argsort(-num_events, kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return Titles(
         text=text,
-        row=np.array([entry[1] for entry in entries], np.int32),
-        whole=np.array([entry[2] for entry in entries], bool),
-        boundary=np.array([entry[3] for entry in entries], np.int64),
-        later=[entry[0] for entry in later],
-        later_row=np.array([entry[1] for entry in later], np.int32),
+        row=own["row"].to_numpy(),
+        whole=own["whole"].to_numpy(),
+        boundary=own["boundary"].to_numpy(),
+        later=later["text"].to_pylist(),
+        later_row=later["row"].to_numpy(),
         year=year,
         order=order,
         place=place,
         distinct=distinct,
-        first=np.array(first if text else [0], np.int64),
+        first=begins,
         pairs=LetterPairs(distinct),
     )
+
+
+def _sorted(**columns: pa.Array) -> pa.Table:
+    """By the first column and then by the others: as Python sorts tuples, but without its lock."""
+    order = pc.sort_indices(pa.table(columns), [(name, "ascending") for name in columns])
+    return pa.table(columns).take(order).combine_chunks()
+
+
+def _differ_from_last(column: pa.ChunkedArray) -> Bool[np.ndarray, " n"]:
+    """Where a text is another than the one before it; the first is."""
+    differ = np.ones(len(column), bool)
+    if len(column) > 1:
+        differ[1:] = pc.not_equal(column[1:], column[:-1]).to_numpy()
+    return differ
 
 
 def _boundary(words: Sequence[str]) -> int:

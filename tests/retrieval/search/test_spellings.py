@@ -1,7 +1,12 @@
 """How titles are written, worked out by hand."""
 
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.search import spellings as module
 from retrieval.search.spellings import asked_spellings, spellings
 
 
@@ -61,6 +66,14 @@ def test_another_name_in_brackets_has_its_own_article() -> None:
 )
 def test_parts_are_names_too_unless_they_only_number(title: str, parts: set[str]) -> None:
     assert _parts(title) == parts
+
+
+@given(title=st.text("abc aka the V2 , ()[] : & - / ' . é", max_size=24))
+def test_a_title_of_one_name_is_spelled_as_by_all_the_steps(title: str) -> None:
+    found = spellings(title)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_IN_PARTS", re.compile(""))
+        assert spellings(title) == found
 
 
 def test_no_spelling_stands_twice() -> None:
