@@ -22,6 +22,9 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 _LOADED = ("conf.schema", "pytorch_lightning", "towers.training.fit", "retrieval.retriever")
 
+_SECONDS = 600
+"""A job that takes so long hangs, and is ended by SIGALRM."""
+
 _server: list[subprocess.Popen[str]] = []
 
 
@@ -91,6 +94,7 @@ def _serve() -> None:
 def _become(argv: list[str], said: list[str], most: int | None, variables: Mapping[str, str]) -> None:
     """Goes on as the script, and ends with it."""
     os.setsid()
+    signal.alarm(_SECONDS)
     nothing = os.open(os.devnull, os.O_RDONLY)
     opened = [os.open(path, os.O_WRONLY) for path in said]
     for descriptor, own in enumerate((nothing, *opened)):
