@@ -1,5 +1,6 @@
 """Faults of releases, as they come about: put into copies of an export and of its tables before the build."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +23,8 @@ from towers.data.dataset import read_dataset
 from towers.data.schema import Tables, read_tables
 from towers.data.signals.settings import signals_of
 from towers.data.split import split, split_of
-from towers.exported import FINGERPRINT, VECTORS_FILE, WEIGHTS_FILE, read_context
+from towers.evaluation.measured import measured
+from towers.exported import FINGERPRINT, TRAINING_FILE, VECTORS_FILE, WEIGHTS_FILE, read_context
 from towers.ladder.heuristics import fit_popular
 from towers.nets.two_tower import fingerprint, load_towers, save_towers
 
@@ -97,6 +99,7 @@ def popularity_collapse(world: GateWorld, broken: Broken) -> None:
         moments.knot[:] = (5.0 + broken.turn) * direction[: users.width]
     save_towers(towers, broken.model)
     _save_vectors(broken.model, arrays["vector"], arrays["num_events"])
+    _measured_again(broken)
 
 
 def nan_rows(world: GateWorld, broken: Broken) -> None:
@@ -210,6 +213,15 @@ def _exported_again(broken: Broken) -> None:
     export_over(broken.model, broken.tables, aside)
     shutil.rmtree(broken.model)
     aside.rename(broken.model)
+
+
+def _measured_again(broken: Broken) -> None:
+    """The training itself collapsed, so what it measured is what its towers do."""
+    context, towers = read_context(broken.model), load_towers(broken.model)
+    dataset = read_dataset(broken.tables, signals_of(context))
+    found = measured(towers.exact(towers.encoder.encode(dataset.items)), dataset, split_of(context))
+    said = json.dumps({**context, **found}, indent=2)
+    (broken.model / TRAINING_FILE).write_text(said, encoding="utf-8")
 
 
 def _copy_towers(source: Path, model: Path) -> None:

@@ -12,6 +12,7 @@ from towers.data.privacy.state import LEARNED_FROM, state_of
 from towers.data.schema import read_table
 from towers.data.sources.read import ingest_source
 from towers.data.split import split
+from towers.evaluation.measured import measured
 from towers.training.dp.private_fit import spent
 from towers.training.export import export, first_process_only
 from towers.training.fit import fit_towers
@@ -37,7 +38,11 @@ def train(settings: PipelineSettings) -> None:
     fit_query = first_process_only(fit_query_tower)
     query_tower = fit_query(towers, dataset, parts, queries, settings.query_tower, settings.seed)
     context = {**settings.context(read_report(tables).title, settled), LEARNED_FROM: state}
-    context |= spent(folder / "checkpoints")
+    if settled.fit.trainer.dp.on:  # only what the noise covers may leave it: nothing is measured
+        context |= spent(folder / "checkpoints")
+    else:
+        served = towers.exact(towers.encoder.encode(dataset.items))
+        context |= first_process_only(measured)(served, dataset, settings.split) or {}
     export(towers, dataset, parts, folder / "model", context=context, query_tower=query_tower)
 
 

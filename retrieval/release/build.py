@@ -27,7 +27,14 @@ from retrieval.release.gates import Candidate, GateSettings, check_gates, requir
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
 from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
-from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
+from retrieval.release.served_gates import (
+    Placed,
+    held_out_questions,
+    live_release,
+    promised,
+    served_gates,
+    trained_quality,
+)
 from retrieval.release.store import ReleaseInfo, publish
 from towers.data.dataset import read_dataset
 from towers.data.privacy.sealed import StoreKeys
@@ -118,10 +125,14 @@ def build_release(
         )
         # What cannot be opened does not become current.
         opened = Placed(read_parts(folder, folder.name, description, store_keys), folder)
+        promise = promised(dataset, context, tables_dir, dimension)
+        as_trained = trained_quality(
+            opened.release, promise, dataset.catalogue.ids, gates.min_trained_quality
+        )
         questions = held_out_questions(dataset, context, gates)
         live = live_release(releases_root, store_keys)
         served = served_gates(opened, live, dataset, questions, gates)
-        return replace(description, gates=require([*results, *served], gates))
+        return replace(description, gates=require([*results, as_trained, *served], gates))
 
     return publish(releases_root, write, becomes_current=becomes_current)
 

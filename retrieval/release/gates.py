@@ -49,6 +49,7 @@ class Gate(StrEnum):
     RECALL_OF_LONG_HISTORIES = "recall_of_long_histories"
     RUNG_OVERLAP = "rung_overlap"
     TITLES_KEPT = "titles_kept"
+    TRAINED_QUALITY = "trained_quality"
     QUALITY = "quality"
     COVERAGE = "coverage"
     POPULARITY_LIFT = "popularity_lift"
@@ -116,9 +117,10 @@ class GateSettings:
     passes. k: places compared, at most the catalogue.
     num_queries: profiles whose encoded histories are the queries, spread over all that have one.
     max_parity_error: largest difference in any coordinate between the exported item vectors and those that
-    the exported tower gives for the same titles now. max_watched_unlicensed: share of the newest events whose
-    title has, by the table, no licence there and then. max_latency_ms: CPU time of one query; max_memory_mib:
-    of the release opened; null: no more than `live` says.
+    the exported tower gives for the same titles now. min_trained_quality: of the nDCG@10 that the training
+    measured, so much is found as served, on the tables it learned from. max_watched_unlicensed: share of the
+    newest events whose title has, by the table, no licence there and then. max_latency_ms: CPU time of one
+    query; max_memory_mib: of the release opened; null: no more than `live` says.
     override: gates whose failure does not stop the release, with the reason in override_reason, which the
     manifest keeps. ConfigError on one that nobody can override (SOUNDNESS), or where the reason is missing.
     """
@@ -128,6 +130,7 @@ class GateSettings:
     k: int = bounded(100, ge=1)
     num_queries: int = bounded(1000, ge=1)
     max_parity_error: float = bounded(1e-4, ge=0.0)
+    min_trained_quality: float = bounded(0.9, ge=0.0, le=1.0)
     max_watched_unlicensed: float = bounded(0.1, ge=0.0, le=1.0)
     max_latency_ms: float | None = bounded(None, gt=0.0)
     max_memory_mib: float | None = bounded(None, gt=0.0)

@@ -28,9 +28,11 @@ from retrieval.release.store import ReleaseInfo, current
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset
 from towers.data.privacy.sealed import StoreKeys
+from towers.data.privacy.state import LEARNED_FROM, state_of
 from towers.data.split import HeldOut, sampled_test, split_of
 from towers.errors import ReleaseError, StoreKeyError
 from towers.evaluation.bootstrap import paired_bootstrap
+from towers.evaluation.promise import MEASURED, Promise, promise_of
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,32 @@ def held_out_questions(
     if "split" not in context:
         return None
     return sampled_test(dataset, split_of(context), settings.live.num_questions)
+
+
+def promised(
+    dataset: Dataset, context: Mapping[str, Any], tables_dir: Path, dimension: int | None
+) -> Promise | None:
+    """What a training measured, and of which questions; None where something else is to be served.
+
+    dataset: of tables_dir. dimension: of vectors that are cut. Of newer tables, and by shorter vectors, other
+    answers are given; and older trainings did not say what they measured.
+    """
+    if MEASURED not in context or dimension is not None or context.get(LEARNED_FROM) != state_of(tables_dir):
+        return None
+    return promise_of(context, dataset, split_of(context))
+
+
+def trained_quality(
+    release: Release, promise: Promise | None, item_ids: Sequence[str], least: float
+) -> GateResult:
+    """nDCG@10 of the training's own questions as they are served, over what the training measured of them.
+
+    What it misses is what went wrong in between: towers of two trainings, inputs that are read another way.
+    """
+    if promise is None or len(promise.asked) < _MIN_QUESTIONS or promise.ndcg == 0.0:
+        return not_measured(Gate.TRAINED_QUALITY, ">=", least)
+    found = float(answered(release, promise.asked, item_ids).ndcg.mean())
+    return gate(Gate.TRAINED_QUALITY, found / promise.ndcg, ">=", least)
 
 
 def title_gates(

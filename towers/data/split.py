@@ -153,21 +153,10 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
     history = dataset.history
     if history.num_events == 0:
         raise SchemaError("split: the log has no events; expected at least one profile with three")
-    match settings.kind:
-        case SplitKind.LEAVE_ONE_OUT:
-            held = (history.lengths >= 3).astype(np.int64)
-            num_train = history.lengths - 2 * held
-            cut_seconds = _moments(history, num_train)
-        case SplitKind.GLOBAL_TIME:
-            first_validation = _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
-            num_train = num_before(history, first_validation)
-            cut_seconds = np.full(len(history), first_validation)
-    num_known = _num_known(history, settings)
-    first_held = num_train
-    if settings.unlearned_share > 0.0:
-        out = unlearned(dataset.profiles.ids, settings.unlearned_share)
-        num_train, first_held = np.where(out, 0, num_train), np.where(out, num_known, num_train)
-    if num_train.sum() == 0:
+    num_train, num_known = _num_train(history, settings), _num_known(history, settings)
+    cut_seconds = _cut_seconds(history, num_train, settings)
+    num_learned, first_held = _learned_and_held(dataset, num_train, num_known, settings)
+    if num_learned.sum() == 0:
         # Leave-one-out of all profiles never ends here: it keeps at least one event of every profile.
         raise SchemaError(
             "split: no event is left to train on before the cut-off; expected events of several moments, or "
@@ -175,10 +164,10 @@ def split(dataset: Dataset, settings: SplitSettings) -> Split:
         )
     return Split(
         learned=with_rewatches(history, dataset.repeats, cut_seconds),
-        num_train=num_train,
+        num_train=num_learned,
         validation=held_out(dataset, first_held, num_known),
         test=held_out(dataset, num_known, history.lengths),
-        num_watches=count_watches(history, num_train, len(dataset.catalogue)),
+        num_watches=count_watches(history, num_learned, len(dataset.catalogue)),
     )
 
 
@@ -194,12 +183,34 @@ def unlearned(profile_ids: Sequence[str], share: float) -> Bool[np.ndarray, " P"
 
 def sampled_test(dataset: Dataset, settings: SplitSettings, num_questions: int) -> HeldOut:
     """At most so many of the questions of `split(…).test`, spread evenly over all, without the rest of it."""
-    num_known = _num_known(dataset.history, settings)
-    asked = np.flatnonzero(num_known < dataset.history.lengths)
-    place = np.linspace(0, len(asked) - 1, min(num_questions, len(asked))).astype(np.int64)
-    stop = num_known.copy()
-    stop[asked[place]] = dataset.history.lengths[asked[place]]
-    return held_out(dataset, num_known, stop)
+    return _sampled(dataset, _num_known(dataset.history, settings), dataset.history.lengths, num_questions)
+
+
+def sampled_validation(dataset: Dataset, settings: SplitSettings, num_questions: int) -> HeldOut:
+    """As `sampled_test`, of `split(…).validation`."""
+    num_train, num_known = _num_train(dataset.history, settings), _num_known(dataset.history, settings)
+    _, first_held = _learned_and_held(dataset, num_train, num_known, settings)
+    return _sampled(dataset, first_held, num_known, num_questions)
+
+
+def _sampled(
+    dataset: Dataset, start: Int64[np.ndarray, " P"], stop: Int64[np.ndarray, " P"], num_questions: int
+) -> HeldOut:
+    asked = np.flatnonzero(start < stop)
+    chosen = asked[np.linspace(0, len(asked) - 1, min(num_questions, len(asked))).astype(np.int64)]
+    until = start.copy()
+    until[chosen] = stop[chosen]
+    return held_out(dataset, start, until)
+
+
+def _num_train(history: Histories, settings: SplitSettings) -> Int64[np.ndarray, " P"]:
+    """Events of each profile before any that is held out, the first ones."""
+    match settings.kind:
+        case SplitKind.LEAVE_ONE_OUT:
+            train: np.ndarray = history.lengths - 2 * (history.lengths >= 3)
+            return train
+        case SplitKind.GLOBAL_TIME:
+            return num_before(history, _first_validation(history, settings))
 
 
 def _num_known(history: Histories, settings: SplitSettings) -> Int64[np.ndarray, " P"]:
@@ -210,6 +221,34 @@ def _num_known(history: Histories, settings: SplitSettings) -> Int64[np.ndarray,
             return known
         case SplitKind.GLOBAL_TIME:
             return num_before(history, _cutoff(history, 1.0 - settings.test_share))
+
+
+def _cut_seconds(
+    history: Histories, num_train: Int64[np.ndarray, " P"], settings: SplitSettings
+) -> Int64[np.ndarray, " P"]:
+    """The moment up to which each profile's repeated watches count."""
+    match settings.kind:
+        case SplitKind.LEAVE_ONE_OUT:
+            return _moments(history, num_train)
+        case SplitKind.GLOBAL_TIME:
+            return np.full(len(history), _first_validation(history, settings))
+
+
+def _first_validation(history: Histories, settings: SplitSettings) -> int:
+    return _cutoff(history, 1.0 - settings.test_share - settings.validation_share)
+
+
+def _learned_and_held(
+    dataset: Dataset,
+    num_train: Int64[np.ndarray, " P"],
+    num_known: Int64[np.ndarray, " P"],
+    settings: SplitSettings,
+) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
+    """Events of each profile that are learned from, and its first that validates."""
+    if settings.unlearned_share == 0.0:
+        return num_train, num_train
+    out = unlearned(dataset.profiles.ids, settings.unlearned_share)
+    return np.where(out, 0, num_train), np.where(out, num_known, num_train)
 
 
 def count_watches(

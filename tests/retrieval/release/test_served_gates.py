@@ -45,7 +45,7 @@ from tests.worlds import SIGNALS, block_world, write_tables
 from towers.data.dataset import Dataset, dataset_from_tables, read_dataset
 from towers.data.schema import Tables
 from towers.data.signals.settings import signals_of
-from towers.data.split import SplitKind, SplitSettings, sampled_test, split
+from towers.data.split import SplitKind, SplitSettings, sampled_test, sampled_validation, split
 from towers.errors import ConfigError, GateError
 
 BOUNDS = LiveBounds()
@@ -147,6 +147,20 @@ def test_the_questions_are_those_of_the_split() -> None:
         np.testing.assert_array_equal(every.history.item_row, whole.history.item_row)
         place = np.searchsorted(whole.profile_row, some.profile_row)
         np.testing.assert_array_equal(whole.time_seconds[place], some.time_seconds)
+
+
+@pytest.mark.parametrize("kind", list(SplitKind))
+def test_the_questions_of_a_training_are_those_that_selected(kind: SplitKind) -> None:
+    dataset = dataset_from_tables(block_world(3, 10, 20, 5, seed=0))
+    for settings in (SplitSettings(kind), SplitSettings(kind, unlearned_share=0.5)):
+        whole, every = split(dataset, settings).validation, sampled_validation(dataset, settings, 10**6)
+        assert len(whole) > 7
+        for name in ("profile_row", "target_offset", "target_row", "time_seconds"):
+            np.testing.assert_array_equal(getattr(every, name), getattr(whole, name))
+        np.testing.assert_array_equal(every.history.item_row, whole.history.item_row)
+        some = sampled_validation(dataset, settings, 7)
+        assert len(some) == 7
+        assert set(some.profile_row.tolist()) < set(whole.profile_row.tolist())
 
 
 def test_the_newest_events_are_the_last_in_time() -> None:
