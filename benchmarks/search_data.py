@@ -19,7 +19,7 @@ from benchmarks.movielens_small import movielens_settings
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility.compile import Eligibility
 from retrieval.search.order import best_first
-from retrieval.search.search import TextSearch
+from retrieval.search.search import TextSearch, text_search
 from towers.data.ingest.rules import RuleSettings
 from towers.data.schema import Tables, read_tables
 from towers.data.signals.settings import SignalSettings
@@ -74,7 +74,7 @@ def searched_tables(tables: Tables) -> Searched:
 def searched(items: pa.Table, num_events: np.ndarray) -> Searched:
     """Titles ready to be searched."""
     catalogue = Catalogue(items)
-    return Searched(items, num_events, TextSearch(catalogue, num_events, Eligibility(catalogue)))
+    return Searched(items, num_events, text_search(catalogue, num_events, Eligibility(catalogue)))
 
 
 def main_name(title: str) -> str:

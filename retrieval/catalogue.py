@@ -29,11 +29,15 @@ class Catalogue:
 
     table: the items table (`towers.data.schema.ITEMS`), a line for each row. vocabulary: its ids. rows: int64
     (N,), the rows that have a title, ascending: all, but where titles were removed since the index was built.
+    sha256: of the file that it was read from, None of a table in memory: what has the same is the same.
     """
 
-    def __init__(self, table: pa.Table, vocabulary: Vocabulary | None = None) -> None:
+    def __init__(
+        self, table: pa.Table, vocabulary: Vocabulary | None = None, sha256: str | None = None
+    ) -> None:
         """Of an items table; vocabulary: of its very ids, where the caller has one, to be shared."""
         self.table = table
+        self.sha256 = sha256
         self.vocabulary = vocabulary or Vocabulary(table["item_id"].to_pylist(), gap=NO_TITLE)
         named = pc.not_equal(table["item_id"], NO_TITLE).to_numpy()
         self.rows: Int64[np.ndarray, " N"] = np.flatnonzero(named)

@@ -56,9 +56,9 @@ class Following:
     `retriever` is what to answer one request with: take it once, and all that the request asks of it comes
     from one release. A newer release is opened and warmed aside while the older answers, then takes its place
     between two reads of `retriever`; the older one is freed with the last request that holds it. Until then
-    both are in memory, and never a third: the next is not opened while a request still holds the last but
-    one; where that lasts, the alarm is raised. A release that cannot be opened leaves the older one in place;
-    it is tried again at each look, and the alarm is raised once for it.
+    both are in memory, with one copy of titles that are the same, and never a third: the next is not opened
+    while a request still holds the last but one; where that lasts, the alarm is raised. A release that cannot
+    be opened leaves the older one in place; it is tried again at each look, and the alarm is raised once.
 
     Looks are made by `refresh`, or by a thread of its own inside a `with` block. Safe for any number of
     threads.
@@ -142,10 +142,12 @@ class Following:
     def _open(self) -> Retriever:
         """The release that is current, warmed, while this thread gives way to those that answer."""
         with _giving_way():
-            return self._warm()
+            return self._warm(like=self._retriever)
 
-    def _warm(self) -> Retriever:
-        opened = Retriever.open(self._root, self._verify, self._controls, self._pseudonyms, self._store_keys)
+    def _warm(self, like: Retriever | None = None) -> Retriever:
+        opened = Retriever.open(
+            self._root, self._verify, self._controls, self._pseudonyms, self._store_keys, like
+        )
         return _warmed(opened)
 
     def _await_room(self) -> None:

@@ -30,7 +30,7 @@ from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions
 from retrieval.rerank.rerank import Reranker
 from retrieval.search.lexical import check_text
 from retrieval.search.order import Liking, best_first
-from retrieval.search.search import Found, TextSearch, Undo, as_spelled_first
+from retrieval.search.search import Found, TextSearch, Undo, as_spelled_first, text_search
 from retrieval.search.text_vectors import meant
 from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
@@ -58,6 +58,7 @@ class Retriever:
         controls: ReadsControls | None = None,
         forgotten: ForgottenFile | None = None,
         pseudonyms: Pseudonyms | None = None,
+        like: "Retriever | None" = None,
     ) -> None:
         self._release = release
         self._known = KnownProfiles(release.profiles, release.release_id, forgotten, pseudonyms)
@@ -65,11 +66,18 @@ class Retriever:
         self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
         rows = release.catalogue.rows
         self._by_popularity = rows[np.argsort(-release.num_events[rows], kind="stable")]
-        self._eligibility = Eligibility(release.catalogue)
-        # Made by the first search: a service that only recommends needs none. It must not hold this
-        # Retriever: what holds itself is freed only when Python looks for such.
-        eligibility = self._eligibility
-        self._text = Once(lambda: TextSearch(release.catalogue, release.num_events, eligibility))
+        same = like if like is not None and like.items is release.catalogue else None
+        self._eligibility: Eligibility = Eligibility(release.catalogue) if same is None else same._eligibility
+        # Made by the first search: a service that only recommends needs none. It must hold no Retriever:
+        # what holds itself is freed only when Python looks for such.
+        eligibility, text = self._eligibility, None if same is None else same._text.made
+        self._text: Once[TextSearch] = Once(
+            lambda: (
+                text_search(release.catalogue, release.num_events, eligibility)
+                if text is None
+                else text.with_popularity(release.num_events)
+            )
+        )
         self._attributor = Once(lambda: attributor_of(release))
 
     @classmethod
@@ -80,6 +88,7 @@ class Retriever:
         controls: ReadsControls | None = None,
         pseudonyms: Pseudonyms | None = None,
         store_keys: StoreKeys | None = None,
+        like: "Retriever | None" = None,
     ) -> "Retriever":
         """The Retriever of a root's current release, or of the release in this folder.
 
@@ -89,10 +98,12 @@ class Retriever:
         profile is named as the release has it. Who is forgotten (`scripts/forget.py`) is answered as a
         profile that nobody knows, from the next question on. store_keys: those that the profiles may be
         sealed under (`towers.data.privacy.sealed.read_store_keys`); StoreKeyError where the one that it needs
-        is not there.
+        is not there. like: an open one, whose titles, and what was made of them, are shared where both
+        releases have the same: they are neither read nor made again.
         """
         forgotten = ForgottenFile(forgotten_of(Path(path)))
-        return cls(read_release(Path(path), verify, store_keys), controls, forgotten, pseudonyms)
+        release = read_release(Path(path), verify, store_keys, None if like is None else like.items)
+        return cls(release, controls, forgotten, pseudonyms, like)
 
     @property
     def release_id(self) -> str:

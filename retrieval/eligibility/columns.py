@@ -35,6 +35,11 @@ class Once(Generic[T]):
         self._made: T | None = None
         self._lock = Lock()
 
+    @property
+    def made(self) -> T | None:
+        """What was made; None where nobody called yet, or while it is made."""
+        return self._made
+
     def __call__(self) -> T:
         """What was made."""
         with self._lock:

@@ -80,34 +80,42 @@ def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.n
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the caller has in memory of the files of a release in the making, so that it is not read again.
+    """What the caller has in memory of the files of a release, so that it is not read again.
 
-    catalogue: what ITEMS_FILE is written of. built: float32 (N, D), what VECTORS_FILE holds: that of another
-    release, which is the same file.
+    catalogue: what ITEMS_FILE holds. built: float32 (N, D), what VECTORS_FILE holds: that of another release,
+    which is the same file.
     """
 
     catalogue: Catalogue
-    built: Float32[np.ndarray, "N D"]
+    built: Float32[np.ndarray, "N D"] | None = None
 
 
-def read_release(path: Path, verify: Verify = Verify.FULL, store_keys: StoreKeys | None = None) -> Release:
+def read_release(
+    path: Path,
+    verify: Verify = Verify.FULL,
+    store_keys: StoreKeys | None = None,
+    older: Catalogue | None = None,
+) -> Release:
     """The current release of a root, or the release in this folder, verified before anything is parsed.
 
     verify: how much of it is hashed. store_keys: where its profiles are sealed; in clear they are read with
-    and without. Raises ReleaseError where there is none, StoreKeyError where the key that sealed it was not
-    given, IntegrityError where a file is not the one published. Where another release became current while
-    this one was read, and this one was cleared away, the other is read.
+    and without. older: of another release, which is taken where the titles are in the same file. Raises
+    ReleaseError where there is none, StoreKeyError where the key that sealed it was not given, IntegrityError
+    where a file is not the one published. Where another release became current while this one was read, and
+    this one was cleared away, the other is read.
     """
     while True:
         at = current(path)
         try:
-            return _read(path, at, verify, store_keys)
+            return _read(path, at, verify, store_keys, older)
         except (TowersError, OSError):  # a parser may be the first to miss a file
             if at is None or current(path) == at:
                 raise
 
 
-def _read(path: Path, at: str | None, verify: Verify, store_keys: StoreKeys | None) -> Release:
+def _read(
+    path: Path, at: str | None, verify: Verify, store_keys: StoreKeys | None, older: Catalogue | None
+) -> Release:
     start = time.perf_counter()
     # The one that was named then: another may be current by now, and this one again when an error is judged.
     info = open_release(path, verify) if at is None else release_of(path, at, verify)
@@ -118,11 +126,15 @@ def _read(path: Path, at: str | None, verify: Verify, store_keys: StoreKeys | No
                 f"{info.folder / MANIFEST_FILE}: does not name {name}; expected {', '.join(required)}"
             )
     _check_seal(info.folder / PROFILES_FILE, info.manifest.files[PROFILES_FILE].sealed, store_keys)
-    release = read_parts(info.folder, info.release_id, info.manifest.description, store_keys)
+    titles = info.manifest.files[ITEMS_FILE].sha256
+    if older is None or older.sha256 != titles:
+        older = Catalogue(read_items(info.folder / ITEMS_FILE), sha256=titles)
+    about = info.manifest.description
+    release = read_parts(info.folder, info.release_id, about, store_keys, Known(older))
     log.info(
         "release opened id=%s kind=%s num_items=%d num_profiles=%d seconds=%.2f",
         release.release_id,
-        info.manifest.description.kind,
+        about.kind,
         len(release.catalogue),
         len(release.profiles.profiles),
         time.perf_counter() - start,

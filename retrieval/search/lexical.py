@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from retrieval.search.lexicon import Lexicon, build_lexicon
 from retrieval.search.spellings import spellings
-from retrieval.search.titles import Fit, Titles, build_titles
+from retrieval.search.titles import Fit, Titles, build_titles, with_popularity
 from towers.data.words import words_of
 from towers.errors import QueryError
 
@@ -56,18 +56,16 @@ class Spelled:
     score: Float32[np.ndarray, " n"]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class LexicalIndex:
-    """The titles of an items table (`towers.data.schema.ITEMS`) by their words and spellings.
+    """Titles by their words and spellings. See `lexical_index`. Safe for any number of threads."""
 
-    num_events: int64 (N,), the popularity of each. Safe for any number of threads.
-    """
+    titles: Titles
+    lexicon: Lexicon
 
-    def __init__(self, items: pa.Table, num_events: Int64[np.ndarray, " N"]) -> None:
-        spelled = [spellings(title) for title in items["title"].to_pylist()]
-        year = pc.fill_null(items["release_year"], -1).to_numpy().astype(np.int32)
-        self.titles: Titles = build_titles(spelled, year, num_events)
-        own = [list(dict.fromkeys(word for one in each for word in one.words)) for each in spelled]
-        self.lexicon: Lexicon = build_lexicon(items, own)
+    def with_popularity(self, num_events: Int64[np.ndarray, " N"]) -> "LexicalIndex":
+        """The same titles, as popular as these counts say; all else is shared."""
+        return LexicalIndex(with_popularity(self.titles, num_events), self.lexicon)
 
     def match(self, text: str) -> Matches:
         """The titles that match a text; none where nothing does.
@@ -103,6 +101,14 @@ class LexicalIndex:
         fit[row] = spelled.fit
         found = np.flatnonzero(score > 0.0)  # of a mask it is many times as fast as of numbers
         return Matches(found, score[found], fit[found])
+
+
+def lexical_index(items: pa.Table, num_events: Int64[np.ndarray, " N"]) -> LexicalIndex:
+    """The LexicalIndex of an items table (`towers.data.schema.ITEMS`). num_events: (N,), their popularity."""
+    spelled = [spellings(title) for title in items["title"].to_pylist()]
+    year = pc.fill_null(items["release_year"], -1).to_numpy().astype(np.int32)
+    own = [list(dict.fromkeys(word for one in each for word in one.words)) for each in spelled]
+    return LexicalIndex(build_titles(spelled, year, num_events), build_lexicon(items, own))
 
 
 def check_text(text: object) -> None:

@@ -2,7 +2,7 @@
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -217,9 +217,7 @@ def build_titles(
     text: list[str] = own["text"].to_pylist()
     distinct = list(dict.fromkeys(text))
     begins = np.append(np.flatnonzero(_differ_from_last(own["text"])), len(text))
-    order = np.argsort(-num_events, kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
+    order, place = _by_popularity(num_events)
     return Titles(
         text=text,
         row=own["row"].to_numpy(),
@@ -234,6 +232,22 @@ def build_titles(
         first=begins,
         pairs=LetterPairs(distinct),
     )
+
+
+def with_popularity(titles: Titles, num_events: Int64[np.ndarray, " N"]) -> Titles:
+    """The same titles, as popular as these counts say."""
+    order, place = _by_popularity(num_events)
+    return replace(titles, order=order, place=place)
+
+
+def _by_popularity(
+    num_events: Int64[np.ndarray, " N"],
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
+    """The titles, most popular first, and the place of each."""
+    order = np.argsort(-num_events, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return order, place
 
 
 def _sorted(**columns: pa.Array) -> pa.Table:

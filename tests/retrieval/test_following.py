@@ -1,6 +1,7 @@
 """A newer release takes over between two requests; one that cannot be served does not."""
 
 import gc
+import shutil
 import sys
 import threading
 import weakref
@@ -8,11 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from retrieval.control.store import ControlsStore
 from retrieval.following import Following
+from retrieval.index.spec import IndexSpec
 from retrieval.release import read
+from retrieval.release.build import build_release
+from retrieval.release.gates import GateSettings
 from retrieval.release.operations import prune, roll_back
 from retrieval.release.store import ReleaseInfo, release_of
 from retrieval.release.verify import Verify
@@ -20,6 +28,8 @@ from retrieval.retriever import Retriever
 from tests.retrieval.conftest import Exported
 from tests.retrieval.releases import published
 from towers.errors import IntegrityError, ReleaseError
+from towers.exported import FINGERPRINT, VECTORS_FILE
+from towers.nets.two_tower import fingerprint
 
 
 @pytest.fixture
@@ -60,6 +70,58 @@ def test_the_next_release_takes_over_and_the_older_one_is_freed(root: Path, expo
         assert older() is None
     finally:
         gc.enable()
+
+
+def test_titles_that_are_the_same_are_held_once_and_answer_by_their_own_popularity(
+    root: Path, exported: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    following = Following(root)
+    first = following.retriever
+    table, eligibility = first.items.table, first.eligibility
+    assert first.suggest("title", k=60) == tuple(by_popularity(first))
+    # The next one has the same titles and towers, and other watches.
+    other = tmp_path_factory.mktemp("export") / "model"
+    shutil.copytree(exported.model, other)
+    arrays = load_file(other / VECTORS_FILE)
+    arrays["num_events"] = np.random.default_rng(0).permutation(len(arrays["num_events"]))
+    save_file(arrays, other / VECTORS_FILE, metadata={FINGERPRINT: fingerprint(other)})
+    build_release(other, exported.tables, root, IndexSpec(), GateSettings(k=10))
+    assert following.refresh()
+    shared, alone = following.retriever, Retriever.open(root)
+    assert shared.items.table is table
+    assert shared.eligibility is eligibility
+    assert by_popularity(shared) != by_popularity(first)
+    for retriever in (shared, alone):
+        assert retriever.suggest("title", k=60) == tuple(by_popularity(alone))
+    asked = [title.as_py() for title in table["title"][:20]] + ["title", "titel 3", "nothing"]
+    for text in asked:
+        one, two = shared.search(text, k=10), alone.search(text, k=10)
+        assert one.item_id == two.item_id
+        np.testing.assert_array_equal(one.score, two.score)
+
+
+def test_other_titles_are_read_anew(root: Path, exported: Exported, tmp_path: Path) -> None:
+    following = Following(root)
+    older = following.retriever
+    tables = tmp_path / "tables"
+    shutil.copytree(exported.tables, tables)
+    items = pq.read_table(tables / "items.parquet")
+    renamed = [f"{title} again" for title in items["title"].to_pylist()]
+    place = items.column_names.index("title")
+    pq.write_table(
+        items.set_column(place, items.schema.field(place), pa.array(renamed)), tables / "items.parquet"
+    )
+    build_release(exported.model, tables, root, IndexSpec(), GateSettings(k=10))
+    assert following.refresh()
+    assert following.retriever.items.table is not older.items.table
+    assert following.retriever.eligibility is not older.eligibility
+    assert following.retriever.search(renamed[3], k=1).item_id == (items["item_id"][3].as_py(),)
+
+
+def by_popularity(retriever: Retriever) -> list[str]:
+    """The ids of its titles, by its own counts."""
+    order = np.argsort(-retriever.num_events, kind="stable")
+    return [retriever.items.ids[row] for row in order.tolist()]
 
 
 def test_a_swap_says_what_it_took(root: Path, exported: Exported) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.search.lexical import MAX_CHARACTERS, LexicalIndex, check_text
+from retrieval.search.lexical import MAX_CHARACTERS, check_text, lexical_index
 from retrieval.search.titles import Fit
 from tests.retrieval.worlds import items_table
 from towers.errors import QueryError
@@ -42,7 +42,7 @@ ITEMS = items_table(
     directors=[["F. F. Coppola"], ["F. F. Coppola"], None, ["S. Spielberg"], *[None] * 13],
 )
 NUM_EVENTS = np.arange(len(TITLES), dtype=np.int64)[::-1].copy()
-INDEX = LexicalIndex(ITEMS, NUM_EVENTS)
+INDEX = lexical_index(ITEMS, NUM_EVENTS)
 
 
 def _best(text: str) -> list[int]:
@@ -117,7 +117,7 @@ def test_a_title_as_it_is_spelled_scores_above_all_that_are_not() -> None:
 
 def test_a_year_says_which_of_two_titles_of_one_name() -> None:
     titles = ["Heat", "Heat", "The Heat"]
-    index = LexicalIndex(items_table(3, title=titles, release_year=[1986, 1995, 2013]), NUM_EVENTS[:3])
+    index = lexical_index(items_table(3, title=titles, release_year=[1986, 1995, 2013]), NUM_EVENTS[:3])
     for row, year in enumerate((1986, 1995, 2013)):
         matches = index.match(f"heat {year}")
         assert matches.row[matches.score == 4.0].tolist() == [row]
@@ -158,13 +158,13 @@ def test_any_text_has_an_answer(text: str) -> None:
 
 
 def test_a_title_without_words_is_never_a_match() -> None:
-    index = LexicalIndex(items_table(1, title=["!!!"]), NUM_EVENTS[:1])
+    index = lexical_index(items_table(1, title=["!!!"]), NUM_EVENTS[:1])
     assert index.match("???").row.tolist() == []
     assert index.match("matrix").row.tolist() == []
 
 
 def test_an_empty_catalogue_has_no_matches() -> None:
-    index = LexicalIndex(items_table(0), NUM_EVENTS[:0])
+    index = lexical_index(items_table(0), NUM_EVENTS[:0])
     assert index.match("matrix").row.tolist() == []
 
 
