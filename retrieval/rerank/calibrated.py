@@ -21,12 +21,14 @@ from towers.settings import bounded, check_ranges
 class CalibrationSettings:
     """weight: λ, of the calibration; 0 leaves the order as it is, 1 asks for nothing else. alpha: Steck's α.
 
-    num_candidates: chosen from so many.
+    num_candidates: chosen from so many. temperature: of scores that are the logits of a softmax, times it, as
+    towers are trained to give them (`objective.temperature` of the training); None of any others.
     """
 
     weight: float = bounded(0.5, ge=0.0, le=1.0)
     alpha: float = bounded(ALPHA, gt=0.0, lt=1.0)
     num_candidates: int = bounded(200, ge=1)
+    temperature: float | None = bounded(None, gt=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,11 @@ class Calibrated:
 
     (1 - λ) Σ_i s(i) - λ KL(p ‖ q̃),  q̃ = (1 - α) q + α p,
 
-    s(i) = 1 / log2(place + 1) of a candidate's place, p the genres of the history, q those of the list so far
-    with the candidate; the earlier candidate among equals. What is taken is shown best first by its scores,
-    since the mix of a list is that of its titles in any order. A query without history keeps its order.
+    p the genres of the history, q those of the list so far with the candidate; the earlier candidate among
+    equals. With a temperature s(i) is k times the chance of i among the candidates, by softmax: who is sure
+    of a few titles keeps them, and who wants any of many is given the mix. Without one s(i) is
+    1 / log2(place + 1) of its place. What is taken is shown best first by its scores, since the mix of a list
+    is that of its titles in any order. A query without history keeps its order.
     """
 
     items: pa.Table
@@ -60,7 +64,7 @@ class Calibrated:
         place = np.full((len(candidates), min(k, candidates.item_row.shape[1])), -1, np.int64)
         choose(
             np.ascontiguousarray(candidates.item_row),
-            discount(candidates.item_row.shape[1]),
+            self._worth(candidates, k),
             wanted,
             self._shares,
             self.settings.weight,
@@ -69,11 +73,21 @@ class Calibrated:
         )
         return chosen(candidates, place, k)
 
+    def _worth(self, candidates: Rankings, k: int) -> Float64[np.ndarray, "Q M"]:
+        temperature = self.settings.temperature
+        if temperature is None:
+            width = candidates.item_row.shape[1]
+            return np.ascontiguousarray(np.broadcast_to(discount(width), (len(candidates), width)))
+        best = candidates.score.max(axis=1, keepdims=True, initial=np.finfo(np.float32).min)
+        chance = np.exp((candidates.score.astype(np.float64) - best) / temperature)
+        worth: np.ndarray = k * chance / np.maximum(chance.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        return worth
+
 
 @compiled
 def choose(
     row: np.ndarray,  # int64 (Q, M): candidates, best first; PAD behind the last
-    worth: np.ndarray,  # float64 (M,): of a place
+    worth: np.ndarray,  # float64 (Q, M): of a candidate
     wanted: np.ndarray,  # float64 (Q, G)
     shares: np.ndarray,  # float64 (N, G)
     weight: float,
@@ -111,7 +125,7 @@ def choose(
                     if p > 0.0 and share > 0.0:
                         mixed = keep * (shown[genre] + share) + alpha * p
                         divergence += p * np.log(p / mixed) - term[genre]
-                gain = (1.0 - weight) * worth[other] - weight * divergence
+                gain = (1.0 - weight) * worth[line, other] - weight * divergence
                 if gain > best_gain:
                     best, best_gain = other, gain
             taken[best] = True

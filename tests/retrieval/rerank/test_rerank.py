@@ -68,22 +68,33 @@ def worth(
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), weight=st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]))
-def test_every_place_is_the_best_that_brute_force_finds(seed: int, weight: float) -> None:
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    weight=st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]),
+    temperature=st.sampled_from([None, 0.05, 0.7]),
+)
+def test_every_place_is_the_best_that_brute_force_finds(
+    seed: int, weight: float, temperature: float | None
+) -> None:
     rng = np.random.default_rng(seed)
     num, k = int(rng.integers(1, 9)), int(rng.integers(1, 6))
     items = catalogue(rng, 12)
     queries, candidates = asked(rng, 12, [int(rng.integers(1, 6))]), ranked(rng, 12, [num], 8)
     shares = genre_shares(items)
+    row, score = candidates.item_row[0, :num], candidates.score[0, :num].astype(np.float64)
+    liked = {each: 1 / math.log2(number + 2) for number, each in enumerate(row.tolist())}
+    if temperature is not None:
+        odds = [math.exp((each - score[0]) / temperature) for each in score.tolist()]
+        liked = {each: k * own / sum(odds) for each, own in zip(row.tolist(), odds, strict=True)}
     place = np.full((1, min(k, 8)), -1)
     wanted = wanted_mix(queries.history, shares)
-    choose(candidates.item_row, 1 / np.log2(np.arange(8) + 2), wanted, shares, weight, ALPHA, place)
+    own_worth = np.array([[liked[each] for each in row.tolist()] + [0.0] * (8 - num)])
+    choose(candidates.item_row, own_worth, wanted, shares, weight, ALPHA, place)
     taken = place[0][place[0] >= 0]
     assert len(taken) == min(k, num)
-    row = candidates.item_row[0, :num]
     shown = row[taken]
-    liked = {each: 1 / math.log2(number + 2) for number, each in enumerate(row.tolist())}
-    answer = Calibrated(items, CalibrationSettings(weight, ALPHA, 8)).rerank(queries, candidates, k)
+    asked_for = CalibrationSettings(weight, ALPHA, 8, temperature)
+    answer = Calibrated(items, asked_for).rerank(queries, candidates, k)
     assert answer.item_row[0, : len(taken)].tolist() == row[np.sort(taken)].tolist()
     assert answer.score[0, : len(taken)].tolist() == candidates.score[0, np.sort(taken)].tolist()
 
@@ -94,6 +105,27 @@ def test_every_place_is_the_best_that_brute_force_finds(seed: int, weight: float
         before = shown[:step].tolist()
         best = max(worth_of([*before, other]) for other in row.tolist() if other not in before)
         assert worth_of(shown[: step + 1].tolist()) == pytest.approx(best, abs=1e-9)
+
+
+def test_who_is_sure_of_a_title_keeps_it_and_who_is_not_is_given_the_mix() -> None:
+    # The history is all Comedy; the four best candidates are Crime, the two worst Comedy.
+    genres = [["Crime"]] * 4 + [["Comedy"]] * 3
+    items = table(ITEMS, {"item_id": [f"t{n}" for n in range(7)], "title": ["one"] * 7, "genres": genres})
+    history = Histories(
+        np.array([0, 1, 2]), np.array([6, 6]), np.zeros(2, np.int64), np.full(2, np.nan, np.float32),
+        np.ones(2, np.float32),
+    )  # fmt: skip
+    queries = Queries(history, np.zeros(2, np.int64), np.full(2, ""))
+    row = np.tile(np.arange(6), (2, 1))
+    sure, open_ = [2.0, 0.1, 0.1, 0.1, 0.0, 0.0], [0.2, 0.2, 0.1, 0.1, 0.1, 0.1]
+    candidates = Rankings(row, np.array([sure, open_], np.float32))
+    calibrated = Calibrated(items, CalibrationSettings(0.5, ALPHA, 6, temperature=0.1))
+    shown = calibrated.rerank(queries, candidates, 2).item_row
+    assert shown[0].tolist() == [0, 4]
+    assert shown[1].tolist() == [4, 5]
+    # Scores that are no logits of a softmax say nothing of it: places treat both alike.
+    by_place = Calibrated(items, CalibrationSettings(0.5, ALPHA, 6)).rerank(queries, candidates, 2).item_row
+    assert by_place[0].tolist() == by_place[1].tolist()
 
 
 def test_the_greedy_list_is_nearly_the_best_of_all_lists() -> None:
