@@ -147,7 +147,8 @@ def _missing(name: str, where: str) -> MissingExtraError:
 @contextmanager
 def _quiet_and_offline() -> Iterator[None]:
     """Nothing is looked for in the network, and no bar is drawn; afterwards both are as they were."""
-    hub, bars = import_module("huggingface_hub.constants"), import_module("transformers.utils.logging")
+    hub: Any = import_module("huggingface_hub.constants")
+    bars: Any = import_module("transformers.utils.logging")
     offline, drawn = hub.HF_HUB_OFFLINE, bars.is_progress_bar_enabled()
     hub.HF_HUB_OFFLINE = True
     bars.disable_progress_bar()

@@ -250,10 +250,10 @@ def load_query_tower(folder: Path, towers: str) -> QueryTower | None:
     except (SafetensorError, RuntimeError) as error:
         raise ReleaseError(f"{weights}: {error}; expected the weights of {QUERY_FILE}") from error
     if backbone is not None:
-        error = float(np.abs(backbone.embed([_PROBE])[0] - tower.probe.numpy()).max())
-        if not error <= _PROBE_ERROR:
+        away = float(np.abs(backbone.embed([_PROBE])[0] - tower.probe.numpy()).max())
+        if not away <= _PROBE_ERROR:
             raise SkewError(
-                f"{path}: the backbone reads a text {error:.2g} away from where it did in training; expected "
+                f"{path}: the backbone reads a text {away:.2g} away from where it did in training; expected "
                 f"{_PROBE_ERROR:g} at most: install the versions of sentence-transformers and transformers "
                 "that it was trained with, or train anew"
             )
