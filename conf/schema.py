@@ -40,6 +40,7 @@ from towers.ladder.simple import SimpleSettings
 from towers.ladder.tuned import read_tuned, with_tuned
 from towers.ladder.tuning import TuningSettings
 from towers.ladder.variants import check_variants
+from towers.nets.backbone import check_backbone
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.settings import ObjectiveSettings
 from towers.settings import Partly, bounded
@@ -118,9 +119,12 @@ class PipelineSettings:
     def settled(self, statistics: Statistics) -> Settled:
         """What decides what the towers learn: what is given, and of the rest what the recipe chooses.
 
-        Raises ConfigError on what a private training refuses.
+        Raises ConfigError on what a private training refuses, and as `check_backbone`: the query tower is the
+        last to be trained.
         """
         settled = _settled(self, statistics, self.warm_start)
+        if self.query_tower.epochs and self.query_tower.backbone is not None:
+            check_backbone(Path(self.query_tower.backbone))
         if settled.fit.trainer.dp.on:
             check_private(settled.fit)
             check_query_tower(self.query_tower.epochs)

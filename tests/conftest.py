@@ -41,3 +41,11 @@ def watched_calls() -> None:
         run(int, lambda call: 0)
     except BenchmarkError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny sentence-transformers model (`tests.backbones`), changed by no test."""
+    from tests.backbones import MEANINGS, save_backbone
+
+    return save_backbone(tmp_path_factory.mktemp("backbone") / "tiny", MEANINGS)

@@ -18,6 +18,8 @@ QUERY_FILE = "query.json"
 """Settings of the query tower, and the towers whose item vectors it finds; where one was trained."""
 QUERY_WEIGHTS_FILE = "query.safetensors"
 """Its weights."""
+BACKBONE_PREFIX = "backbone."
+"""Begins the names of its backbone's files, where it has one; QUERY_FILE says which of them is which."""
 TRAINING_FILE = "training.json"
 """The settings the towers were trained under."""
 

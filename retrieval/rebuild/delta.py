@@ -27,7 +27,7 @@ from retrieval.release.files import (
     ITEMS_FILE,
     MODEL_FILES,
     PROFILES_FILE,
-    QUERY_FILES,
+    query_files,
     read_rows,
 )
 from retrieval.release.gates import Candidate, GateSettings, check_gates, require
@@ -182,9 +182,10 @@ def publish_delta(
 
 def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> None:
     """The files of the release but for titles, profiles and certificate: what is as it was is linked."""
+    kept = (*MODEL_FILES, *query_files(live.manifest.files), VECTORS_FILE)
     for name in live.manifest.files:
         of_build = name.startswith("index") and name not in (UPDATES_FILE, CERTIFICATE_FILE)
-        if of_build or name in (*MODEL_FILES, *QUERY_FILES, VECTORS_FILE):
+        if of_build or name in kept:
             link(live.folder / name, folder / name)
     layout, about = delta.layout, live.manifest.description
     num_events = split(placed, split_of(about.context)).num_watches

@@ -16,7 +16,7 @@ from retrieval.index.spec import IndexSpec
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.delta import embedded
 from retrieval.release.build import build_release
-from retrieval.release.files import MODEL_FILES, QUERY_FILES, read_rows
+from retrieval.release.files import MODEL_FILES, query_files, read_rows
 from retrieval.release.gates import GateSettings
 from retrieval.release.linked import link
 from retrieval.release.store import ReleaseInfo
@@ -58,11 +58,8 @@ def export_anew(
         return
 
     def write(aside: Path) -> None:
-        for name in MODEL_FILES:
+        for name in (*MODEL_FILES, *query_files(path.name for path in model.iterdir())):
             link(model / name, aside / name)
-        for name in QUERY_FILES:
-            if (model / name).is_file():
-                link(model / name, aside / name)
         (aside / TRAINING_FILE).write_text(json.dumps(dict(context), indent=1) + "\n", encoding="utf-8")
         towers = load_towers(aside)
         if known is None:

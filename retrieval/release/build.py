@@ -19,7 +19,7 @@ from retrieval.release.files import (
     ITEMS_FILE,
     MODEL_FILES,
     PROFILES_FILE,
-    QUERY_FILES,
+    query_files,
     read_vectors,
     vectors_model,
 )
@@ -64,7 +64,8 @@ def build_release(
     the profiles, and the live release may be sealed under any; without keys they lie in clear.
 
     model_dir: model.json, towers.safetensors, items.safetensors and training.json, whose settings become the
-    context of the manifest; and query.json with query.safetensors, where a query tower was trained.
+    context of the manifest; and query.json with query.safetensors, where a query tower was trained, and the
+    files of its backbone.
     What is gated is what will be served: the towers as copied into the release, the index as read back from
     its file. At last the whole release is read as it will be opened.
     dimension: how many of the vectors' first numbers are searched; all where None. The release holds whole
@@ -159,6 +160,5 @@ def _copy_model(model_dir: Path, folder: Path) -> None:
         if not (model_dir / name).is_file():
             raise MissingDataError(f"{model_dir / name}: no exported towers; run scripts/train.py first")
         shutil.copyfile(model_dir / name, folder / name)
-    for name in QUERY_FILES:
-        if (model_dir / name).is_file():
-            shutil.copyfile(model_dir / name, folder / name)
+    for name in query_files(path.name for path in model_dir.iterdir()):
+        shutil.copyfile(model_dir / name, folder / name)

@@ -1,5 +1,6 @@
 """The files of exports and releases by name, and the item vectors among them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from retrieval.lists import LISTS_FILE
 from retrieval.release.manifest import AnswerKind
 from towers.errors import IndexBuildError, IntegrityError, MissingDataError, ReleaseError
 from towers.exported import (
+    BACKBONE_PREFIX,
     FINGERPRINT,
     MODEL_FILE,
     QUERY_FILE,
@@ -24,8 +26,6 @@ from towers.exported import (
 
 MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 """What the query encoder is read from; a release holds copies."""
-QUERY_FILES = (QUERY_FILE, QUERY_WEIGHTS_FILE)
-"""What texts are read by, beside the towers; an export and its release have both or neither."""
 ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
 ADDED_FILE = "items_added.safetensors"
@@ -36,6 +36,15 @@ ANSWER_FILES = {
     AnswerKind.LISTS: (LISTS_FILE,),
 }
 """What each kind answers from, beside titles, profiles and the index."""
+
+
+def query_files(names: Iterable[str]) -> list[str]:
+    """Of the files of an export or release those that texts are read by, beside the towers.
+
+    Both have all of them or none: the query tower's own two, and where it has a backbone that one's.
+    """
+    own = (QUERY_FILE, QUERY_WEIGHTS_FILE)
+    return sorted(name for name in names if name in own or name.startswith(BACKBONE_PREFIX))
 
 
 def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarray, " M"]]:

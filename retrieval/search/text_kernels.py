@@ -93,9 +93,15 @@ def word_means(
 
 @compiled
 def text_vector(
-    word: Float32[np.ndarray, "w D"], weights: TextWeights, out: Float32[np.ndarray, " D"]
+    word: Float32[np.ndarray, "w D"],
+    beside: Float32[np.ndarray, " D"],
+    weights: TextWeights,
+    out: Float32[np.ndarray, " D"],
 ) -> np.float32:
-    """Writes the vector of a text by its words, not yet of unit length; gives its gate."""
+    """Writes the vector of a text by its words, not yet of unit length; gives its gate.
+
+    beside: what is added to the sum of the words, W e + b of the text by a backbone; zeros without one.
+    """
     dim = word.shape[1]
     pooled = np.zeros(dim, np.float32)
     seen, normed = np.empty(dim, np.float32), np.empty(dim, np.float32)
@@ -110,7 +116,7 @@ def text_vector(
         for entry in range(dim):
             pooled[entry] += chance * seen[entry]
     for entry in range(dim):
-        pooled[entry] /= max(total, _LEAST)
+        pooled[entry] = pooled[entry] / max(total, _LEAST) + beside[entry]
     _norm(pooled, weights.refine_norm, normed)
     inner = weights.inner_bias.copy()
     _add_product(normed, weights.inner, inner)

@@ -35,6 +35,9 @@ class TextVectors:
         self._max_words, self._temperature = tower.settings.max_words, tower.settings.temperature
         self._table, self._learned = _array(tower.gram.weight), tower.learned.numpy()
         self._weights = _weights_of(tower)
+        self._backbone, self._nothing = tower.backbone, np.zeros(tower.dim, np.float32)
+        layer = tower.beside
+        self._beside = None if layer is None else (_array(layer.weight), _array(layer.bias))
         self.encode("a")  # compiles
 
     def encode(
@@ -43,13 +46,14 @@ class TextVectors:
         """The unit vector of a text, together with that of who asks where there is one, as it is encoded.
 
         Without who asks it is that of the text alone. Words of which nothing was ever learned are left out;
-        None where none is left.
+        None where none is left. A backbone reads all of them: then None is for a text without words.
         """
-        word = self._words(words_of(text)[: self._max_words])
-        if len(word) == 0:
+        words = words_of(text)[: self._max_words]
+        word = self._words(words)
+        if not words or (len(word) == 0 and self._backbone is None):
             return None
         whole = np.empty((1, word.shape[1]), np.float32)
-        gate = text_vector(word, self._weights, whole[0])
+        gate = text_vector(word, self._meant(words), self._weights, whole[0])
         vector = cut(whole, self.dimension)
         if user is None:
             return vector
@@ -71,6 +75,15 @@ class TextVectors:
         logits = found @ vector[0] / self._temperature + np.log1p(num_events)
         order: np.ndarray = np.argsort(-logits, kind="stable")
         return order
+
+    def _meant(self, words: list[str]) -> Float32[np.ndarray, " D"]:
+        """What the backbone adds to the words; zeros without one."""
+        if self._backbone is None or self._beside is None:
+            return self._nothing
+        weight, bias = self._beside
+        (embedded,) = self._backbone.embed([" ".join(words)])
+        added: np.ndarray = weight @ embedded + bias
+        return added
 
     def _words(self, words: list[str]) -> Float32[np.ndarray, "w D"]:
         """The vectors of the words that something was learned of."""

@@ -11,7 +11,7 @@ from conf.compose import CONF, compose_settings
 from conf.schema import LadderSettings, PipelineSettings, Stage
 from conf.structured import full_keys, mirror
 from towers.data.batches import LoaderSettings
-from towers.errors import ConfigError
+from towers.errors import ConfigError, MissingDataError
 from towers.ladder.rungs import RungName
 from towers.ladder.tuned import TunedRung, write_tuned
 from towers.nets.two_tower import ModelSettings
@@ -55,6 +55,13 @@ def test_what_is_given_is_typed_and_what_is_null_is_not_given() -> None:
     fit = settings.settled(LOG).fit
     assert (fit.model.dim, fit.model.num_layers, fit.model.time) == (96, 1, TimeUse.HISTORY)
     assert fit.objective.hard == HardNegativeSettings(num=4)
+
+
+def test_a_backbone_that_cannot_be_read_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    given = f"query_tower.backbone={tmp_path / 'none'}"
+    with pytest.raises(MissingDataError, match=r"query_tower\.backbone: .*/none: no such folder; expected"):
+        composed(given).settled(LOG)
+    composed(given, "query_tower.epochs=0").settled(LOG)  # nothing would read it
 
 
 def test_a_setting_that_may_be_null_by_itself_is_null_until_it_is_given() -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 
 from towers.data.histories import runs
 from towers.data.ngrams import split_words, word_buckets
+from towers.data.words import words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ def encode_texts(texts: list[str], num_buckets: int, max_words: int) -> AskedTex
         _offsets(num_grams),
         bucket[runs(start[code], num_grams)],
     )
+
+
+def plain_texts(texts: list[str], max_words: int) -> list[str]:
+    """The same words of each text, a blank between two: how a backbone reads it, in training and serving."""
+    return [" ".join(words_of(text)[:max_words]) for text in texts]
 
 
 def _offsets(lengths: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n1"]:

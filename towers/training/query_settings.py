@@ -17,6 +17,9 @@ class QueryFitSettings:
     batch: texts of a step. learning_rate: peak of a cosine with linear warm-up. most_scored: so many titles
     are scored in a step at most: of more, those that the batch asks for, those like them in name or people,
     and so many others at random.
+    backbone: the folder of a sentence-transformers model that reads texts beside their words and n-grams, and
+    becomes part of the export; null reads none. It needs the extra `text`. backbone_tokens: so many of a text
+    are read by it; backbone_batch: texts at once, while training.
     """
 
     model: QueryTowerSettings = field(default_factory=QueryTowerSettings)
@@ -28,3 +31,6 @@ class QueryFitSettings:
     batch: int = bounded(256, ge=1)
     learning_rate: float = bounded(3e-3, gt=0.0)
     most_scored: int = bounded(16_384, ge=2)
+    backbone: str | None = None
+    backbone_tokens: int = bounded(64, ge=3)
+    backbone_batch: int = bounded(64, ge=1)
