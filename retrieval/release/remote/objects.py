@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from towers.errors import ConfigError
@@ -26,6 +26,7 @@ _CONTAINER_SCHEMES = ("abfs", "abfss", "az", "adl")
 """Azure's URLs name the container where others have a user."""
 
 
+@runtime_checkable
 class Objects(Protocol):
     """Objects of one store below one prefix, by keys such as files/0a1b/c3d4; safe for threads.
 

@@ -97,7 +97,7 @@ class _Fetched:
 
 def _known(root: Path) -> dict[str, Path]:
     """The files of the releases here, by SHA-256 as their manifests name it."""
-    known = {}
+    known: dict[str, Path] = {}
     for release_id in release_ids(root):
         try:
             manifest = release_of(root, release_id, Verify.TRUSTED).manifest

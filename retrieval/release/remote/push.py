@@ -66,10 +66,15 @@ def push(
     return transfer
 
 
-def is_pushed(root: Path, objects: Objects) -> bool:
-    """Whether the current release of a root stands in a remote, current there or gone back from."""
-    wanted = current(root)
-    return wanted is not None and wanted in head(objects).state.releases
+def push_missing(root: Path, objects: Objects) -> None:
+    """Pushes the current release of a root where it was not current there yet; see `push`.
+
+    One that was gone back from there is left as it is: for a scheduler, which is told of no release twice.
+    """
+    begun = _Push.begun(root, objects, None, None)
+    held = begun.from_state.releases.get(begun.release_id)
+    if held is None or held.manifest != begun.manifest or not held.was_current:
+        push(root, objects)
 
 
 @dataclass(frozen=True, slots=True)
