@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 
 from retrieval.release.linked import link
-from retrieval.release.manifest import HASH_FILE, MANIFEST_FILE, FileEntry
+from retrieval.release.manifest import HASH_FILE, MANIFEST_FILE, FileEntry, Manifest
 from retrieval.release.operations import roll_back
 from retrieval.release.remote.content import GoneError, Remote, held_of, read_remote
-from retrieval.release.remote.ledger import head
+from retrieval.release.remote.ledger import Held, head
 from retrieval.release.remote.objects import Objects
 from retrieval.release.remote.push import Transfer
 from retrieval.release.store import adopt, current, release_ids, release_of
@@ -33,33 +33,31 @@ def pull(objects: Objects, root: Path, release_id: str | None = None) -> Transfe
     while True:
         state = head(objects).state
         wanted, held = held_of(objects, state, release_id)
+        is_current = wanted == state.current
+        if wanted in release_ids(root):
+            _require_same(root / wanted, held)
+            if is_current and current(root) != wanted:
+                roll_back(root, wanted)
+            return Transfer(
+                wanted, is_current, 0, _size_bytes(release_of(root, wanted, Verify.TRUSTED).manifest)
+            )
         try:
-            remote = read_remote(objects, wanted, held)
-            return _pulled(objects, root, remote, becomes_current=wanted == state.current)
+            fetched = _Fetched(objects, root, read_remote(objects, wanted, held))
+            manifest = adopt(root, wanted, fetched.write, becomes_current=is_current).manifest
         except GoneError:
             # One that was cleared away while it was fetched left the state before its files went.
             if held_of(objects, head(objects).state, release_id) == (wanted, held):
                 raise
-
-
-def _pulled(objects: Objects, root: Path, remote: Remote, *, becomes_current: bool) -> Transfer:
-    release_id = remote.manifest.release_id
-    size_bytes = sum(entry.size_bytes for entry in remote.manifest.files.values())
-    fetched = _Fetched(objects, root, remote)
-    if release_id in release_ids(root):
-        _require_same(root / release_id, remote)
-        if becomes_current and current(root) != release_id:
-            roll_back(root, release_id)
-    else:
-        adopt(root, release_id, fetched.write, becomes_current=becomes_current)
-    log.info(
-        "release pulled id=%s from=%s fetched_bytes=%d of_bytes=%d",
-        release_id,
-        objects.where,
-        fetched.num_bytes,
-        size_bytes,
-    )
-    return Transfer(release_id, becomes_current, fetched.num_bytes, size_bytes - fetched.num_bytes)
+            continue
+        num_bytes, size_bytes = fetched.num_bytes, _size_bytes(manifest)
+        log.info(
+            "release pulled id=%s from=%s fetched_bytes=%d of_bytes=%d",
+            wanted,
+            objects.where,
+            num_bytes,
+            size_bytes,
+        )
+        return Transfer(wanted, is_current, num_bytes, size_bytes - num_bytes)
 
 
 class _Fetched:
@@ -117,10 +115,14 @@ def _differs(path: Path, entry: FileEntry) -> str | None:
     return None if found == entry.sha256 else f"SHA-256 is {found}; the manifest expects {entry.sha256}"
 
 
-def _require_same(folder: Path, remote: Remote) -> None:
+def _require_same(folder: Path, held: Held) -> None:
     path = folder / MANIFEST_FILE
-    if not path.is_file() or path.read_bytes() != remote.content:
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != held.manifest:
         raise ConflictError(
-            f"{path}: is not that of the remote's {remote.manifest.release_id}; expected a root that holds "
-            "what was pulled, or what was pushed from it: pull into another folder"
+            f"{path}: is not that of the remote's {folder.name}; expected a root that holds what was pulled, "
+            "or what was pushed from it: pull into another folder"
         )
+
+
+def _size_bytes(manifest: Manifest) -> int:
+    return sum(entry.size_bytes for entry in manifest.files.values())
