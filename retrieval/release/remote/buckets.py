@@ -94,7 +94,8 @@ class BucketObjects:
                 self._system.put_file(str(path), self._path(key))
         except FileNotFoundError as error:
             raise ReleaseError(
-                f"{self.where}: {without_secrets(str(error), self._url)}; expected a bucket that is there"
+                f"{self.where}: {without_secrets(str(error), self._url)}; expected a bucket and a file "
+                "that are there"
             ) from None
 
     def get(self, key: str, path: Path) -> None:

@@ -50,8 +50,13 @@ class FolderObjects:
 
     def put(self, key: str, path: Path) -> None:
         """See `Objects`."""
-        with self._told(key, "written"):
-            _write(self._folder / key, path)
+        try:
+            with self._told(key, "written"):
+                _write(self._folder / key, path)
+        except FileNotFoundError as error:
+            raise ReleaseError(
+                f"{path}: {error.strerror}; expected a file that stays while it is sent"
+            ) from error
 
     def get(self, key: str, path: Path) -> None:
         """See `Objects`."""

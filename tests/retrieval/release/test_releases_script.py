@@ -85,8 +85,8 @@ def test_releases_are_pushed_looked_at_there_and_pulled(
     assert "embedding_parity" in shown(there, capsys, ReleaseAction.DESCRIBE, remote=remote)
     shown(there, capsys, ReleaseAction.PIN, remote=remote, release="r000003")
     assert "pinned" in shown(there, capsys, ReleaseAction.VERIFY, remote=remote)
-    said = shown(there, capsys, ReleaseAction.PRUNE, remote=remote, dry_run=True)
-    assert said.startswith("would remove: none\n")
+    told = shown(there, capsys, ReleaseAction.PRUNE, remote=remote, dry_run=True)
+    assert told.startswith("would remove: none\n")
     shown(there, capsys, ReleaseAction.UNPIN, remote=remote, release="r000003")
     with pytest.raises(ReleaseError, match="no release 'r000001'; there are r000003"):
         shown(there, capsys, ReleaseAction.ROLL_BACK, remote=remote, release="r000001")

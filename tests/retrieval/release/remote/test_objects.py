@@ -1,5 +1,10 @@
-"""Where remote releases lie: what every store must do, and which are refused."""
+"""Where remote releases lie: what every store must do, and which are refused.
 
+TOWERS_TEST_REMOTE: the URL of a real store (s3://bucket/prefix) that is to do the same; skipped without.
+"""
+
+import os
+import secrets
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +18,20 @@ from tests.retrieval.release.remote.stores import Fault, MemoryBucket, bucket, f
 from towers.errors import ConfigError, MissingExtraError, ReleaseError
 
 
-@pytest.fixture(params=["bucket", "folder", "file_url"])
+@pytest.fixture(params=["bucket", "folder", "file_url", "real"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     match request.param:
         case "bucket":
             return bucket()
         case "folder":
             return open_objects(str(tmp_path / "not" / "there"))
-        case _:
+        case "file_url":
             return open_objects(f"file://{tmp_path}/shared")
+        case _:
+            url = os.environ.get("TOWERS_TEST_REMOTE")
+            if url is None:
+                pytest.skip("TOWERS_TEST_REMOTE is not set; expected the URL of a real store")
+            return open_objects(f"{url}/{secrets.token_hex(8)}")
 
 
 def test_an_empty_store_holds_nothing(objects: Objects, tmp_path: Path) -> None:

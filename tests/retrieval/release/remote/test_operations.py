@@ -1,10 +1,11 @@
 """Looking, pinning, going back and clearing away in a remote."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from retrieval.release.remote.ledger import head
+from retrieval.release.remote.ledger import change, head
 from retrieval.release.remote.objects import Objects, open_objects
 from retrieval.release.remote.operations import (
     manifest_of,
@@ -131,6 +132,43 @@ def test_a_push_whose_files_were_cleared_away_is_told_and_succeeds_again(tmp_pat
     assert head(objects).state.current == "r000001"
     push(tmp_path, objects)
     assert not [one for one in standing(objects, full=True) if one.fault]
+
+
+def test_a_push_whose_files_are_about_to_go_is_told(tmp_path: Path) -> None:
+    objects, is_first = bucket(), True
+    published(tmp_path, "one")
+    push(tmp_path, objects)
+    published(tmp_path, "two")
+
+    def named(verb: str, key: str) -> None:
+        nonlocal is_first
+        if is_first and verb == "create" and "/log/" in key:
+            is_first = False  # the state that a prune writes before it removes anything
+            folders = {one.split("/")[1] for one in objects.sizes("files")}
+            ended = {one for held in head(objects).state.releases.values() for one in held.folders.values()}
+            change(objects, lambda state: replace(state, cleared=frozenset(folders - ended)))
+
+    with told(named), pytest.raises(ConflictError, match="the files of r000002 were cleared away while"):
+        push(tmp_path, objects)
+    assert head(objects).state.current == "r000001"
+
+
+def test_going_back_from_what_is_current_no_more_is_refused(tmp_path: Path) -> None:
+    objects, is_first = bucket(), True
+    for own in ("one", "two"):
+        published(tmp_path, own)
+        push(tmp_path, objects)
+    published(tmp_path, "three")
+
+    def overtaken(verb: str, key: str) -> None:
+        nonlocal is_first
+        if is_first and verb == "create" and "/log/" in key:
+            is_first = False
+            push(tmp_path, objects)
+
+    with told(overtaken), pytest.raises(ConflictError, match="r000003 became current meanwhile"):
+        roll_back(objects)
+    assert head(objects).state.current == "r000003"
 
 
 def test_where_nothing_was_pushed_nothing_is_changed() -> None:
