@@ -145,7 +145,8 @@ class RebuildSettings(PipelineSettings):
     plan: say what would be done, and publish nothing. upkeep: how far an index goes on with updates.
     retrain: when towers are trained; max_age_days: from which age on, beside schedule and drift; null: by
     those alone. verify: how much of the live release is hashed before it is built upon. now: when is asked,
-    in ISO 8601, UTC; null is the clock. reuse_tables: take those in artifacts/rebuild/tables again.
+    in ISO 8601, UTC; null is the clock. reuse_tables: take those in artifacts/rebuild/tables again. remote:
+    where what is published is pushed to, as of releases.py; null: nowhere.
     """
 
     plan: bool = False
@@ -154,6 +155,7 @@ class RebuildSettings(PipelineSettings):
     max_age_days: float | None = bounded(None, gt=0.0)
     verify: Verify = Verify.FULL
     now: str | None = None
+    remote: str | None = None
 
     def asked(self) -> Asked:
         """What the release is to be."""
@@ -354,7 +356,7 @@ class RecommendAllSettings:
     store_key: str | None = None
 
 
-_PLACES = ("artifacts", "store_key")
+_PLACES = ("artifacts", "remote", "store_key")
 """What says of a service where its files and keys lie, and nothing of how a model came about."""
 
 

@@ -1,6 +1,7 @@
 """Newer logs → the least work that serves them, from nothing to new towers; for a scheduler."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from conf.schema import RebuildSettings
 from retrieval.rebuild.run import Job
 from retrieval.rebuild.run import rebuild as rebuilt
 from retrieval.rebuild.summary import plan_view
+from retrieval.release.remote.objects import open_objects
+from retrieval.release.remote.push import push_missing
 from towers.data.sources.read import ingest_source
 
 
@@ -25,7 +28,10 @@ def rebuild(settings: RebuildSettings) -> None:
 
         trained(settings.pipeline())
 
-    job = Job(Path(settings.artifacts), settings.asked(), settings.gates, settings.upkeep, ingest, train)
+    folder, push = Path(settings.artifacts), None
+    if settings.remote is not None:  # what is wrong with it is said before the work
+        push = partial(push_missing, folder / "releases", open_objects(settings.remote))
+    job = Job(folder, settings.asked(), settings.gates, settings.upkeep, ingest, train, push)
     summary = rebuilt(job, only_plan=settings.plan)
     if summary.plan is not None:
         Console(stderr=not settings.plan).print(plan_view(summary.plan, summary.live))

@@ -59,6 +59,7 @@ def test_every_rule_of_dependence_is_kept() -> None:
         ("retrieval/planted.py", "import towers.training.module", "retrieval serves without"),
         ("towers/nets/planted.py", "import pytorch_lightning", "only towers.training imports Lightning"),
         ("retrieval/index/planted.py", "import faiss", "only retrieval.index.faiss imports FAISS"),
+        ("retrieval/release/planted.py", "import fsspec", "only retrieval.release.remote.buckets imports"),
     ],
 )
 def test_a_planted_violation_is_caught(module: str, statement: str, broken: str, tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class Job:
     """A rebuild of the service in an artifacts folder.
 
     ingest: puts the newest tables into the folder that it is given. train: trains towers from
-    artifacts/tables and exports them to artifacts/model.
+    artifacts/tables and exports them to artifacts/model. push: lets the current release stand in a remote
+    too, where it does not yet; None where there is none.
     """
 
     artifacts: Path
@@ -60,6 +61,7 @@ class Job:
     upkeep: UpkeepSettings
     ingest: Callable[[Path], None]
     train: Callable[[], None]
+    push: Callable[[], None] | None = None
 
     @property
     def folder(self) -> Path:
@@ -132,6 +134,7 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
     if only_plan:
         return Outcome.PLANNED, None
     if plan.work is Work.NOTHING:
+        _pushed(job, steps)
         return Outcome.NOTHING, None
     if not plan.work.keeps_the_index:
         found = replace(found, opened=None)  # a build takes the memory
@@ -148,7 +151,15 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
             require_capacity(needs, job.folder)
             published = _done(job, plan.work, found, steps)
     _remember(job, plan.work, steps.seconds["publish"])
+    _pushed(job, steps)
     return Outcome.PUBLISHED, published
+
+
+def _pushed(job: Job, steps: "_Steps") -> None:
+    """Where that fails, the run has failed; what it published stands here, and the next one pushes it."""
+    if job.push is not None:
+        with steps.timed("push"):
+            job.push()
 
 
 def _planned(job: Job, found: Survey) -> Plan:

@@ -161,7 +161,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return (text + "\n").encode()
 
 
-def parse_manifest(content: bytes, where: Path) -> Manifest:
+def parse_manifest(content: bytes, where: Path | str) -> Manifest:
     """The manifest in these bytes.
 
     Raises ReleaseError on another format version, and IntegrityError naming the first key that is missing

@@ -17,7 +17,8 @@ The order of releases is that of the numbers of their ids, each one above all th
 import hashlib
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -72,25 +73,39 @@ def publish(
     ReleaseError from the OSError where the disk fails. A publish that stops leaves nothing behind and CURRENT
     as it was; only where the very last sync fails is the new release current already.
     """
-    try:
-        _make_folder(root)
-        with single_writer(root) as writer:
-            parent = current(root)
-            if only_over not in (None, parent):
-                raise ConflictError(
-                    f"{root}: {parent} is current; expected {only_over}, which this release was made from: "
-                    "begin again from what is current now"
-                )
-            info = _publish(writer, _next_id(root, parent), parent, write, becomes_current)
-    except OSError as error:
-        if isinstance(error, TowersError):
-            raise
-        is_full = error.errno in DISK_FULL
-        advice = "free the disk and publish again" if is_full else "publish again when that is mended"
-        raise ReleaseError(f"{root}: the publish failed: {error}; {advice}") from error
+    with _publishing(root) as writer:
+        parent = current(root)
+        if only_over not in (None, parent):
+            raise ConflictError(
+                f"{root}: {parent} is current; expected {only_over}, which this release was made from: "
+                "begin again from what is current now"
+            )
+        info = _publish(writer, _next_id(root, parent), parent, write, becomes_current)
     size_bytes = sum(entry.size_bytes for entry in info.manifest.files.values())
     log.info("release published id=%s parent=%s size_bytes=%d", info.release_id, parent, size_bytes)
     return info
+
+
+def adopt(
+    root: Path, release_id: str, write: Callable[[Path], None], *, becomes_current: bool = True
+) -> ReleaseInfo:
+    """A release that was published elsewhere, which keeps its id; `write` puts all of it into the folder.
+
+    write: its manifest and that one's hash too; it answers for the content of the files, names and sizes are
+    checked behind it. Published as `publish` does it, and raises what that does; ConflictError too where a
+    release of this id stands, IntegrityError where what was written is not whole.
+    """
+    with _publishing(root) as writer:
+        if release_id in release_ids(root):
+            raise ConflictError(f"{root}: a release {release_id} stands; expected an id that is new here")
+        aside = writer.folder / release_id
+        aside.mkdir()
+        write(aside)
+        manifest = verified(aside, Verify.TRUSTED)
+        if manifest.release_id != release_id:
+            raise IntegrityError(f"{aside}: release_id is {manifest.release_id!r}; expected {release_id!r}")
+        _put(writer, aside, becomes_current)
+    return ReleaseInfo(root / release_id, manifest)
 
 
 def clear_leftovers(root: Path) -> None:
@@ -152,6 +167,21 @@ def release_ids(root: Path) -> list[str]:
     return sorted(found, key=lambda id_: int(id_[1:]))
 
 
+@contextmanager
+def _publishing(root: Path) -> Iterator[Writer]:
+    """The one writer of a root, made where there is none; an OSError is told as what it stopped."""
+    try:
+        _make_folder(root)
+        with single_writer(root) as writer:
+            yield writer
+    except OSError as error:
+        if isinstance(error, TowersError):
+            raise
+        is_full = error.errno in DISK_FULL
+        advice = "free the disk and publish again" if is_full else "publish again when that is mended"
+        raise ReleaseError(f"{root}: the publish failed: {error}; {advice}") from error
+
+
 def _publish(
     writer: Writer,
     release_id: str,
@@ -173,15 +203,19 @@ def _publish(
     content = manifest_bytes(manifest)
     (aside / MANIFEST_FILE).write_bytes(content)
     (aside / HASH_FILE).write_text(f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_FILE}\n")
+    _put(writer, aside, becomes_current)
+    return ReleaseInfo(writer.root / release_id, manifest)
+
+
+def _put(writer: Writer, aside: Path, becomes_current: bool) -> None:
+    """Syncs what was written, and lets it stand under the root."""
     for path in aside.iterdir():
         sync(path)
     sync(aside)
-
     if becomes_current:
-        writer.put(release_id)
+        writer.put(aside.name)
     else:
-        writer.put_beside(release_id)
-    return ReleaseInfo(writer.root / release_id, manifest)
+        writer.put_beside(aside.name)
 
 
 def _make_folder(folder: Path) -> None:

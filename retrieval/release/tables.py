@@ -9,6 +9,7 @@ from rich.text import Text
 from retrieval.release.compare import Change, Comparison
 from retrieval.release.manifest import GateResult, Manifest
 from retrieval.release.operations import Standing
+from retrieval.release.remote.push import Transfer
 
 _MOST_NAMED = 5
 
@@ -37,6 +38,18 @@ def releases_table(releases: Iterable[Standing]) -> Table:
             _bytes(sum(entry.size_bytes for entry in one.manifest.files.values())),
         )
     return shown
+
+
+def removed_line(removed: Iterable[str], *, dry_run: bool = False) -> str:
+    """What was cleared away, or would be."""
+    return f"{'would remove' if dry_run else 'removed'}: {', '.join(removed) or 'none'}"
+
+
+def transfer_line(transfer: Transfer, way: str, where: str) -> str:
+    """What was pushed or pulled; way: such as "pushed to"."""
+    stands = "current" if transfer.is_current else "beside the current one"
+    sent, shared = _bytes(transfer.num_bytes), _bytes(transfer.shared_bytes)
+    return f"{transfer.release_id} {way} {where}: {stands}; {sent} sent, {shared} were there"
 
 
 def faults(releases: Iterable[Standing]) -> list[str]:

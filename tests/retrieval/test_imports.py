@@ -29,8 +29,8 @@ def test_serving_and_building_load_no_training_stack() -> None:
 
 
 def test_the_package_and_the_release_store_start_without_torch_and_faiss() -> None:
-    loaded = _loaded_by("import retrieval, retrieval.release.store")
-    assert not loaded & {"torch", "faiss", "pyarrow", *_TRAINING_STACK}
+    loaded = _loaded_by("import retrieval, retrieval.release.store, retrieval.release.remote.pull")
+    assert not loaded & {"torch", "faiss", "pyarrow", "fsspec", *_TRAINING_STACK}
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ from retrieval.rebuild.run import SUMMARY_FILE, rebuild
 from retrieval.rebuild.summary import Outcome, Summary
 from retrieval.release.gates import GateSettings
 from retrieval.release.operations import roll_back
+from retrieval.release.remote.ledger import head
+from retrieval.release.remote.objects import open_objects
+from retrieval.release.remote.push import push_missing
 from retrieval.release.store import current, open_release
 from retrieval.retriever import Retriever
 from tests.retrieval.rebuild.rebuilder import NEWER
@@ -125,14 +129,24 @@ def test_towers_are_trained_when_they_are_old_and_there_is_something_newer(servi
     assert rebuild(service.job(told, train=trained, signs=signs, now_seconds=late)).outcome is Outcome.NOTHING
 
 
-def test_a_refused_release_leaves_the_live_one(service: Artifacts) -> None:
+def test_a_refused_release_leaves_the_live_one_and_a_good_one_is_pushed(service: Artifacts) -> None:
     before = current(service.root)
     strict = GateSettings(num_queries=20, k=10, max_parity_error=0.0)
     job = service.job(NEWER)
     done = rebuild(replace(job, gates=strict))
     assert (done.outcome, done.exit_code, current(service.root)) == (Outcome.REFUSED, 3, before)
     assert "embedding_parity" in str(done.error)
-    assert rebuild(job).outcome is Outcome.PUBLISHED
+    # Where a push fails so does the run, and the next one makes up for it.
+    remote = service.folder / "remote"
+    remote.touch()
+    pushing = replace(job, push=partial(push_missing, service.root, open_objects(str(remote))))
+    done = rebuild(pushing)
+    assert (done.outcome, current(service.root)) == (Outcome.FAILED, "r000002")
+    assert str(remote) in str(done.error)
+    remote.unlink()
+    done = rebuild(pushing)
+    assert (done.outcome, [*done.seconds][-1]) == (Outcome.NOTHING, "push")
+    assert head(open_objects(str(remote))).state.current == "r000002"
 
 
 @pytest.mark.slow

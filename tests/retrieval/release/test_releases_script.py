@@ -71,10 +71,36 @@ def test_damage_is_shown_and_ends_in_an_error(artifacts: Path, capsys: pytest.Ca
         path.write_bytes(content)
 
 
+def test_releases_are_pushed_looked_at_there_and_pulled(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remote, there = str(tmp_path / "remote"), tmp_path / "there"
+    said = shown(artifacts, capsys, ReleaseAction.PUSH, remote=remote).splitlines()
+    assert said[0].startswith("r000003 pushed to ")
+    assert said[-1].split()[:2] == ["r000003", "current"]
+    said = shown(there, capsys, ReleaseAction.PULL, remote=remote).splitlines()
+    assert said[0].startswith("r000003 pulled from ")
+    assert said[-1].split()[:2] == ["r000003", "current"]
+    assert current(there / "releases") == "r000003"
+    assert "embedding_parity" in shown(there, capsys, ReleaseAction.DESCRIBE, remote=remote)
+    shown(there, capsys, ReleaseAction.PIN, remote=remote, release="r000003")
+    assert "pinned" in shown(there, capsys, ReleaseAction.VERIFY, remote=remote)
+    told = shown(there, capsys, ReleaseAction.PRUNE, remote=remote, dry_run=True)
+    assert told.startswith("would remove: none\n")
+    shown(there, capsys, ReleaseAction.UNPIN, remote=remote, release="r000003")
+    with pytest.raises(ReleaseError, match="no release 'r000001'; there are r000003"):
+        shown(there, capsys, ReleaseAction.ROLL_BACK, remote=remote, release="r000001")
+
+
 def test_what_is_missing_is_named(artifacts: Path) -> None:
     for action in (ReleaseAction.PIN, ReleaseAction.UNPIN):
         with pytest.raises(ConfigError, match="release: not given"):
             ReleasesSettings(str(artifacts), action)
+    for action in (ReleaseAction.PUSH, ReleaseAction.PULL):
+        with pytest.raises(ConfigError, match="remote: not given"):
+            ReleasesSettings(str(artifacts), action)
+    with pytest.raises(ConfigError, match="remote: given; action=compare"):
+        ReleasesSettings(str(artifacts), ReleaseAction.COMPARE, against="r000001", remote="s3://a/b")
     with pytest.raises(ConfigError, match="against: not given"):
         ReleasesSettings(str(artifacts), ReleaseAction.COMPARE)
     with pytest.raises(ReleaseError, match="nothing was published yet"):
