@@ -114,15 +114,24 @@ def check_feedback(settings: FeedbackSettings, key: str = "feedback") -> None:
         )
 
 
-def live_through(world: World, learner: Learner, settings: FeedbackSettings) -> FeedbackRun:
-    """Both arms of one world. Memory holds a number for every profile and title."""
+def live_through(
+    world: World,
+    learner: Learner,
+    settings: FeedbackSettings,
+    control: tuple[CycleFigures, ...] | None = None,
+) -> FeedbackRun:
+    """Both arms of one world. Memory holds a number for every profile and title.
+
+    control: that of another learner in the same world, under the same settings: it is the same for all.
+    """
     check_feedback(settings)
     loop = _Loop(world, settings)
-    return FeedbackRun(
-        world.settings.seed,
-        loop.arm(lambda dataset, asked: _ranked(learner, dataset, asked)),
-        loop.arm(lambda _, asked: loop.viewers.own_choice(asked.rng, asked.profile_row, asked.time_ms)),
-    )
+    model = loop.arm(lambda dataset, asked: _ranked(learner, dataset, asked))
+    if control is None:
+        control = loop.arm(
+            lambda _, asked: loop.viewers.own_choice(asked.rng, asked.profile_row, asked.time_ms)
+        )
+    return FeedbackRun(world.settings.seed, model, control)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from towers.audit.feedback import (
     live_through,
 )
 from towers.audit.feedback_learners import rung_learner
-from towers.audit.feedback_report import FeedbackAudit, FeedbackFinding, audit_feedback, judged, values_of
+from towers.audit.feedback_report import FeedbackAudit, FeedbackFinding, judged, values_of
 from towers.audit.feedback_viewers import Shown, Viewers
 from towers.data.dataset import Dataset
 from towers.data.simulator.world import World
@@ -65,8 +65,16 @@ def finding_of(audit: FeedbackAudit, figure: str) -> FeedbackFinding:
     return next(each.finding for each in audit.effects if each.figure == figure)
 
 
-def test_showing_the_most_popular_alone_narrows_and_is_named() -> None:
-    audit = audit_feedback(SETTINGS, popular)
+@pytest.fixture(scope="module")
+def lived() -> list[tuple[World, FeedbackRun]]:
+    """Worlds, and what a learner that shows the most popular alone does in them."""
+    seeds = range(WORLD.seed, WORLD.seed + SETTINGS.num_seeds)
+    worlds = [simulate(replace(WORLD, seed=seed), 1) for seed in seeds]
+    return [(world, live_through(world, popular(world), SETTINGS)) for world in worlds]
+
+
+def test_showing_the_most_popular_alone_narrows_and_is_named(lived: list[tuple[World, FeedbackRun]]) -> None:
+    audit = judged(SETTINGS, tuple(run for _, run in lived))
     assert audit.finding is FeedbackFinding.NARROWS
     assert finding_of(audit, "watched_gini") is FeedbackFinding.NARROWS
     assert finding_of(audit, "watched_coverage") is FeedbackFinding.NARROWS
@@ -83,17 +91,20 @@ def test_showing_the_most_popular_alone_narrows_and_is_named() -> None:
 
 @pytest.mark.parametrize("learner", [oracle, by_chance])
 def test_showing_by_the_truth_or_by_chance_is_not_said_to_narrow_the_catalogue(
-    learner: Callable[[World], Learner],
+    learner: Callable[[World], Learner], lived: list[tuple[World, FeedbackRun]]
 ) -> None:
-    audit = audit_feedback(SETTINGS, learner)
+    runs = [live_through(world, learner(world), SETTINGS, run.control) for world, run in lived]
+    audit = judged(SETTINGS, tuple(runs))
     assert finding_of(audit, "watched_gini") is FeedbackFinding.DOES_NOT
     assert finding_of(audit, "watched_coverage") is FeedbackFinding.DOES_NOT
     assert audit.finding is not FeedbackFinding.NARROWS
 
 
-def test_an_oracle_has_the_best_quality_and_is_as_good_to_every_segment() -> None:
-    world = simulate(WORLD, 1)
-    run = live_through(world, oracle(world), SETTINGS)
+def test_an_oracle_has_the_best_quality_and_is_as_good_to_every_segment(
+    lived: list[tuple[World, FeedbackRun]],
+) -> None:
+    world, other = lived[0]
+    run = live_through(world, oracle(world), SETTINGS, other.control)
     for cycle in run.model[1:]:
         assert cycle.quality == pytest.approx(1.0)
         assert cycle.worst_over_best == pytest.approx(1.0)
@@ -110,7 +121,8 @@ def test_the_arms_have_as_many_watches_at_the_same_moments_by_the_same_profiles(
         return ByScore(lambda queries: np.zeros((len(queries), len(world.catalogue))))
 
     before = world.watches.copy()
-    live_through(world, learn, SETTINGS)
+    run = live_through(world, learn, replace(SETTINGS, num_cycles=2))
+    assert run.model[0] == run.control[0]
     assert np.array_equal(world.watches, before)  # the world stays as it was
     own = world.watches["start_ms"]
     for end_seconds, (kept,) in lengths.items():
@@ -192,8 +204,8 @@ def test_more_cycles_than_the_log_has_is_an_error() -> None:
         check_feedback(replace(SETTINGS, rung=RungName.TOWERS_FUSION))
 
 
-def test_a_rung_learns_all_that_came_before() -> None:
-    world = simulate(WORLD, 1)
-    settings = replace(SETTINGS, num_cycles=2, rung=RungName.POPULAR)
-    by_rung = live_through(world, rung_learner(settings, RungSettings(), 0), settings)
-    assert by_rung == live_through(world, popular(world), settings)
+def test_a_rung_learns_all_that_came_before(lived: list[tuple[World, FeedbackRun]]) -> None:
+    world, run = lived[0]
+    settings = replace(SETTINGS, rung=RungName.POPULAR)
+    learner = rung_learner(settings, RungSettings(), 0)
+    assert live_through(world, learner, settings, run.control) == run
