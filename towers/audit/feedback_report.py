@@ -26,6 +26,7 @@ from towers.audit.feedback import (
 )
 from towers.data.simulator.world import World
 from towers.data.sources.simulated import simulate
+from towers.errors import ConfigError
 from towers.evaluation.tables import NOTHING, Tables, number
 from towers.ladder.extra import of_extra
 
@@ -40,7 +41,7 @@ _MODEL_INK, _CONTROL_INK = "#0072B2", "#999999"
 _JUDGED = {"watched_gini": -1.0, "watched_coverage": 1.0, "watched_genres": 1.0}
 """What is judged, and its sign: whether more of it is wider, +1, or narrower, -1."""
 _SINCE_FIRST = ("watched_genres",)
-"""What is judged by how it goes on from the first cycle."""
+"""What is judged by how it goes on from the first cycle, too."""
 _WORDS = {
     "watched_gini": "Gini of watches",
     "watched_coverage": "titles watched",
@@ -69,7 +70,7 @@ class Effect:
     """One figure over the second half of the cycles, means over the seeds.
 
     narrowing: by which share of the control's the model's is narrower, below 0 where it is wider; of the
-    genres, by how much more than in the first cycle. low, high: its interval, None of one seed. trend: the
+    genres no more than since the first cycle. low, high: its interval, None of one seed. trend: the
     narrowing in the second half less that in the first, above 0 where it still grows.
     """
 
@@ -102,8 +103,8 @@ class FeedbackAudit:
 def audit_feedback(settings: FeedbackSettings, learner_of: Callable[[World], Learner]) -> FeedbackAudit:
     """Lives through `num_seeds` worlds, of the seeds that follow the one given, and judges.
 
-    learner_of: what learns in a world. Raises ConfigError on settings that the log cannot follow,
-    MissingExtraError without the extra `audit`.
+    learner_of: what learns in a world. Raises ConfigError on settings that the log cannot follow, or a
+    service too small to tell anything; MissingExtraError without the extra `audit`.
     """
     check_feedback(settings)
     console = Console(stderr=True)
@@ -135,9 +136,10 @@ def judged(settings: FeedbackSettings, runs: tuple[FeedbackRun, ...]) -> Feedbac
     """What the runs say together.
 
     Each figure's narrowing is compared over the second half of the cycles, world by world: (model - control)
-    over control for the Gini index, the reverse for the others. Of the genres of a profile that of the first
-    cycle is taken off: who knows a taste shows fewer genres from the start, as an oracle does, and a bubble
-    is where they become fewer as the model learns from itself. Intervals are Student's over the worlds,
+    over control for the Gini index, the reverse for the others. Of the genres of a profile the least of two
+    counts, that and what came of it since the first cycle: who knows a taste shows fewer genres from the
+    start, as an oracle does, and a bubble is where they become fewer as the model learns from itself; who
+    shows more than the control, as chance does, has none. Intervals are Student's over the worlds,
     Bonferroni's over the figures. A figure narrows where its interval lies above 0 and the mean above the
     tolerance; it does not where the interval ends at or below the tolerance; else it is unknown.
     """
@@ -163,7 +165,7 @@ def _effect(figure: str, sign: float, settings: FeedbackSettings, runs: tuple[Fe
         np.array([values_of(getattr(run, arm), figure) for run in runs]) for arm in ("model", "control")
     )
     first, early, late = (
-        [np.nanmean(arm[:, part], axis=1) for arm in (model, control)]
+        [_known_means(arm[:, part].T) for arm in (model, control)]
         for part in (slice(1, 2), slice(1, half), slice(half, None))
     )
     at_first, before, narrowing = (
@@ -171,7 +173,12 @@ def _effect(figure: str, sign: float, settings: FeedbackSettings, runs: tuple[Fe
     )
     trend = float((narrowing - before).mean())
     if figure in _SINCE_FIRST:
-        narrowing = narrowing - at_first
+        narrowing = np.minimum(narrowing, narrowing - at_first)
+    if np.isnan(narrowing).any():
+        raise ConfigError(
+            f"feedback.world: {_WORDS[figure]}: not known in half of the cycles of a service of "
+            f"{settings.world.num_events} events; expected more of them, or more feedback.cycle_days"
+        )
     mean, reach = float(narrowing.mean()), None
     if len(runs) > 1:
         t = of_extra("scipy.stats", "feedback", "audit").t
@@ -252,7 +259,7 @@ def _cycle_cells(audit: FeedbackAudit) -> tuple[list[str], list[list[str]]]:
     names = [item.name for item in fields(CycleFigures)]
     rows = []
     means = {
-        arm: {name: _over_worlds(_of_arm(audit, arm, name)) for name in names} for arm in ("model", "control")
+        arm: {name: _known_means(_of_arm(audit, arm, name)) for name in names} for arm in ("model", "control")
     }
     for cycle in range(audit.settings.num_cycles + 1):
         for arm in ("model", "control") if cycle else ("before",):
@@ -269,8 +276,8 @@ def _of_arm(audit: FeedbackAudit, arm: str, figure: str) -> np.ndarray:
     return np.array([values_of(getattr(run, arm), figure) for run in audit.runs])
 
 
-def _over_worlds(values: np.ndarray) -> np.ndarray:
-    """float64 (cycles,), the mean over the worlds in which it is known; NaN where in none."""
+def _known_means(values: np.ndarray) -> np.ndarray:
+    """float64 (n,), the means of (m, n) values over the lines that are not NaN; NaN where all are."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(axis=0)
     count = known.sum(axis=0)
@@ -308,11 +315,11 @@ def _draw(axes: "Axes", audit: FeedbackAudit, name: str) -> None:
         cycle = np.arange(values.shape[1])
         for line in values:
             axes.plot(cycle, line, color=ink, linewidth=0.6, alpha=0.35)
-        axes.plot(cycle, _over_worlds(values), color=ink, linewidth=1.8, label=arm)
+        axes.plot(cycle, _known_means(values), color=ink, linewidth=1.8, label=arm)
     axes.axvline(0.5, color="#000000", linewidth=0.6, linestyle=":")
     axes.set_title(_WORDS[name], loc="left", fontsize=9.0)
     axes.set_xlim(0, audit.settings.num_cycles)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(range(0, audit.settings.num_cycles + 1, max(1, audit.settings.num_cycles // 5)))
     if name in _SHARES:
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     if name == "watched_gini":

@@ -65,8 +65,9 @@ class Viewers:
         week, what suits. No log is read.
         """
         world = self.world
-        pairs = zip(profile_row.tolist(), time_ms.tolist(), strict=True)
-        chance = np.stack([world.choice_probability(row, moment) for row, moment in pairs])
+        chance = np.empty((len(profile_row), len(world.catalogue)))
+        for line, (row, moment) in enumerate(zip(profile_row.tolist(), time_ms.tolist(), strict=True)):
+            chance[line] = world.choice_probability(row, moment)
         utility = np.where(chance > 0.0, np.log(np.where(chance > 0.0, chance, 1.0)), _NOWHERE)
         order: np.ndarray = np.argsort(-(utility + gumbel(rng, chance.shape)), axis=1, kind="stable")
         return order

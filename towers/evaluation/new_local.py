@@ -46,8 +46,9 @@ class NewAndLocal:
         """Whether each title came at most so many days before the moment of its line; false at PAD."""
         released = self.released_seconds[item_row]
         since = time_seconds[:, None] - np.where(released == _UNKNOWN, 0, released)
-        found: np.ndarray = (released != _UNKNOWN) & (since >= 0) & (since <= days * _DAY_SECONDS)
-        return found & (item_row != PAD)
+        known = (released != _UNKNOWN) & (item_row != PAD)
+        found: np.ndarray = known & (since >= 0) & (since <= days * _DAY_SECONDS)
+        return found
 
     def local(self, item_row: Int64[np.ndarray, "Q M"], country: np.ndarray) -> Bool[np.ndarray, "Q M"]:
         """Whether each title was made in the country of its line, str (Q,); false at PAD and of "" ."""
@@ -55,5 +56,5 @@ class NewAndLocal:
             return np.zeros(item_row.shape, bool)
         place = np.minimum(np.searchsorted(self.countries, country), len(self.countries) - 1)
         known = self.countries[place] == country
-        found: np.ndarray = self.made[item_row, place[:, None]] & known[:, None]
-        return found & (item_row != PAD)
+        found: np.ndarray = self.made[item_row, place[:, None]] & known[:, None] & (item_row != PAD)
+        return found

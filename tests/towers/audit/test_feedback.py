@@ -151,8 +151,8 @@ def test_titles_are_taken_by_liking_and_place() -> None:
     liking = np.array([[0.0, 1.0, 0.5, 0.0]])
     row = np.array([[7, 8, 9, PAD]])
     num = 20_000
-    lines = [np.tile(each, (num, 1)) for each in (row, liking)]
-    many = Shown(np.arange(num), np.zeros(num, np.int64), *lines, np.ones(num))
+    rows, liked = (np.tile(each, (num, 1)) for each in (row, liking))
+    many = Shown(np.arange(num), np.zeros(num, np.int64), rows, liked, np.ones(num))
     viewers = Viewers(simulate(replace(WORLD, num_events=200, num_profiles=20), 1), 1.0)
     line, place = viewers.take(np.random.default_rng(0), many, np.ones(num, np.int64))
     assert line.tolist() == list(range(num))
@@ -195,6 +195,17 @@ def test_a_planted_narrowing_is_found(
     assert (
         abs(genres.trend - narrower / 2) < 3 * noise + 1e-9
     )  # the first half holds the cycle before it came
+
+
+def test_who_knows_a_taste_at_once_or_shows_more_than_the_control_is_no_bubble() -> None:
+    def genres(values: list[float]) -> tuple[FeedbackRun, ...]:
+        control, model = ([CycleFigures(0.5, 0.6, each) for each in line] for line in ([3.0] * 5, values))
+        return tuple(FeedbackRun(seed, tuple(model), tuple(control)) for seed in range(3))
+
+    for values in ([3.0, 2.0, 2.0, 2.0, 2.0], [3.0, 6.0, 5.0, 4.0, 4.0]):
+        assert finding_of(judged(SETTINGS, genres(values)), "watched_genres") is FeedbackFinding.DOES_NOT
+    falling = genres([3.0, 3.0, 2.5, 2.0, 2.0])
+    assert finding_of(judged(SETTINGS, falling), "watched_genres") is FeedbackFinding.NARROWS
 
 
 def test_more_cycles_than_the_log_has_is_an_error() -> None:

@@ -1,15 +1,21 @@
 """Weights of profiles and segments, from logs written by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.worlds import START_SECONDS
+from tests.towers.training.worlds import MANY_STEPS, block_split, nothing_dropped
+from tests.worlds import START_SECONDS, block_of
 from towers.data.histories import Histories
 from towers.data.schema import PROFILES, table
 from towers.data.split import HeldOut, Split
 from towers.errors import ConfigError
+from towers.recommender import Queries
 from towers.training.balance import BalanceBy, BalanceSettings, BalanceTo, balanced
+from towers.training.fit import fit_towers
 
 
 def of_lengths(lengths: list[int], num_held: int = 0) -> Split:
@@ -100,3 +106,35 @@ def test_profiles_are_bounded_before_segments_are_looked_at() -> None:
 def test_a_factor_below_one_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"trainer\.balance\.max_factor: 0\.5 is out of range"):
         balanced(of_lengths([2]), living_in(["KR"]), BalanceSettings(max_factor=0.5))
+
+
+def newcomers_order(balance: BalanceSettings, folder: Path) -> np.ndarray:
+    """The blocks of the titles shown to whoever has watched nothing, best first; block 0 is watched in KR.
+
+    Its profiles left nearly all they began at a tenth: what they say weighs next to nothing.
+    """
+    dataset, parts = block_split()
+    countries = ["KR" if each == 0 else "US" for each in block_of(np.arange(len(parts.num_train)), 4)]
+    place = dataset.profile_table.schema.get_field_index("country")
+    table = dataset.profile_table.set_column(place, "country", pa.array(countries))
+    of_block = block_of(parts.learned.profile_rows(), 4)
+    weight = np.where(of_block == 0, 0.1, 1.0).astype(np.float32)
+    parts = replace(parts, learned=replace(parts.learned, weight=weight))
+    trainer = replace(MANY_STEPS.trainer, max_epochs=5, checkpoint_steps=None, balance=balance)
+    settings = replace(MANY_STEPS, trainer=trainer, model=nothing_dropped(MANY_STEPS.model))
+    towers = fit_towers(replace(dataset, profile_table=table), parts, settings, folder)
+    exact = towers.exact(towers.encoder.encode(dataset.items))
+    asked = Queries(Histories.empty(1), np.array([START_SECONDS]), np.array([""]))
+    return block_of(exact.rank(asked, len(dataset.catalogue)).item_row[0], 4)
+
+
+def test_what_a_planted_segment_watches_is_learned_as_its_share_is_raised(tmp_path: Path) -> None:
+    def mean_place(order: np.ndarray) -> float:
+        return float(np.flatnonzero(order == 0).mean())
+
+    ignored = newcomers_order(BalanceSettings(), tmp_path / "ignored")
+    balance = BalanceSettings(by=BalanceBy.COUNTRY, to=BalanceTo.PARITY, max_factor=30.0)
+    raised = newcomers_order(balance, tmp_path / "raised")
+    # The last quarter of the list at first; with as much weight as the three others together, the first.
+    assert mean_place(ignored) > 0.75 * len(ignored)
+    assert mean_place(raised) < 0.25 * len(raised)
