@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from conf.structured import register
+from towers.audit.feedback import FeedbackSettings
 from towers.audit.membership_report import MembershipSettings
 from towers.audit.output_report import OutputSettings
 from towers.audit.representation import InputSettings
+from towers.ladder.rungs import RungSettings
 
 
 class AuditPart(StrEnum):
@@ -18,6 +20,8 @@ class AuditPart(StrEnum):
     """What the current release of `artifacts` answers to the test questions of its own split."""
     MEMBERSHIP = "membership"
     """Whether the towers in `artifacts` tell who they learned from."""
+    FEEDBACK = "feedback"
+    """Whether a rung that learns from what it showed narrows what is watched, on simulated services."""
     CARD = "card"
     """The model card of that release, from its gates, evaluation.json and the audits."""
 
@@ -28,7 +32,8 @@ class AuditSettings:
 
     population: a CSV file with the columns dimension, segment and share, whom the service means to serve;
     without one no presence is judged. input, output: when a gap is one, and when it is unknown. membership:
-    when towers tell too much. store_key: the keys that the release may be sealed under, a path or env:NAME.
+    when towers tell too much. feedback: the simulated services, what learns there and for how long; rungs: of
+    the rungs that learn. store_key: the keys that the release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
@@ -37,6 +42,8 @@ class AuditSettings:
     input: InputSettings = field(default_factory=InputSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     membership: MembershipSettings = field(default_factory=MembershipSettings)
+    feedback: FeedbackSettings = field(default_factory=FeedbackSettings)
+    rungs: RungSettings = field(default_factory=RungSettings)
     store_key: str | None = None
 
 

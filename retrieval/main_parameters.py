@@ -35,6 +35,7 @@ OF_ANSWERS: Mapping[Degraded, str] = {
     Degraded.NO_MATCH: "no title matches what you searched for: you are answered as if you had not searched",
     Degraded.NOT_AVAILABLE: "the title you searched for is not licensed where you are: you see similar ones",
     Degraded.NOT_PERSONALISED: "you switched personalisation off: you are answered as newcomers are",
+    Degraded.BELOW_FLOOR: "some places are kept for new and local titles, and fewer were found for you",
 }
 """What each tag of an answer says to who asked."""
 _TIME = {

@@ -22,6 +22,7 @@ _WHY = {
     Degraded.NO_MATCH: "no title matches: answered as if nothing had been searched for",
     Degraded.NOT_AVAILABLE: "not in your territory at this time: answered with similar titles",
     Degraded.NOT_PERSONALISED: "personalisation is off: answered as newcomers are",
+    Degraded.BELOW_FLOOR: "fewer new or local titles than the minimum asked for",
 }
 
 # How many of the most popular titles are looked through for one whose cast is known.

@@ -1,4 +1,4 @@
-"""Is the input inclusive, before training, the output fair, after it; are members told; and the card."""
+"""Is the input inclusive, the output fair, are members told, does a feedback loop narrow; and the card."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ from conf.schema import AuditPart, AuditSettings
 from retrieval.provenance import check_provenance
 from retrieval.release.files import read_vectors
 from retrieval.retriever import Retriever
-from towers.audit import input_report, membership_report, output_report
+from towers.audit import feedback_report, input_report, membership_report, output_report
 from towers.audit.card import read_measured, write_model_card
+from towers.audit.feedback_learners import rung_learner
 from towers.audit.output_report import audit_output
 from towers.data.dataset import read_dataset
 from towers.data.ingest.ingest import read_report
@@ -47,6 +48,14 @@ def audit(settings: AuditSettings) -> None:
             _write(folder / "membership.json", attacked.to_json())
             membership_report.write_plot(attacked, folder)
             console.print(membership_report.render(attacked))
+        case AuditPart.FEEDBACK:
+            looped = feedback_report.audit_feedback(
+                settings.feedback,
+                lambda world: rung_learner(settings.feedback, settings.rungs, world.settings.seed),
+            )
+            _write(folder / "feedback.json", looped.to_json())
+            feedback_report.write_plot(looped, folder)
+            console.print(feedback_report.render(looped))
         case AuditPart.CARD:
             release_id = Retriever.open(
                 artifacts / "releases", store_keys=read_store_keys(settings.store_key)

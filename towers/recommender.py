@@ -30,6 +30,8 @@ class Degraded(StrEnum):
     """The item that the text names has no licence for the territory and time: answered with similar ones."""
     NOT_PERSONALISED = "not_personalised"
     """The profile has switched personalisation off: answered as newcomers of the country are."""
+    BELOW_FLOOR = "below_floor"
+    """Fewer new or local titles may be shown than a minimum asks for: all that there are, and others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Other orders of the top few hundred: calibrated to what was watched, or diverse."""
+"""Other orders of the top few hundred: calibrated to what was watched, diverse, with new and local titles."""

@@ -48,6 +48,20 @@ def test_a_population_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert "error: nowhere.csv: no such file; expected a CSV" in done.stderr
 
 
+def test_a_feedback_loop_is_lived_through_and_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = ("num_events=1500", "num_profiles=50", "num_items=80")
+    asked = ("num_cycles=2", "num_seeds=2", "rung=popular")
+    told = [f"artifacts={tmp_path}", "part=feedback", *(f"feedback.{each}" for each in asked)]
+    audit(compose_settings(AuditSettings, "audit", [*told, *(f"feedback.world.{each}" for each in world)]))
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "audit" / "feedback.json").read_text())
+    assert f"feedback: {found['finding']}: {found['reason']}"[:60] in said
+    assert [len(run["model"]) for run in found["runs"]] == [3, 3]
+    assert (tmp_path / "audit" / "feedback.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 def test_the_output_of_a_release_is_judged_by_group_and_by_title(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

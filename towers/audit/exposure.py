@@ -28,10 +28,16 @@ class GroupExposure:
         return self.exposure / self.merit if self.merit > 0.0 else None
 
 
+def place_worth(num_places: int) -> Float64[np.ndarray, " K"]:
+    """1 / log2(place + 1), places from 1: how much of the attention a place has."""
+    worth: np.ndarray = 1.0 / np.log2(np.arange(num_places) + 2.0)
+    return worth
+
+
 def item_exposure(item_row: Int64[np.ndarray, "Q K"], num_items: int) -> Float64[np.ndarray, " N"]:
     """Σ over rankings and places of 1 / log2(place + 1), of each title, places from 1."""
     filled = item_row != PAD
-    weight = np.broadcast_to(1.0 / np.log2(np.arange(item_row.shape[1]) + 2.0), item_row.shape)
+    weight = np.broadcast_to(place_worth(item_row.shape[1]), item_row.shape)
     return np.bincount(item_row[filled], weight[filled], minlength=num_items)
 
 

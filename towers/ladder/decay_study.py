@@ -40,7 +40,7 @@ from towers.training.settings import FitSettings
 
 log = logging.getLogger(__name__)
 
-_SELECTING = (RungName.TOWERS, RungName.TOWERS_FUSION, RungName.BLEND)
+SELECTING = (RungName.TOWERS, RungName.TOWERS_FUSION, RungName.BLEND)
 """The rungs that choose something by validation questions; the others learn up to the cut-off."""
 
 
@@ -103,7 +103,7 @@ class Bench:
     @property
     def validation_days(self) -> int:
         """Days before a cut-off that are not learned from."""
-        return self.settings.origins.validation_days if self.settings.rung in _SELECTING else 0
+        return self.settings.origins.validation_days if self.settings.rung in SELECTING else 0
 
     def fingerprint(self, *of: object) -> str:
         """SHA-256 over the log, the settings and what is asked: no other answers are taken for these."""

@@ -54,6 +54,20 @@ def popularity(count: Float[Tensor, " N"], power: float) -> Float64[Tensor, " N"
     return raised / raised.sum()
 
 
+def stratified(count: Float[Tensor, " N"], num_strata: int) -> Float64[Tensor, " N"]:
+    """Probabilities where a stratum is drawn like any other, then an item of it: 1 / (strata · its items).
+
+    Items from the most to the least counted are cut where another 1 / num_strata of all counts is reached;
+    one that reaches over several is alone in the first of them. Strata that stay empty are not drawn.
+    """
+    order = count.argsort(descending=True, stable=True)
+    before = count[order].double().cumsum(0) - count[order].double()
+    place = (before / count.double().sum() * num_strata).long().clamp(max=num_strata - 1)
+    stratum = torch.empty_like(place).scatter_(0, order, place)
+    size = torch.bincount(stratum, minlength=num_strata)
+    return 1.0 / (size[stratum].double() * (size > 0).sum())
+
+
 def distinct(row: Int64[Tensor, " n"], draws: Sequence[Draws]) -> Negatives:
     """Each drawn item once, weighted by 1 / P(it is drawn at all); `row` is what all the `draws` gave.
 

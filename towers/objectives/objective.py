@@ -21,6 +21,7 @@ from towers.objectives.negatives import (
     draw_uniform,
     per_position,
     popularity,
+    stratified,
     uncorrected,
 )
 from towers.objectives.sampled_softmax import classic_log_weight, sampled_softmax
@@ -210,6 +211,9 @@ def _rows_drawn(
             return draw_uniform(num_items, shape, sampling.generator).to(device), [uniform]
         case NegativeKind.POPULARITY:
             probability = popularity(sampling.count, settings.popularity_power)
+            return draw(probability, shape, sampling.generator), [Draws(probability, num)]
+        case NegativeKind.STRATIFIED:
+            probability = stratified(sampling.count, settings.num_strata)
             return draw(probability, shape, sampling.generator), [Draws(probability, num)]
         case NegativeKind.IN_BATCH:
             return pool_row, [in_batch]

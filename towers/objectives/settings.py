@@ -18,12 +18,16 @@ class ObjectiveKind(StrEnum):
 
 
 class NegativeKind(StrEnum):
-    """Where negatives come from: any item, the batch's own targets, both, or any item by popularity."""
+    """Where negatives come from: any item, the batch's own targets, both, or any item by popularity.
+
+    Stratified: any stratum of popularity alike, and any item of it.
+    """
 
     UNIFORM = "uniform"
     IN_BATCH = "in_batch"
     MIXED = "mixed"
     POPULARITY = "popularity"
+    STRATIFIED = "stratified"
 
 
 class Correction(StrEnum):
@@ -60,7 +64,8 @@ class ObjectiveSettings:
     Of losses that sample: negatives, num_negatives: where from, and how many are drawn beside the batch's
     own.
     shared: drawn once for all positions; else for each apart, where they come from the catalogue.
-    popularity_power: of an item's count, which its probability is in proportion to.
+    popularity_power: of an item's count, which its probability is in proportion to. num_strata: strata of
+    about as many train events each, from the few most watched items to the many least watched.
     correction: of the sampled softmax. targets_compete: whether a position's targets are each other's
     negatives, as they are in the full softmax. mask_history: whether what the profile has watched is no
     negative.
@@ -79,6 +84,7 @@ class ObjectiveSettings:
     num_negatives: int = bounded(1024, ge=1)
     shared: bool = True
     popularity_power: float = bounded(0.75, ge=0, le=1)
+    num_strata: int = bounded(4, ge=1)
     correction: Correction = Correction.EXACT
     targets_compete: bool = True
     mask_history: bool = False

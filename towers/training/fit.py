@@ -26,6 +26,7 @@ from towers.errors import ConfigError, TrainingError
 from towers.nets.growth import grown_towers
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers
 from towers.settings import check_ranges
+from towers.training.balance import balanced
 from towers.training.callbacks import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -78,7 +79,7 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     pl.seed_everything(settings.seed, verbose=False)
     towers, encoder = _new_towers(dataset, split, settings)
     windows = TrainingWindows(
-        split.learned,
+        balanced(split, dataset.profile_table, settings.trainer.balance),
         split.num_train,
         encoder.encode_profiles(dataset.profile_table, dataset.country),
         settings.model.max_history,
@@ -167,6 +168,8 @@ def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> st
         kept["trainer"]["max_epochs"] = settings.trainer.max_epochs  # the noise is made for so many steps
     else:
         del kept["trainer"]["dp"]
+    if not settings.trainer.balance.on:
+        del kept["trainer"]["balance"]
     if settings.warm_start is not None:
         kept["warm_start"] = fingerprint(Path(settings.warm_start))
     digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())

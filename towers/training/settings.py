@@ -8,6 +8,7 @@ from towers.data.features import FeatureSettings
 from towers.nets.two_tower import ModelSettings
 from towers.objectives.settings import ObjectiveSettings
 from towers.settings import bounded
+from towers.training.balance import BalanceSettings
 from towers.training.dp.settings import DPSettings
 
 
@@ -57,6 +58,7 @@ class TrainerSettings:
     checkpoint_steps: a checkpoint to go on from every so many steps, beside the one of every epoch; none of
     them where it is null.
     resume: go on from the newest checkpoint of the same folder, if there is one.
+    balance: what a profile counts for at the most, and each segment; off unless one of them is given.
     dp: differential privacy; off unless its ε or its noise is given.
     """
 
@@ -77,6 +79,7 @@ class TrainerSettings:
     logger: LoggerKind = LoggerKind.CSV
     checkpoint_steps: int | None = bounded(None, ge=1)
     resume: bool = False
+    balance: BalanceSettings = field(default_factory=BalanceSettings)
     dp: DPSettings = field(default_factory=DPSettings)
 
 

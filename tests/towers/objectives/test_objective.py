@@ -11,8 +11,8 @@ from towers.objectives.binary import binary_cross_entropy
 from towers.objectives.hard_negatives import HardNegativeSettings
 from towers.objectives.matryoshka import matryoshka
 from towers.objectives.multi_interest import max_softmax
-from towers.objectives.negatives import Negatives, uncorrected
-from towers.objectives.objective import Sampling, objective_loss
+from towers.objectives.negatives import Negatives, stratified, uncorrected
+from towers.objectives.objective import Sampling, drawn_negatives, objective_loss
 from towers.objectives.settings import (
     Correction,
     NegativeKind,
@@ -102,6 +102,40 @@ def test_popular_negatives_become_the_full_softmax_as_they_are_many() -> None:
     settings = replace(SAMPLED, negatives=NegativeKind.POPULARITY, num_negatives=4000)
     found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
     same(found, full_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at, rtol=1e-6)
+
+
+def test_strata_are_drawn_alike_and_so_are_the_items_of_each() -> None:
+    # 60 counts: the first item alone has half of them, the next two a third.
+    count = torch.tensor([5.0, 30.0, 10.0, 10.0, 3.0, 2.0])
+    of_two = stratified(count, 2)
+    assert of_two.tolist() == pytest.approx([0.1, 0.5, 0.1, 0.1, 0.1, 0.1])
+    # Of six strata the first item fills three: two of them are empty, and are not drawn.
+    of_six = stratified(count, 6)
+    assert of_six.tolist() == pytest.approx([1 / 12, 1 / 4, 1 / 4, 1 / 4, 1 / 12, 1 / 12])
+    assert stratified(count, 1).tolist() == pytest.approx([1 / 6] * 6)
+
+
+def test_negatives_by_strata_become_the_full_softmax_as_they_are_many() -> None:
+    at = at_hand()
+    settings = replace(SAMPLED, negatives=NegativeKind.STRATIFIED, num_negatives=4000)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
+    same(found, full_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at, rtol=1e-6)
+
+
+def test_negatives_by_strata_of_each_position_weigh_one_over_how_often_they_are_expected() -> None:
+    at = at_hand()
+    settings = replace(SAMPLED, negatives=NegativeKind.STRATIFIED, shared=False, num_strata=2)
+    rows = drawn_negatives(at.target, settings, sampling()).negatives.row
+    # Half of all counts lies in the first items of COUNT by its order, reckoned one by one.
+    order, reached, first = COUNT.argsort(descending=True).tolist(), 0.0, []
+    for row in order:
+        if reached < float(COUNT.sum()) / 2:
+            first.append(row)
+        reached += float(COUNT[row])
+    chance = [0.5 / len(first) if row in first else 0.5 / (ITEMS - len(first)) for row in range(ITEMS)]
+    weights = [[-math.log(rows.shape[1] * chance[row]) for row in line] for line in rows.tolist()]
+    expected = sampled_by_hand(at, rows.tolist(), weights, TAU)
+    same(objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling()), expected, at)
 
 
 def test_the_pool_of_all_ranks_takes_the_place_of_the_batchs_own() -> None:

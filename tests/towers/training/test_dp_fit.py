@@ -16,6 +16,7 @@ from towers.data.split import Split
 from towers.errors import ConfigError, TrainingError
 from towers.objectives.settings import NegativeKind, ObjectiveKind, ObjectiveSettings, Routing
 from towers.recommender import Queries
+from towers.training.balance import BalanceSettings
 from towers.training.dp.module import PrivateTowerModule
 from towers.training.dp.refusals import check_private, check_query_tower
 from towers.training.dp.settings import Accountant, DPSettings
@@ -127,6 +128,14 @@ REFUSED: list[tuple[FitSettings, str]] = [
     (
         replace(PRIVATE, objective=replace(UNIFORM, negatives=NegativeKind.POPULARITY)),
         "objective.negatives: popularity with trainer.dp: they are drawn and corrected by counts of the log",
+    ),
+    (
+        replace(PRIVATE, objective=replace(UNIFORM, negatives=NegativeKind.STRATIFIED)),
+        "objective.negatives: stratified with trainer.dp: they are drawn and corrected by counts of the log",
+    ),
+    (
+        with_trainer(PRIVATE, balance=BalanceSettings(max_profile_weight=20.0)),
+        "trainer.balance: on with trainer.dp: its weights are counts of the log, which have no noise",
     ),
     (
         replace(PRIVATE, model=replace(PRIVATE.model, num_interests=2)),

@@ -51,7 +51,7 @@ def _check_objective(objective: ObjectiveSettings, num_interests: int) -> None:
                     "what the others of its batch watched, and no bound on its own gradient would bound what "
                     "it changes; expected uniform, or objective.kind=full_softmax"
                 )
-            case NegativeKind.POPULARITY:
+            case NegativeKind.POPULARITY | NegativeKind.STRATIFIED:
                 raise ConfigError(
                     f"objective.negatives: {objective.negatives} {_WITH}: they are drawn and corrected by "
                     "counts of the log, which have no noise; expected uniform, or "
@@ -81,6 +81,11 @@ def _check_trainer(trainer: TrainerSettings) -> None:
         raise ConfigError(
             f"trainer.precision: {trainer.precision} {_WITH}: what is rounded so before it is cut is not "
             "tested; expected 32-true"
+        )
+    if trainer.balance.on:
+        raise ConfigError(
+            f"trainer.balance: on {_WITH}: its weights are counts of the log, which have no noise; expected "
+            "it off: one window of each profile is learned from, and its gradient is cut, as it is"
         )
     if trainer.compile:
         raise ConfigError(
