@@ -24,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.claims import BenchmarkError
+from towers.processes import forked
 
 
 class Arg(Enum):
@@ -82,8 +83,6 @@ _AT_FDCWD = -100
 _SECONDS = 600
 """A job that does nothing for so long hangs."""
 
-_preloaded: dict[str, None] = {__name__: None}
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -123,8 +122,7 @@ class Ended:
 
 def preload(*modules: str) -> None:
     """Lets modules be loaded once, in the process that the jobs are forked from; before the first job."""
-    _preloaded.update(dict.fromkeys(modules))
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(_preloaded))
+    forked(__name__, *modules)
 
 
 def run(job: Callable[[], object], decide: Decide | None = None) -> Ended:
@@ -153,7 +151,7 @@ def started(
         door.bind(address)
         door.listen(1)
         door.settimeout(_SECONDS)
-        process = multiprocessing.get_context("forkserver").Process(target=_run, args=(address, job, watch))
+        process = forked(__name__).Process(target=_run, args=(address, job, watch))
         process.start()
         try:
             connection, _ = door.accept()

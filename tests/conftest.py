@@ -8,12 +8,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+from tests.checked import install
 
 # A test never depends on how fast a machine is. Each run draws other examples: many runs try many.
 settings.register_profile("no_clock", deadline=None, max_examples=40)
 settings.load_profile("no_clock")
-install_import_hook(["towers", "retrieval"], "beartype.beartype")
+install()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The batches of an epoch: a shuffle in bounded memory, shares per rank and worker, a place to go on from."""
 
-import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,9 +11,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from towers.data.batches import Batch, LoaderSettings
 from towers.data.windows import Blocks, TrainingWindows
 from towers.errors import TrainingError
+from towers.processes import forked
 
 # Positions read at once: the index and columns of so many stay in a core's cache.
 _READ_POSITIONS = 1 << 14
+
+# Forks, so that workers need not import torch anew every epoch.
+_WORKERS = forked(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +160,12 @@ class WindowLoader:
         self._num_given = state["num_given"]
 
     def _by_workers(self, share: "_Share") -> Iterator[Batch]:
-        # A fork after OpenMP or FAISS has run hangs; a server that has only imported can be forked, and its
-        # forks need not import torch anew every epoch.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["__main__", __name__])
         return iter(
             DataLoader(
                 share,
                 batch_size=None,
                 num_workers=self.num_workers,
-                multiprocessing_context=context,
+                multiprocessing_context=_WORKERS,
                 # The loader draws a seed for its workers; it must not be one of the model's draws.
                 generator=torch.Generator().manual_seed(0),
             )

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 import os
 import resource
 import sys
@@ -27,6 +26,7 @@ from towers.ladder.fingerprint import fingerprint
 from towers.ladder.rungs import RungName, RungSettings, fit_rung
 from towers.ladder.variants import Variant
 from towers.ladder.verdict import Measured, Spent
+from towers.processes import forked
 from towers.recommender import Queries, Recommender
 from towers.training.settings import FitSettings
 
@@ -37,6 +37,8 @@ VALUE_K = 10
 
 _NUM_TIMED = 200
 _NUM_WARM = 5
+
+_PROCESSES = forked(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,13 @@ class Row:
 
 
 def measure_rung(job: Job) -> Row:
-    """Fits and judges a rung in a fresh process, and gives its row; a rung that fails has a row that says so.
+    """Fits and judges a rung in its own process, and gives its row; a rung that fails has a row that says so.
 
-    Its own process, so that its memory is its own, and one that is killed takes nothing with it.
+    A process, so that its memory is its own, and one that is killed takes nothing with it.
     """
     job.row_path.parent.mkdir(parents=True, exist_ok=True)
     job.row_path.unlink(missing_ok=True)
-    child = multiprocessing.get_context("spawn").Process(target=_measure, args=(job,), name=job.name.value)
+    child = _PROCESSES.Process(target=_measure, args=(job,), name=job.name.value)
     child.start()
     child.join()
     if not job.row_path.is_file():

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -28,16 +27,18 @@ from towers import folders
 from towers.data.privacy.forgotten import read_forgotten
 from towers.data.privacy.tables import erase_from_tables
 from towers.errors import ConfigError, IntegrityError, MissingDataError
+from towers.processes import forked
 from towers.recommender import Degraded
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AT_ONCE = ErasureSettings(releases_days=0.0)
+PROCESSES = forked(__name__)
 
 
-@pytest.fixture
-def artifacts(exported: Exported, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def served(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tables, an export, two releases, recommendations and a checkpoint."""
-    folder = tmp_path / "artifacts"
+    folder = tmp_path_factory.mktemp("served") / "artifacts"
     shutil.copytree(exported.tables, folder / "tables")
     shutil.copytree(exported.model, folder / "model")
     for _ in range(2):
@@ -48,6 +49,12 @@ def artifacts(exported: Exported, tmp_path: Path) -> Path:
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"weights")
     return folder
+
+
+@pytest.fixture
+def artifacts(served: Path, tmp_path: Path) -> Path:
+    """The same, for a test to forget in."""
+    return _copy(served, tmp_path / "artifacts")
 
 
 def forgotten(
@@ -202,7 +209,7 @@ def test_killed_anywhere_it_goes_on_by_itself_and_nobody_is_served_meanwhile(
     seen: set[int | None] = set()
     for countdown in (5, 12):
         folder = _copy(artifacts, tmp_path / f"killed {countdown}")
-        process = multiprocessing.get_context("spawn").Process(target=_killed, args=(folder, countdown))
+        process = PROCESSES.Process(target=_killed, args=(folder, countdown))
         process.start()
         process.join()
         seen.add(process.exitcode)
@@ -219,5 +226,5 @@ def test_killed_anywhere_it_goes_on_by_itself_and_nobody_is_served_meanwhile(
 
 
 def _copy(artifacts: Path, to: Path) -> Path:
-    shutil.copytree(artifacts, to)
+    shutil.copytree(artifacts, to, symlinks=True)
     return to

@@ -18,7 +18,7 @@ from retrieval.rebuild.summary import Outcome
 from retrieval.release.store import open_release
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
-from tests.retrieval.rebuild.worlds import Artifacts, Title, World, artifacts, world
+from tests.retrieval.rebuild.worlds import Artifacts, Title, World, world
 from towers.errors import IntegrityError, UnknownIdError
 
 RULES: tuple[Rule | None, ...] = (None, Available("FR", 1_750_000_000), Not(GenresAny(("Drama",))))
@@ -31,20 +31,6 @@ CHANGES = st.one_of(
     st.tuples(st.just("watch"), st.integers(0, 60)),
     st.tuples(st.just("return"), st.just(0)),  # of a title that was removed
 )
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    made = artifacts(tmp_path_factory.mktemp("rebuild"), world())
-    made.build()
-    return made
-
-
-@pytest.fixture
-def service(begun: Artifacts, tmp_path: Path) -> Artifacts:
-    """A copy of its own of a service with one release."""
-    shutil.copytree(begun.folder, tmp_path / "artifacts")
-    return Artifacts(tmp_path / "artifacts")
 
 
 def changed(told: World, what: str, number: int, year: int) -> World:

@@ -1,9 +1,8 @@
 """The job from end to end: what it does, how it is stopped, and that it goes on."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,19 +22,13 @@ from retrieval.release.remote.objects import open_objects
 from retrieval.release.remote.push import push_missing
 from retrieval.release.store import current, open_release
 from retrieval.retriever import Retriever
-from tests.retrieval.rebuild.rebuilder import NEWER
+from tests.retrieval.rebuild.rebuilder import NEWER, wait_in_rebuild
 from tests.retrieval.rebuild.worlds import Artifacts, Title, World, artifacts, train, world
 from tests.worlds import DAY_SECONDS, START_SECONDS
 from towers.data.schema import read_tables
+from towers.processes import forked
 
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Artifacts:
-    made = artifacts(tmp_path, world())
-    made.build()
-    return made
+PROCESSES = forked("tests.retrieval.rebuild.rebuilder")
 
 
 def work_of(summary: Summary) -> Work:
@@ -154,21 +147,19 @@ def test_a_refused_release_leaves_the_live_one_and_a_good_one_is_pushed(service:
 def test_a_rebuild_that_is_stopped_leaves_the_live_release_and_the_next_goes_on(
     sent: signal.Signals, code: int, service: Artifacts
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.retrieval.rebuild.rebuilder", str(service.folder)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "reading\n"
+    heard, said = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=wait_in_rebuild, args=(service.folder, said))
+    process.start()
+    said.close()
+    assert heard.recv() == "reading"
     beside = rebuild(service.job(NEWER))
     assert (beside.outcome, beside.exit_code) == (Outcome.BUSY, 4)
-    process.send_signal(sent)
-    last, _ = process.communicate(timeout=120)
-    assert process.returncode == code
+    assert process.pid is not None
+    os.kill(process.pid, sent)
+    process.join(120)
+    assert process.exitcode == code
     if sent is signal.SIGTERM:
-        assert json.loads(last)["outcome"] == "stopped"
+        assert json.loads(heard.recv())["outcome"] == "stopped"
     assert current(service.root) == "r000001"
     done = rebuild(service.job(NEWER))
     assert (done.outcome, done.release_id) == (Outcome.PUBLISHED, "r000002")

@@ -1,6 +1,5 @@
 """Searches over spaces whose optimum is known, stopped, killed, shared and taken up again."""
 
-import multiprocessing
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,10 @@ from towers.errors import ConfigError, MissingExtraError, StorageError, Training
 from towers.ladder.search import Plan, Search, found, search
 from towers.ladder.search_spaces import Choices, Ints, Plain
 from towers.ladder.trials import JOURNAL_FILE, Budget, Outcome
+from towers.processes import forked
 
-# Each child is forked from one server that has imported what they run, and nothing else.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.towers.ladder.searches"])
+# Each child is forked from one server that has imported what they run.
+PROCESSES = forked("tests.towers.ladder.searches")
 
 
 class Recorded:

@@ -1,17 +1,18 @@
 import itertools
-import multiprocessing
 from pathlib import Path
 
 import torch
 
 from tests.towers.objectives.two_ranks import joined, learned, run
 from towers.objectives.gathered import gathered, gathered_sizes, share_of_all
+from towers.processes import forked
+
+PROCESSES = forked("tests.towers.objectives.two_ranks")
 
 
 def test_two_ranks_learn_what_one_process_learns_from_the_joined_batch(tmp_path: Path) -> None:
     cases = [[4, 3], [6, 1], [7, 0]]
-    spawn = multiprocessing.get_context("spawn")
-    ranks = [spawn.Process(target=run, args=(rank, cases, tmp_path)) for rank in range(2)]
+    ranks = [PROCESSES.Process(target=run, args=(rank, cases, tmp_path)) for rank in range(2)]
     for process in ranks:
         process.start()
     for process in ranks:

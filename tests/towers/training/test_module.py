@@ -1,10 +1,7 @@
 """A step of learning: in parts as in one pass, in bfloat16, compiled, and the rate at which it is taken."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.forked import ROOT, run_script
 from tests.towers.training.modules import gradients, module_and_batches
 from tests.towers.training.worlds import MANY_STEPS, nothing_dropped, uneven_split
 from towers.data.dataset import Dataset
@@ -23,7 +21,6 @@ from towers.training.module import TwoTowerModule
 from towers.training.settings import FitSettings, Precision, TrainerSettings
 
 World = tuple[Dataset, Split]
-ROOT = Path(__file__).resolve().parents[3]
 
 STILL = replace(
     MANY_STEPS,
@@ -132,14 +129,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_final_share(
 def test_compiled_blocks_give_what_they_gave_at_every_length() -> None:
     if shutil.which("g++") is None:
         pytest.skip("no C++ compiler on this machine")
-    script = Path(__file__).with_name("compiled.py")
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script(Path(__file__).with_name("compiled.py"), PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
     num_shapes, of_loss, of_gradient, same_names = done.stdout.split()
     assert int(num_shapes) > 3
@@ -150,15 +140,13 @@ def test_compiled_blocks_give_what_they_gave_at_every_length() -> None:
 
 @pytest.mark.slow
 def test_a_machine_without_a_compiler_is_told_what_it_lacks(tmp_path: Path) -> None:
-    program = (
-        "import torch; from towers.training.compiling import compile_layers;"
-        "compile_layers([torch.nn.Linear(2, 2)], torch.device('cpu'))"
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import torch; from towers.training.compiling import compile_layers\n"
+        "compile_layers([torch.nn.Linear(2, 2)], torch.device('cpu'))\n"
     )
     # No compiler on the path, and none of what an earlier run had compiled.
-    bare = {"PATH": str(tmp_path), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=bare, capture_output=True, text=True, check=False
-    )
+    done = run_script(program, PATH=str(tmp_path), TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
     assert re.search(
         r"ConfigError: trainer\.compile: nothing can be compiled for cpu: .*; expected a C\+\+ compiler .*"
         r"trainer\.compile=false",
