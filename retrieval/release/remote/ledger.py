@@ -193,24 +193,22 @@ def _parse(content: bytes, number: int, where: str) -> State:
                 f"{FORMAT_VERSION}; upgrade it"
             )
         releases = {id_: _held(held) for id_, held in document["releases"].items()}
-        state = State(
-            releases, document["current"], frozenset(document["pins"]), frozenset(document["cleared"])
-        )
-        ids = [*releases, *state.pins, *([] if state.current is None else [state.current])]
+        current, pins, cleared = (document[name] for name in ("current", "pins", "cleared"))
+        ids = [*releases, *pins, *([] if current is None else [current])]
         is_whole = document["number"] == number and all(id_ in releases for id_ in ids)
-        if not is_whole or not all(map(is_release_id, ids)) or not all(map(_FOLDER.fullmatch, state.cleared)):
+        if not is_whole or not all(map(is_release_id, ids)) or not all(map(_FOLDER.fullmatch, cleared)):
             raise ValueError("not a state of this number")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}: {error!r}; expected a state as it was written") from error
-    return state
+    return State(releases, current, frozenset(pins), frozenset(cleared))
 
 
 def _held(document: Any) -> Held:
-    held = Held(document["manifest"], dict(document["files"]), document["was_current"] is True)
+    manifest, folders = document["manifest"], dict(document["files"])
     if (
-        not all(map(_SHA256.fullmatch, (held.manifest, *held.folders)))
-        or not all(map(_FOLDER.fullmatch, held.folders.values()))
-        or held.manifest not in held.folders
+        not all(map(_SHA256.fullmatch, (manifest, *folders)))
+        or not all(map(_FOLDER.fullmatch, folders.values()))
+        or manifest not in folders
     ):
         raise ValueError("names files that no push could have")
-    return held
+    return Held(manifest, folders, document["was_current"] is True)
