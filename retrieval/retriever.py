@@ -50,6 +50,7 @@ class Retriever:
     controls: what profiles decided, whichever release answers. Every answer to a named profile keeps to it,
     beside the rule of the request; where its controls cannot be read it raises ControlsError, for an answer
     without them could show a child what it must not see. `rank` knows no profiles and keeps to no controls.
+    like: see `open`; what is shared belongs to the titles alone, and holds no other Retriever.
     """
 
     def __init__(
