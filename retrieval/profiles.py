@@ -120,9 +120,8 @@ def read_profiles(
     lengths = {name: _lengths(table[name]) for name in lists}
     if any(not np.array_equal(lengths["item_id"], other) for other in lengths.values()):
         raise SchemaError(f"{path}: {', '.join(lists)} of a profile differ in length")
-    ids = pa.array(catalogue.ids, pa.string())
-    found = pc.index_in(pc.list_flatten(table["item_id"]), value_set=ids)
-    item_row = pc.fill_null(found, OOV).to_numpy().astype(np.int64)
+    watched = pc.list_flatten(table["item_id"]).cast(pa.large_string()).combine_chunks()
+    item_row = catalogue.rows_of(watched)
     known = item_row != OOV
     if not known.all():
         log.info("events of items outside the catalogue left out num_events=%d", int((~known).sum()))

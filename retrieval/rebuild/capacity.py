@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.rebuild.plan import Work
-from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
+from retrieval.release.files import PROFILES_FILE
 from retrieval.release.manifest import FileEntry, Manifest
+from retrieval.release.titles import ITEMS_FILE, LINES_FILE
 from towers.errors import CapacityError, StorageError
 
 _MEMORY_INFO = Path("/proc/meminfo")
@@ -52,7 +53,7 @@ def needs_of(work: Work, sizes: Sizes, live: Manifest | None, known_seconds: flo
     if work is Work.NOTHING:
         return Needs(0.0, 0, 0)
     files = {} if live is None else dict(live.files)
-    texts = sum(_size(files, name) for name in (ITEMS_FILE, PROFILES_FILE))
+    texts = sum(_size(files, name) for name in (ITEMS_FILE, LINES_FILE, PROFILES_FILE))
     row_bytes = 4 * sizes.dimension
     vectors = sizes.num_titles * row_bytes
     index = sum(entry.size_bytes for name, entry in files.items() if name.startswith("index."))

@@ -12,8 +12,8 @@ from retrieval.catalogue import Catalogue
 from retrieval.profile_store import stored_table
 from retrieval.profiles import profiles_table
 from retrieval.rebuild.same import differing
-from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
-from retrieval.release.read import read_items
+from retrieval.release.files import PROFILES_FILE
+from retrieval.release.titles import read_titles
 from towers.data.dataset import Dataset
 from towers.data.features import ATTRIBUTE, ID_COLUMN
 from towers.data.privacy.sealed import StoreKeys
@@ -73,7 +73,7 @@ def changes_of(
 
     catalogue: that of the release, where it was read before.
     """
-    live = catalogue or Catalogue(read_items(folder / ITEMS_FILE))
+    live = catalogue or Catalogue(read_titles(folder))
     live_row = live.vocabulary.rows(dataset.catalogue.ids)
     common = np.flatnonzero(live_row != OOV)
     before, now = live.table, dataset.items

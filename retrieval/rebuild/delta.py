@@ -8,23 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int64
 from safetensors.numpy import save
 
-from retrieval.catalogue import Catalogue
+from retrieval.catalogue import NO_TITLE, Catalogue
 from retrieval.eligibility import bitmaps
 from retrieval.eligibility.compile import Eligibility
 from retrieval.index.updates import UPDATES_FILE, UpdatedIndex, num_rows_of, read_counts, save_updates
 from retrieval.index.upkeep import Due, UpkeepSettings, due
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
-from retrieval.rebuild.layout import Layout, gathered, in_rows, layout_of
+from retrieval.rebuild.layout import Layout, gathered, in_rows, layout_of, lines_of
 from retrieval.release.certificate import CERTIFICATE_FILE, Certificate, write_certificate
 from retrieval.release.eligibility_gates import share_available
 from retrieval.release.files import (
     ADDED_FILE,
-    ITEMS_FILE,
     MODEL_FILES,
     PROFILES_FILE,
     query_files,
@@ -33,14 +31,24 @@ from retrieval.release.files import (
 from retrieval.release.gates import Candidate, GateSettings, check_gates, require
 from retrieval.release.linked import link
 from retrieval.release.manifest import Description, GateResult
-from retrieval.release.read import Known, Release, read_items, read_parts
+from retrieval.release.read import Known, Release, read_parts
 from retrieval.release.saved_index import gate_queries, new_queries
 from retrieval.release.served_gates import Placed, held_out_questions, served_gates, title_gates
 from retrieval.release.store import ReleaseInfo, publish
+from retrieval.release.titles import (
+    ITEMS_FILE,
+    LINES_FILE,
+    read_lines,
+    read_titles,
+    updated,
+    write_lines,
+    write_titles,
+)
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import split, split_of
+from towers.data.vocabulary import Vocabulary
 from towers.errors import GateError, IntegrityError
 from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
@@ -140,7 +148,7 @@ def publish_delta(
     vectors = whole_rows(live, opened, towers)
     num_built = read_counts(live.folder)[0] if has_updates(live) else len(vectors)
     delta = made_delta(vectors, num_built, towers, dataset, changes)
-    placed = in_rows(dataset, delta.layout)
+    titles = read_titles(live.folder) if opened is None else opened.release.catalogue.table
     gates = replace(gates, num_queries=min(gates.num_queries, upkeep.num_queries))
 
     def write(folder: Path) -> Description:
@@ -151,21 +159,26 @@ def publish_delta(
             num_events=dataset.history.num_events,
             gates=(),
         )
-        # Titles are written, read back and judged beside the vectors: neither needs the other.
-        with ThreadPoolExecutor(2, thread_name_prefix="titles") as aside:
-            titles, rules = aside.submit(_written, placed, folder), aside.submit(_rules, opened)
+        # Titles are judged beside the vectors: neither needs the other.
+        with ThreadPoolExecutor(1, thread_name_prefix="titles") as aside:
+            rules = aside.submit(_rules, opened)
+            catalogue = _written(folder, live, titles, dataset, delta.layout, changes)
+            placed = in_rows(dataset, delta.layout, catalogue)
             _write(folder, live, delta, placed)
-            _write_profiles(folder, live, dataset, changes, store_keys)
-            known = Known(Catalogue(placed.items, placed.catalogue), vectors[:num_built])
-            in_part = read_parts(folder, folder.name, about, store_keys, known)
+            if changes.histories or store_keys is not None:
+                columns = towers.encoder.profile_columns
+                write_profiles(dataset, folder / PROFILES_FILE, columns, store_keys=store_keys)
+            else:  # sealed ones open in no other place
+                link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
+            known = Known(catalogue, vectors[:num_built])
+            release = read_parts(folder, folder.name, about, store_keys, known)
 
-            def judged() -> tuple[Release, list[GateResult]]:
-                read_back = replace(in_part, catalogue=titles.result())
-                return read_back, title_gates(read_back, opened, placed, gates, rules.result())
+            def judged() -> list[GateResult]:
+                return title_gates(release, opened, dataset, gates, rules.result(), delta.layout.row)
 
             judging = aside.submit(judged)
-            results = _gated(in_part, towers, dataset, placed, delta, folder, gates, upkeep)
-            release, of_titles = judging.result()
+            results = _gated(release, towers, dataset, placed, delta, folder, gates, upkeep)
+            of_titles = judging.result()
         questions = held_out_questions(placed, about.context, gates)
         served = served_gates(Placed(release, folder), opened, placed, questions, gates, of_titles)
         return replace(about, gates=require([*results, *served], gates))
@@ -202,17 +215,6 @@ def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> No
     )
 
 
-def _write_profiles(
-    folder: Path, live: ReleaseInfo, dataset: Dataset, changes: Changes, store_keys: StoreKeys | None
-) -> None:
-    """The profiles: linked where they are as they were and in clear; sealed ones open in no other place."""
-    if changes.histories or store_keys is not None:
-        columns = load_towers(folder).encoder.profile_columns
-        write_profiles(dataset, folder / PROFILES_FILE, columns, store_keys=store_keys)
-    else:
-        link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
-
-
 def _rules(opened: Placed | None) -> Eligibility | None:
     """Of the live titles, their licences read: those that `title_gates` asks for."""
     if opened is None:
@@ -222,14 +224,26 @@ def _rules(opened: Placed | None) -> Eligibility | None:
     return rules
 
 
-def _written(placed: Dataset, folder: Path) -> Catalogue:
-    """The titles, as they are read back from the file that is written of them."""
-    path = folder / ITEMS_FILE
-    pq.write_table(placed.items, path, compression="zstd")
-    items = read_items(path)
-    if not placed.catalogue.are_those_of(items["item_id"]):
-        raise IntegrityError(f"{path}: read back, it has other ids; expected those that were written")
-    return Catalogue(items, placed.catalogue)
+def _written(
+    folder: Path, live: ReleaseInfo, titles: pa.Table, dataset: Dataset, layout: Layout, changes: Changes
+) -> Catalogue:
+    """The titles, as they are read back from what is written of them: the build's stay the file they are.
+
+    titles: of the live release, a line for each row.
+    """
+    own = LINES_FILE in live.manifest.files
+    built, before = titles.slice(0, layout.num_built), read_lines(live.folder).row if own else np.arange(0)
+    if own or len(titles) == layout.num_built:
+        link(live.folder / ITEMS_FILE, folder / ITEMS_FILE)
+    else:  # lines of what was added lie in the build's file, as they did once
+        write_titles(folder, built)
+    write_lines(folder, lines_of(dataset, layout, changes.described, before))
+    items = updated(built, read_lines(folder))
+    if not items["item_id"].take(pa.array(layout.row)).equals(dataset.items["item_id"]):
+        raise IntegrityError(
+            f"{folder / LINES_FILE}: read back, titles are not in their rows; expected what was written"
+        )
+    return Catalogue(items, Vocabulary.of_unique(items["item_id"], gap=NO_TITLE))
 
 
 def _gated(

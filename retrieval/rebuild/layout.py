@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64
 
-from retrieval.catalogue import NO_TITLE
+from retrieval.catalogue import NO_TITLE, Catalogue
+from retrieval.release.titles import Lines
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, table
-from towers.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,39 @@ def layout_of(live_row: Int64[np.ndarray, " n"], embedded: Bool[np.ndarray, " n"
     return Layout(num_built, row)
 
 
-def in_rows(dataset: Dataset, layout: Layout) -> Dataset:
-    """The same service, its titles in the rows of a release; rows without a title have a blank line."""
-    blank = table(ITEMS, {"item_id": [NO_TITLE], "title": [""]})
+def lines_of(
+    dataset: Dataset,
+    layout: Layout,
+    described: Bool[np.ndarray, " n"],
+    before: Int64[np.ndarray, " m"],
+) -> Lines:
+    """What the titles of the build do not say: of other titles, of none (a blank line), and of the added.
+
+    described: titles of which something is said otherwise than in the live release. before: rows of which
+    that one has lines of its own; those after the build's are not looked at.
+    """
+    other = ~layout.there
+    of_described = layout.row[described]
+    other[of_described[of_described < layout.num_built]] = True
+    other[before[before < layout.num_built]] = True
+    row = np.concatenate([np.flatnonzero(other), np.arange(layout.num_built, layout.num_rows)])
     place = np.full(layout.num_rows, len(layout.row))
     place[layout.row] = np.arange(len(layout.row))
-    items = pa.concat_tables([dataset.items, blank]).combine_chunks().take(pa.array(place))
+    place = place[row]
+    has_title = place < len(layout.row)
+    # Blank lines are one, taken as often as it is needed.
+    blank = table(ITEMS, {"item_id": [NO_TITLE], "title": [""]})
+    lines = pa.concat_tables([dataset.items.take(pa.array(place[has_title])), blank]).combine_chunks()
+    taken = np.where(has_title, np.cumsum(has_title) - 1, len(lines) - 1)
+    return Lines(row, lines.take(pa.array(taken)))
+
+
+def in_rows(dataset: Dataset, layout: Layout, catalogue: Catalogue) -> Dataset:
+    """The same service, its titles in the rows of a release, whose catalogue is given."""
     return replace(
         dataset,
-        items=items,
-        catalogue=Vocabulary.of_unique(items["item_id"], gap=NO_TITLE),
+        items=catalogue.table,
+        catalogue=catalogue.vocabulary,
         history=_moved(dataset.history, layout),
         repeats=_moved(dataset.repeats, layout),
     )

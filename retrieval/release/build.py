@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from safetensors.numpy import save
 
 from retrieval.encoder import embed_catalogue, load_encoder
@@ -16,7 +15,6 @@ from retrieval.index.spec import IndexSpec
 from retrieval.profiles import write_profiles
 from retrieval.release.certificate import write_certificate
 from retrieval.release.files import (
-    ITEMS_FILE,
     MODEL_FILES,
     PROFILES_FILE,
     query_files,
@@ -36,6 +34,7 @@ from retrieval.release.served_gates import (
     trained_quality,
 )
 from retrieval.release.store import ReleaseInfo, publish
+from retrieval.release.titles import write_titles
 from towers.data.dataset import read_dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
@@ -111,7 +110,7 @@ def build_release(
             is_unit=True,
         )
         results = check_gates(candidate, gates)
-        pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
+        write_titles(folder, dataset.items)
         write_profiles(dataset, folder / PROFILES_FILE, encoder.profile_columns, store_keys=store_keys)
         description = Description(
             kind=AnswerKind.TOWERS,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Int32, Int64
 from rich.console import Console
 from rich.progress import Progress
@@ -21,13 +20,14 @@ from retrieval.index.spec import IndexSpec
 from retrieval.lists import LISTS_FILE, RankedLists, countries_of
 from retrieval.profiles import write_profiles
 from retrieval.release.certificate import write_certificate
-from retrieval.release.files import ITEMS_FILE, PROFILES_FILE
+from retrieval.release.files import PROFILES_FILE
 from retrieval.release.gates import Candidate, GateSettings, check_gates, check_lists, require, rung_overlap
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import read_parts
 from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
 from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
 from retrieval.release.store import ReleaseInfo, publish
+from retrieval.release.titles import write_titles
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
 from towers.data.privacy.sealed import StoreKeys
@@ -258,7 +258,7 @@ def _finished(
 ) -> Description:
     """Writes titles and profiles, reads the whole back, and checks what it answers."""
     dataset, num_profiles = learned.dataset, len(learned.dataset.history)
-    pq.write_table(dataset.items, folder / ITEMS_FILE, compression="zstd")
+    write_titles(folder, dataset.items)
     weighted = description.kind is AnswerKind.FACTORS
     path, columns = folder / PROFILES_FILE, learned.profile_columns
     write_profiles(dataset, path, columns, weighted=weighted, store_keys=store_keys)

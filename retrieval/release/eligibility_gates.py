@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from jaxtyping import Int64
 
-from retrieval.catalogue import NO_TITLE
 from retrieval.eligibility import bitmaps
 from retrieval.eligibility.by_title import Title, passes
 from retrieval.eligibility.compile import Eligibility
@@ -27,24 +26,27 @@ from retrieval.eligibility.rules import (
 from retrieval.release.answered import newest_events
 from retrieval.release.read import Release
 from towers.data.dataset import Dataset
+from towers.data.vocabulary import OOV
 
 _NUM_TITLES, _NUM_MODELS = 256, 24
 _NUM_EVENTS = 4000
 _MIN_EVENTS = 100
 
 
-def eligibility_parity(eligibility: Eligibility, dataset: Dataset) -> int:
+def eligibility_parity(
+    eligibility: Eligibility, dataset: Dataset, row: Int64[np.ndarray, " n"] | None = None
+) -> int:
     """Titles that a compiled rule of the release lets pass and its definition does not, or the other way.
 
     Rules are made of the facts of some titles of the source's table, at moments about the newest event, and
-    judged on some others; all titles of a table are in its rows, of which some may have none.
+    judged on some others. row: of each title in the release; that of the table where None.
     """
-    there = np.flatnonzero(pc.not_equal(dataset.items["item_id"], NO_TITLE).to_numpy())
-    num_titles = eligibility.count(None)
-    if num_titles != len(there):
-        return abs(num_titles - len(there))
-    rows = there[_spread(len(there), _NUM_TITLES)]
-    titles = _titles(dataset.items, rows)
+    num_titles, num_expected = eligibility.count(None), len(dataset.catalogue)
+    if num_titles != num_expected:
+        return abs(num_titles - num_expected)
+    place = _spread(num_expected, _NUM_TITLES)
+    rows = place if row is None else row[place]
+    titles = _titles(dataset.items, place)
     now = int(dataset.history.time_seconds.max(initial=0))
     num_wrong = 0
     for rule in dict.fromkeys(_rules(titles[:: max(1, len(titles) // _NUM_MODELS)], now)):
@@ -95,8 +97,9 @@ def share_changed(
     older: of the live release. The mean over the countries of the live profiles, by their numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
-    theirs = release.catalogue.vocabulary.rows(live.catalogue.ids)
-    both, theirs = live.catalogue.rows[theirs >= 0], theirs[theirs >= 0]
+    theirs = live.catalogue.vocabulary.rows_in(release.catalogue.vocabulary)
+    both = np.flatnonzero(theirs != OOV)
+    theirs = theirs[both]
     if not len(codes) or not len(both):
         return None
     now = live.profiles.as_of_seconds

@@ -26,7 +26,6 @@ from towers.exported import (
 
 MODEL_FILES = (MODEL_FILE, WEIGHTS_FILE)
 """What the query encoder is read from; a release holds copies."""
-ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
 ADDED_FILE = "items_added.safetensors"
 """Beside an index with updates: whole vectors of the rows after the build's, and events of all."""

@@ -16,8 +16,8 @@ from towers.data.privacy.sealed import SCHEME
 from towers.errors import ConfigError, IntegrityError, ReleaseError
 from towers.settings import settings_from_plain
 
-FORMAT_VERSION = 3
-READ_VERSIONS = (1, 2, 3)
+FORMAT_VERSION = 4
+READ_VERSIONS = (1, 2, 3, 4)
 """Version 1 knew towers alone, and named no kind; 2 had no hashes of blocks."""
 MANIFEST_FILE = "manifest.json"
 HASH_FILE = "manifest.sha256"

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
@@ -20,19 +18,18 @@ from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
 from retrieval.release.files import (
     ANSWER_FILES,
-    ITEMS_FILE,
     PROFILES_FILE,
     read_index,
     read_rows,
     vectors_model,
 )
-from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description, Seal
+from retrieval.release.manifest import MANIFEST_FILE, AnswerKind, Description, FileEntry, Seal
 from retrieval.release.store import current, open_release, release_of
+from retrieval.release.titles import ITEMS_FILE, LINES_FILE, read_titles
 from retrieval.release.verify import Verify
 from retrieval.search.text_vectors import TextVectors, load_text_vectors
 from retrieval.vectors import Encoder, VectorAnswers
 from towers.data.privacy.sealed import StoreKeys, sealed_under
-from towers.data.schema import ITEMS, with_later_columns
 from towers.errors import IntegrityError, ReleaseError, TowersError
 from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
@@ -82,8 +79,8 @@ def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.n
 class Known:
     """What the caller has in memory of the files of a release, so that it is not read again.
 
-    catalogue: what ITEMS_FILE holds. built: float32 (N, D), what VECTORS_FILE holds: that of another release,
-    which is the same file.
+    catalogue: what `read_titles` gives. built: float32 (N, D), what VECTORS_FILE holds: that of another
+    release, which is the same file.
     """
 
     catalogue: Catalogue
@@ -99,7 +96,7 @@ def read_release(
     """The current release of a root, or the release in this folder, verified before anything is parsed.
 
     verify: how much of it is hashed. store_keys: where its profiles are sealed; in clear they are read with
-    and without. older: of another release, which is taken where the titles are in the same file. Raises
+    and without. older: of another release, which is taken where the titles are in the same files. Raises
     ReleaseError where there is none, StoreKeyError where the key that sealed it was not given, IntegrityError
     where a file is not the one published. Where another release became current while this one was read, and
     this one was cleared away, the other is read.
@@ -126,9 +123,9 @@ def _read(
                 f"{info.folder / MANIFEST_FILE}: does not name {name}; expected {', '.join(required)}"
             )
     _check_seal(info.folder / PROFILES_FILE, info.manifest.files[PROFILES_FILE].sealed, store_keys)
-    titles = info.manifest.files[ITEMS_FILE].sha256
+    titles = _titles_sha256(info.manifest.files)
     if older is None or older.sha256 != titles:
-        older = Catalogue(read_items(info.folder / ITEMS_FILE), sha256=titles)
+        older = Catalogue(read_titles(info.folder), sha256=titles)
     about = info.manifest.description
     release = read_parts(info.folder, info.release_id, about, store_keys, Known(older))
     log.info(
@@ -140,6 +137,11 @@ def _read(
         time.perf_counter() - start,
     )
     return release
+
+
+def _titles_sha256(files: Mapping[str, FileEntry]) -> str:
+    """What two releases have in common whose titles are the same, line by line."""
+    return " ".join(files[name].sha256 for name in (ITEMS_FILE, LINES_FILE) if name in files)
 
 
 def _check_seal(path: Path, expected: Seal | None, store_keys: StoreKeys | None) -> None:
@@ -168,7 +170,7 @@ def read_parts(
     StoreKeyError as `read_release`, and IntegrityError where towers, titles or profiles are not those of the
     description.
     """
-    catalogue = Catalogue(read_items(folder / ITEMS_FILE)) if known is None else known.catalogue
+    catalogue = Catalogue(read_titles(folder)) if known is None else known.catalogue
     profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary, store_keys, release_id=release_id)
     answers: VectorAnswers | ListAnswers
     texts = None
@@ -187,14 +189,6 @@ def read_parts(
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context, texts)
     _check_against_description(release, about, folder)
     return release
-
-
-def read_items(path: Path) -> pa.Table:
-    """The items table of a release, a line for each row; ReleaseError where the file is another."""
-    try:
-        return with_later_columns(pq.read_table(path), ITEMS).select(ITEMS.names).cast(ITEMS)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise ReleaseError(f"{path}: {error}; expected an items table") from error
 
 
 def read_encoder(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from retrieval.eligibility.compile import Eligibility
 from retrieval.release.answered import Answered, answered, cpu_milliseconds
@@ -121,16 +121,18 @@ def title_gates(
     dataset: Dataset,
     settings: GateSettings,
     rules: Eligibility | None = None,
+    row: Int64[np.ndarray, " n"] | None = None,
 ) -> list[GateResult]:
     """The gates on titles and what may be shown of them, which nobody need be asked for.
 
-    rules: of the titles of the live release, where they were compiled before.
+    rules: of the titles of the live release, where they were compiled before. row: of each title of the
+    dataset in the release; that of the dataset where None.
     """
     older, bounds = None if live is None else live.release, settings.live
     eligibility = Eligibility(release.catalogue)
     before = None if older is None else (rules or Eligibility(older.catalogue), older)
     return [
-        gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset), "==", 0),
+        gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset, row), "==", 0),
         watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),
         titles_kept(release.catalogue.ids, _ids(older), bounds),
         days_behind(release.profiles.as_of_seconds, _as_of(older), bounds),

@@ -146,6 +146,10 @@ class Vocabulary:
             rows[pc.fill_null(pc.equal(column, self._gap), False).to_numpy(zero_copy_only=False)] = OOV
         return rows
 
+    def rows_in(self, other: "Vocabulary") -> Int64[np.ndarray, " N"]:
+        """The row that each of these ids has in another vocabulary; OOV where none, and of a row without."""
+        return other.rows_of(self._in_column())
+
     def embedding_rows(self, ids: Iterable[str]) -> Int64[np.ndarray, " n"]:
         """Rows of an embedding table: row + 1, and 0 for every id out of vocabulary."""
         return self.rows(ids) + 1

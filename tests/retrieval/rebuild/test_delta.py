@@ -1,5 +1,6 @@
 """A release made from another answers as one that is built of the same tables."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -16,6 +17,7 @@ from retrieval.rebuild.plan import Work
 from retrieval.rebuild.run import rebuild
 from retrieval.rebuild.summary import Outcome
 from retrieval.release.store import open_release
+from retrieval.release.titles import LINES_FILE, read_lines, read_titles, write_titles
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
 from tests.retrieval.rebuild.worlds import Artifacts, Title, World, world
@@ -147,7 +149,8 @@ def test_what_is_as_it_was_is_one_file_with_the_older_release(service: Artifacts
     rebuild(service.job(told))
     after = open_release(service.root)
     linked = {name for name in after.manifest.files if (after.folder / name).stat().st_nlink > 1}
-    assert linked == {"index.safetensors", "items.safetensors", "model.json", "towers.safetensors"}
+    of_titles = {"items.parquet", "items.safetensors"}
+    assert linked == {"index.safetensors", "model.json", "towers.safetensors", *of_titles}
     for name in linked:
         assert after.manifest.files[name] == before.manifest.files[name]
     assert after.manifest.parent == before.release_id
@@ -192,3 +195,43 @@ def test_a_delta_with_a_table_of_licences_that_fell_short_is_stopped(service: Ar
     assert summary.outcome is Outcome.REFUSED
     assert "FAILED available: 0.268293, expected >= 0.5" in str(summary.error)
     assert Retriever.open(service.root).release_id == "r000001"
+
+
+def test_titles_are_written_once_and_then_what_they_say_otherwise(service: Artifacts) -> None:
+    told = world().with_titles(t003=None, n1=Title("Newcomer", 2, 2001))
+    told = told.with_titles(t007=replace(told.titles["t007"], name="Renamed"))
+    rebuild(service.job(told))
+    first = read_lines(open_release(service.root).folder)
+    assert first.row.tolist() == [3, 7, 40]
+    assert first.items["title"].to_pylist() == ["", "Renamed", "Newcomer"]
+    told = told.with_titles(n2=Title("Another", 1, 2002))
+    rebuild(service.job(told))
+    second = open_release(service.root).folder
+    assert read_lines(second).row.tolist() == [3, 7, 40, 41]
+    assert (second / "items.parquet").samefile(service.root / "r000001" / "items.parquet")
+
+
+def test_a_delta_whose_titles_are_one_file_is_gone_on_from(service: Artifacts, tmp_path: Path) -> None:
+    """As they were written until format 3: a line for each row, those of added titles too."""
+    told = world().with_titles(t003=None, n1=Title("Newcomer", 2, 2001), n2=Title("Fresh", 1, 2002))
+    rebuild(service.job(told))
+    live = open_release(service.root).folder
+    whole = read_titles(live)
+    (live / LINES_FILE).unlink()
+    (live / "items.parquet").unlink()  # not through its other name
+    write_titles(live, whole)
+    manifest = json.loads((live / "manifest.json").read_text())
+    del manifest["files"][LINES_FILE]
+    content = (live / "items.parquet").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    manifest["files"]["items.parquet"] = {"sha256": digest, "size_bytes": len(content)}
+    manifest["format_version"] = 3
+    sealed = json.dumps(manifest).encode()
+    (live / "manifest.json").write_bytes(sealed)
+    (live / "manifest.sha256").write_text(f"{hashlib.sha256(sealed).hexdigest()}  manifest.json\n")
+    told = told.with_titles(n1=None, t005=replace(told.titles["t005"], name="Other"))
+    summary = rebuild(service.job(told))
+    assert summary.plan is not None
+    assert summary.plan.work is Work.DELTA
+    service.fresh(told, tmp_path / "fresh")
+    assert answers(Retriever.open(service.root)) == answers(Retriever.open(tmp_path / "fresh" / "releases"))

@@ -121,3 +121,10 @@ def test_what_a_vocabulary_holds_is_counted() -> None:
     assert made.held_bytes == pytest.approx(texts + rows + tables, rel=0.01)
     lazy = Vocabulary.of_unique(pa.chunked_array([ids]))
     assert lazy.held_bytes < texts / 2
+
+
+def test_the_rows_that_ids_have_in_another_vocabulary() -> None:
+    own, other = Vocabulary(["a", "", "b", "c", ""], gap=""), Vocabulary(["", "c", "a"], gap="")
+    assert own.rows_in(other).tolist() == [2, OOV, OOV, 1, OOV]
+    many = Vocabulary(f"id{row}" for row in range(500))
+    assert many.rows_in(Vocabulary(reversed(many.ids))).tolist() == list(range(499, -1, -1))

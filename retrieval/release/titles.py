@@ -1,0 +1,85 @@
+"""The titles of a release: those of its build in one file, and what newer tables say otherwise in another.
+
+A release that was made from another has that file of its build under a second name, and beside it the lines
+that differ: of rows of the build whose title is described otherwise or has gone, and of all rows added since.
+So what is written, hashed and sent grows with what changed, and not with the catalogue.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int64
+
+from towers.data.schema import ITEMS, with_later_columns
+from towers.errors import ReleaseError
+
+ITEMS_FILE = "items.parquet"
+LINES_FILE = "items_updates.parquet"
+
+_ROW = pa.field("row", pa.int64(), nullable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of an items table that stand for those of a build of N titles, or after them.
+
+    row: int64 (m,), rising: below N of a line that is replaced, and from N on without a gap. items: m lines.
+    """
+
+    row: Int64[np.ndarray, " m"]
+    items: pa.Table
+
+
+def write_titles(folder: Path, items: pa.Table) -> None:
+    """Writes the titles of a build into a folder that exists, in row order."""
+    pq.write_table(items, folder / ITEMS_FILE, compression="zstd")
+
+
+def read_titles(folder: Path) -> pa.Table:
+    """The items table of a release, a line for each row; ReleaseError where its files hold something else."""
+    built = _read(folder / ITEMS_FILE, ITEMS)
+    if not (folder / LINES_FILE).is_file():
+        return built
+    lines = read_lines(folder)
+    added = lines.row[lines.row >= len(built)]
+    if not np.array_equal(added, len(built) + np.arange(len(added))):
+        raise ReleaseError(
+            f"{folder / LINES_FILE}: rows {added.min()} to {added.max()} with gaps, after {len(built)} of "
+            f"{ITEMS_FILE}; expected every row from {len(built)} on"
+        )
+    return updated(built, lines)
+
+
+def read_lines(folder: Path) -> Lines:
+    """The lines that a release made from another has beside those of its build; raises as `read_titles`."""
+    found = _read(folder / LINES_FILE, pa.schema([_ROW, *ITEMS]))
+    row = found["row"].to_numpy()
+    if (row[:1] < 0).any() or (np.diff(row) <= 0).any():
+        raise ReleaseError(f"{folder / LINES_FILE}: rows do not rise from 0; expected each once, in order")
+    return Lines(row, found.drop_columns("row"))
+
+
+def write_lines(folder: Path, lines: Lines) -> None:
+    """Writes LINES_FILE into a folder that exists."""
+    table = lines.items.add_column(0, _ROW, pa.array(lines.row, _ROW.type))
+    pq.write_table(table, folder / LINES_FILE, compression="zstd")
+
+
+def updated(built: pa.Table, lines: Lines) -> pa.Table:
+    """The table of a build with these lines in it; without a copy where all of them come after it."""
+    joined = pa.concat_tables([built, lines.items])
+    place = np.arange(max(len(built), *(lines.row[-1:] + 1).tolist(), 0))
+    place[lines.row] = len(built) + np.arange(len(lines.row))
+    if np.array_equal(place, np.arange(len(joined))):
+        return joined
+    return joined.combine_chunks().take(pa.array(place))
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        return with_later_columns(pq.read_table(path), ITEMS).select(schema.names).cast(schema)
+    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
+        raise ReleaseError(f"{path}: {error}; expected an items table") from error
