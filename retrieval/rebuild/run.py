@@ -28,9 +28,10 @@ import pyarrow.parquet as pq
 
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.rebuild.capacity import Needs, Sizes, needs_of, require_capacity
-from retrieval.rebuild.delta import SlippedError, publish_delta
+from retrieval.rebuild.delta_gates import SlippedError
 from retrieval.rebuild.full import build_anew, export_anew
 from retrieval.rebuild.plan import Work, decide
+from retrieval.rebuild.publish import publish_delta
 from retrieval.rebuild.summary import Outcome, Plan, Summary
 from retrieval.rebuild.survey import Asked, Survey, survey
 from retrieval.release.build import build_release
