@@ -69,9 +69,13 @@ def test_a_check_of_older_towers_does_not_count_and_says_so() -> None:
 
 
 def test_where_nobody_says_when_to_train_that_is_said() -> None:
-    asked = {"trained_seconds": None, "newest_seconds": TRAINED, "now_seconds": TRAINED}
-    assert "no max_age_days=…" in reasons_to_retrain(Retrain.DUE, Signs(), **asked)[1][0]
-    assert "is not known" in reasons_to_retrain(Retrain.DUE, Signs(max_age_days=9.0), **asked)[1][0]
+    def noted(signs: Signs) -> str:
+        return reasons_to_retrain(
+            Retrain.DUE, signs, trained_seconds=None, newest_seconds=TRAINED, now_seconds=TRAINED
+        )[1][0]
+
+    assert "no max_age_days=…" in noted(Signs())
+    assert "is not known" in noted(Signs(max_age_days=9.0))
 
 
 def test_signs_are_read_where_they_are_written(tmp_path: Path) -> None:
