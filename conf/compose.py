@@ -1,7 +1,9 @@
 """From the command line to frozen settings, and from a deliberate error to one line and an exit code."""
 
+import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,10 @@ CONF = Path(__file__).parent
 DELIBERATE = 2
 """Exit code of an error that was foreseen and explained; a crash keeps Python's own, 1."""
 
+STOPPED = 128 + signal.SIGINT
+"""Exit code of a job that Ctrl-C ended, as a shell says it."""
+
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
 T = TypeVar("T")
@@ -34,8 +40,9 @@ T = TypeVar("T")
 def run(job: Callable[[T], None], settings_type: type[T], config_name: str, config_dir: Path = CONF) -> None:
     """Runs `job` on the settings that the command line and `config_name` compose; Hydra's flags all work.
 
-    A setting that is unknown, of the wrong type or out of range, and every TowersError of the job, ends the
-    process with one line on stderr and exit code 2. HYDRA_FULL_ERROR=1 shows the traceback instead.
+    A setting that is unknown, of the wrong type or out of range, every TowersError of the job, a full disk
+    and a place that may not be read or written end the process with one line on stderr and exit code 2;
+    Ctrl-C ends it with one line and exit code 130. HYDRA_FULL_ERROR=1 shows the traceback instead.
     """
     given = os.environ.get(_FULL_ERROR)
 
@@ -186,10 +193,33 @@ def _explained(settings_type: type, full_error: str | None) -> Iterator[None]:
         print(f"error: {explained}", file=sys.stderr)
         sys.exit(DELIBERATE)
     except OSError as error:
-        if full_error == "1" or error.errno not in DISK_FULL:
+        explained_place = _of_the_place(error)
+        if full_error == "1" or explained_place is None:
             raise
-        print(f"error: no room on the disk: {error}; free it and run again", file=sys.stderr)
+        print(f"error: {explained_place}", file=sys.stderr)
         sys.exit(DELIBERATE)
+    except KeyboardInterrupt:
+        if full_error == "1":
+            raise
+        print("stopped by Ctrl-C; tables, models and releases that stood before still stand", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+def _of_the_place(error: OSError) -> str | None:
+    """What is wrong with where a job reads or writes; None of a fault that is the program's own."""
+    if error.errno in DISK_FULL:
+        return f"no room on the disk: {error}; free it and run again"
+    if error.errno in _NOT_OURS and error.filename is not None:
+        return (
+            f"{error.filename}: {error.strerror}; expected a place that this user may read and write: change "
+            "its rights, or name another one (artifacts=… for what is written)"
+        )
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename is not None:
+        named = Path(error.filename)
+        for path in (named, *named.parents):
+            if path.is_file():
+                return f"{path}: is a file; expected a folder, or nothing yet: name another, artifacts=…"
+    return None
 
 
 @contextmanager

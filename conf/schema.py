@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from re import fullmatch
 from typing import Any
 
 from conf.audits import AuditPart, AuditSettings
@@ -325,7 +326,8 @@ class RecommendSettings:
     """What recommend.py shows of the current release of `artifacts`.
 
     profile: one profile; similar: one item; search: a text. With none of them, a sample of each: three
-    profiles, a title and a search. country: of the request, where it differs from the profile's.
+    profiles, a title and a search. country: of the request, ISO 3166-1 alpha-2, where it differs from the
+    profile's.
     store_key: the keys that the release may be sealed under, a path or env:NAME.
     """
 
@@ -334,8 +336,14 @@ class RecommendSettings:
     similar: str | None = None
     search: str | None = None
     country: str | None = None
-    k: int = bounded(10, ge=0)
+    k: int = bounded(10, ge=1)
     store_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.country is not None and not fullmatch("[A-Z]{2}", self.country):
+            raise ConfigError(
+                f"country: found {self.country!r}; expected two capitals, ISO 3166-1, such as GB"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +358,7 @@ class RecommendAllSettings:
 
     artifacts: str = "artifacts"
     output: str | None = None
-    k: int = bounded(100, ge=0)
+    k: int = bounded(100, ge=1)
     time_seconds: int | None = bounded(None, ge=0)
     available: bool = False
     store_key: str | None = None

@@ -54,8 +54,8 @@ class ControlSettings:
     new_pin: str | None = None
     forget: bool = False
 
-    def change(self) -> Callable[[Controls], Controls]:
-        """What is given of the controls, in the place of what they were."""
+    def change(self) -> Callable[[Controls], Controls] | None:
+        """What is given of the controls, in the place of what they were; None where nothing is."""
         given = {item.name: getattr(self, item.name) for item in fields(Controls)}
         told: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -64,7 +64,7 @@ class ControlSettings:
         }
         if self.no_max_age:
             told["max_age"] = None
-        return lambda held: replace(held, **told)
+        return (lambda held: replace(held, **told)) if told else None
 
 
 register("explain_settings", ExplainSettings)

@@ -45,8 +45,9 @@ def asked(
 
     view: what of it may be read: events that it hides count for nothing; where it is not personalised, only
     country and time of the request do, and nothing that is stored of any profile is looked at.
-    Raises QueryError where a history or a time is not as described there.
+    Raises QueryError where what is given is not as described there.
     """
+    text_or_none("country", country)
     if time_seconds is not None:
         whole_seconds("time_seconds", time_seconds)
     if not view.personalised:
@@ -119,6 +120,12 @@ def whole_seconds(where: str, seconds: object) -> int:
     if isinstance(seconds, bool) or not isinstance(seconds, int | np.integer):
         raise QueryError(f"{where} is {seconds!r}; expected whole Unix seconds")
     return int(seconds)
+
+
+def text_or_none(where: str, given: object) -> None:
+    """QueryError, beginning with `where`, unless it is a text or None: a number would be an unknown id."""
+    if given is not None and not isinstance(given, str):
+        raise QueryError(f"{where}: found {type(given).__name__}; expected a text, or None")
 
 
 def _given(history: GivenHistory, items: Vocabulary, now: int) -> tuple[Histories, int]:

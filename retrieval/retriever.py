@@ -26,7 +26,7 @@ from retrieval.query_vectors import QueryVectors
 from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
-from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions
+from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions, text_or_none
 from retrieval.rerank.rerank import Reranker
 from retrieval.search.lexical import check_text
 from retrieval.search.order import Liking, best_first
@@ -442,6 +442,7 @@ class Retriever:
         time_seconds: int | None,
         view: View,
     ) -> Asked:
+        text_or_none("profile_id", profile_id)
         profiles, items = self._known.stored, self.items.vocabulary
         name = self._known.name(profile_id) if view.personalised else None
         return asked(profiles, items, name, history, country, time_seconds, view)

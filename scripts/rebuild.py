@@ -13,6 +13,7 @@ from retrieval.rebuild.run import rebuild as rebuilt
 from retrieval.rebuild.summary import plan_view
 from retrieval.release.remote.objects import open_objects
 from retrieval.release.remote.push import push_missing
+from towers.data.privacy.forgotten import forgotten_beside
 from towers.data.sources.read import ingest_source
 
 
@@ -21,7 +22,8 @@ def rebuild(settings: RebuildSettings) -> None:
 
     def ingest(tables: Path) -> None:
         if not settings.reuse_tables:
-            ingest_source(settings.data, tables, settings.rules, settings.signals)
+            gone = forgotten_beside(folder / "tables")  # of the service; none lies beside these
+            ingest_source(settings.data, tables, settings.rules, settings.signals, settings.privacy, gone)
 
     def train() -> None:
         from scripts.train import train as trained  # a delta does not wait for the training stack

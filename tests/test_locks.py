@@ -52,6 +52,18 @@ def test_every_requirement_of_the_project_is_locked_in_a_version_that_it_allows(
         assert all(need.specifier.contains(version) for version in versions), f"{need}: {versions}"
 
 
+def test_every_extra_holds_what_the_code_asks_for_and_nothing_else() -> None:
+    code = "\n".join(
+        path.read_text() for top in ("towers", "retrieval") for path in (ROOT / top).rglob("*.py")
+    )
+    asked = set(re.findall(r"""(?:^ *(?:import|from) |["'])(\w+)""", code, re.MULTILINE))
+    extras = PROJECT["project"]["optional-dependencies"]
+    for extra, needs in extras.items():
+        for need in [] if extra == "dev" else map(Requirement, needs):
+            module = {"scikit-learn": "sklearn"}.get(need.name, need.name.replace("-", "_"))
+            assert module in asked, f"{extra}: nothing asks for {need.name}"
+
+
 def test_torch_is_locked_by_its_default_and_its_cpu_builds() -> None:
     runtime = {pin.name: (pin, hashes) for pin, hashes in pins_of(ROOT / "requirements.lock")}
     ((cpu, cpu_hashes),) = pins_of(ROOT / "requirements-cpu.lock")

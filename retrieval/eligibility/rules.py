@@ -72,12 +72,18 @@ class LanguageIn:
 
     languages: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_texts("languages", self.languages)
+
 
 @dataclass(frozen=True, slots=True)
 class GenresAny:
     """Titles with one of these genres or sub-genres; one whose genres are unknown has none."""
 
     genres: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_texts("genres", self.genres)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,9 @@ class GenresAll:
 
     genres: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_texts("genres", self.genres)
+
 
 @dataclass(frozen=True, slots=True)
 class PeopleAny:
@@ -93,12 +102,18 @@ class PeopleAny:
 
     people: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_texts("people", self.people)
+
 
 @dataclass(frozen=True, slots=True)
 class CountriesOfProductionAny:
     """Titles produced in one of these countries, as the source spells them; unknown is in none."""
 
     countries: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_texts("countries", self.countries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,9 @@ class ItemIn:
 
     item_ids: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_texts("item_ids", self.item_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class AttributeIn:
@@ -134,6 +152,9 @@ class AttributeIn:
 
     name: str
     values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_texts("values", self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +212,12 @@ def shown(value: object) -> str:
 
 def _check_age(age: int) -> None:
     _check_range("age", age, 99, "years")
+
+
+def _check_texts(name: str, values: object) -> None:
+    """A text is a sequence of texts too, of its letters: nobody means those."""
+    if not isinstance(values, tuple):
+        raise QueryError(f"{name} is {shown(values)}; expected a tuple of texts, such as ('…',)")
 
 
 def _check_range(name: str, value: int, high: int, unit: str) -> None:

@@ -13,9 +13,10 @@ from retrieval.forget.receipt import Place, Receipt, read_key, write_receipt
 from retrieval.forget.releases import erase_from_releases
 from retrieval.forget.settings import ErasureSettings
 from towers.data.privacy.forgotten import FORGOTTEN_FILE, Forgotten, add_forgotten, read_forgotten
-from towers.data.privacy.pseudonyms import Pseudonyms
+from towers.data.privacy.pseudonyms import Pseudonyms, key_name
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.privacy.state import state_of
+from towers.errors import ConfigError, MissingDataError
 from towers.folders import file_aside, only_one, repair_folders
 from towers.settings import check_ranges
 
@@ -49,15 +50,17 @@ def forget(
     without any id: tables, checkpoints, whatever else holds profiles by name, controls, releases, models.
     What cannot be done at once is told with the moment it is due. No id is written anywhere.
 
-    Raises ConfigError on settings out of range, or where another erasure is under way (those asked for are on
-    the list by then), StoreKeyError where the current release is sealed under a key that was not given, and
-    what publishing a release raises.
+    Raises MissingDataError where there is no such folder, ConfigError where profiles lie there under a key
+    that was not given, on settings out of range, or where another erasure is under way (those asked for are
+    on the list by then), StoreKeyError where the current release is sealed under a key that was not given,
+    and what publishing a release raises.
     """
     check_ranges(settings, "erasure")
     if settings.signing_key is not None:
         read_key(settings.signing_key)
     asked = now or datetime.now(UTC)
     ids = list(dict.fromkeys(profile_ids))
+    _check_reachable(artifacts, ids, pseudonyms)
     releases, receipts = artifacts / RELEASES_FOLDER, artifacts / RECEIPTS_FOLDER
     names = [name for id_ in ids for name in (id_, *_pseudonyms_of(id_, pseudonyms))]
     if names:
@@ -71,6 +74,23 @@ def forget(
         path = write_receipt(receipt, receipts, settings.signing_key)
     log.info("erasure finished num_places=%d num_open=%d receipt=%s", len(places), len(receipt.open), path)
     return receipt, path
+
+
+def _check_reachable(artifacts: Path, ids: list[str], pseudonyms: Pseudonyms | None) -> None:
+    """Raises what `forget` does where nobody would be found: no receipt must say that nothing was there."""
+    if not artifacts.is_dir():
+        raise MissingDataError(f"{artifacts}: no such folder; expected that of a service, artifacts=…")
+    held = set() if pseudonyms is None else {key.name for key in pseudonyms.keys}
+    if all(key_name(id_) for id_ in ids):
+        return
+    for folder in _tables_below(artifacts):
+        rows = next(pq.ParquetFile(folder / "profiles.parquet").iter_batches(1, columns=["profile_id"]), None)
+        name = None if rows is None else key_name(rows["profile_id"][0].as_py())
+        if name is not None and name not in held:
+            raise ConfigError(
+                f"{folder}: its profiles are pseudonyms of the key {name}, which was not given; expected "
+                "key=…, the file that privacy.key named: without it nobody is found"
+            )
 
 
 def _swept(

@@ -78,6 +78,11 @@ def reasons_to_retrain(
         return ("asked for",), ()
     if when is Retrain.NEVER:
         return (), ()
+    if (signs.schedule, signs.drift, signs.max_age_days) == (None,) * 3:
+        return (), (
+            "nothing says when to train: no schedule of scripts/decay.py, no check of scripts/drift.py, no "
+            "max_age_days=…",
+        )
     if trained_seconds is None:
         return (), ("what the live towers learned from is not known, so their age does not count",)
     age_days = (now_seconds - trained_seconds) / _SECONDS_PER_DAY

@@ -24,7 +24,7 @@ from towers.data.dataset import Dataset, read_dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split_of
-from towers.errors import ReleaseError
+from towers.errors import ReleaseError, SchemaError
 from towers.exported import TRAINING_FILE, read_context
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers
 
@@ -76,7 +76,8 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     """Looks at artifacts/releases, artifacts/model and the newer tables.
 
     Raises IntegrityError where the live release is damaged, StoreKeyError where it is sealed under a key that
-    was not given, and ReleaseError where it is not one of towers.
+    was not given, ReleaseError where it is not one of towers, and SchemaError where the tables have none of
+    its titles.
     """
     root, model = artifacts / "releases", artifacts / "model"
     if current(root) is None:
@@ -98,6 +99,12 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
         opened = opening.result()
     catalogue = opened.release.catalogue if opened else None
     changes = changes_of(live.folder, towers, dataset, catalogue, asked.store_keys)
+    if changes.num_removed == changes.num_live:
+        raise SchemaError(
+            f"{tables}: {len(changes.live_row):,} titles, and none of the {changes.num_live:,} of "
+            f"{live.release_id} (“{about.context.get('title')}”); expected newer logs of the same service: "
+            "give data=… as scripts/train.py was given it"
+        )
     trained, notes = _trained_seconds(artifacts, about, asked)
     retrain, kept = (
         ((), ())

@@ -58,7 +58,8 @@ def compare(
     manifests = open_release(before).manifest, open_release(after).manifest
     old_items, new_items = old.items.ids, new.items.ids
     had, has = set(old_items), set(new_items)
-    asked = _spread([one for one in _watched(old) if one in set(_watched(new))], num_profiles)
+    of_new = set(_watched(new))
+    asked = _spread([one for one in _watched(old) if one in of_new], num_profiles)
     shares = [_overlap(old, new, profile_id, k) for profile_id in asked]
     return Comparison(
         before=old.release_id,

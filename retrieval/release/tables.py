@@ -85,8 +85,9 @@ def gates_table(gates: Iterable[GateResult]) -> Table:
     """What was checked, one a line; of what was overridden also why."""
     shown = Table("gate", "measured", "bound", "", box=None, pad_edge=False, header_style="dim")
     for gate in gates:
-        measured = "" if gate.value is None else f"{gate.value:.6g}"
-        verdict = Text(gate.verdict, style="" if gate.passed else "bold yellow")
+        measured = "–" if gate.value is None else f"{gate.value:.6g}"
+        said = "nothing to ask" if gate.passed and gate.value is None else gate.verdict
+        verdict = Text(said, style="" if gate.passed else "bold yellow")
         if gate.override is not None:
             verdict.append(f": {gate.override}", style="not bold")
         shown.add_row(gate.name, measured, f"{gate.sense} {gate.bound:g}", verdict)

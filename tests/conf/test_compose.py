@@ -268,6 +268,7 @@ def test_the_mirror_has_the_keys_and_the_defaults_of_the_settings() -> None:
 
 
 SCRIPT = """
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,6 +289,12 @@ def main(settings: Settings) -> None:
         raise MissingDataError("data: no such folder")
     if settings.fault == "crash":
         raise ZeroDivisionError("a crash")
+    if settings.fault == "denied":
+        raise PermissionError(errno.EACCES, "Permission denied", "artifacts/tables")
+    if settings.fault == "file":
+        Path("job.py", "tables").mkdir()
+    if settings.fault == "stopped":
+        raise KeyboardInterrupt
     print(f"dim={settings.dim} HYDRA_FULL_ERROR={os.environ.get('HYDRA_FULL_ERROR')}")
 
 
@@ -331,11 +338,26 @@ def test_a_run_hands_over_settings_and_leaves_no_litter(script: Path) -> None:
         ("dmi=3", "error: dmi: unknown key; did you mean dim?\n"),
         ("dim=x", "error: dim: found 'x'; expected int\n"),
         ("fault=foreseen", "error: data: no such folder\n"),
+        (
+            "fault=denied",
+            "error: artifacts/tables: Permission denied; expected a place that this user may read and write: "
+            "change its rights, or name another one (artifacts=… for what is written)\n",
+        ),
+        (
+            "fault=file",
+            "error: job.py: is a file; expected a folder, or nothing yet: name another, artifacts=…\n",
+        ),
     ],
 )
 def test_a_foreseen_error_is_one_line_and_exit_code_2(argument: str, line: str, script: Path) -> None:
     answer = ran(script, argument)
     assert (answer.returncode, answer.stderr, answer.stdout) == (2, line, "")
+
+
+def test_a_stopped_job_ends_in_one_line_and_as_a_shell_says_it(script: Path) -> None:
+    answer = ran(script, "fault=stopped")
+    line = "stopped by Ctrl-C; tables, models and releases that stood before still stand\n"
+    assert (answer.returncode, answer.stderr, answer.stdout) == (130, line, "")
 
 
 def test_a_crash_keeps_its_traceback_and_exit_code_1(script: Path) -> None:

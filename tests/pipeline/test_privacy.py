@@ -1,12 +1,19 @@
 """Scripts as a user runs them, on logs of real people: what they write, print and log names nobody."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.traces import bytes_left
+from conf.compose import compose_settings
+from conf.schema import RebuildSettings
+from scripts.rebuild import rebuild
 from tests.pipeline.test_scripts import SMALL, must_run, run
+from towers.data.privacy.forgotten import FORGOTTEN_FILE, add_forgotten
+from towers.data.privacy.pseudonyms import read_pseudonyms
 
 PEOPLE = [f"anna.smith.{number}@example.com" for number in range(40)]
 RARE, OFTEN, BROKEN = "my very own search", "a search of many people", "a broken row of my own"
@@ -67,3 +74,20 @@ def test_no_artefact_log_or_error_names_anybody_or_holds_what_one_alone_searched
     assert PEOPLE[0] not in forgot
     assert bytes_left(artifacts, [PEOPLE[0]]) == {}
     assert "to be trained anew" in forgot
+
+
+def test_a_rebuild_reads_newer_logs_as_the_service_does_and_leaves_the_forgotten_out(tmp_path: Path) -> None:
+    logs, artifacts = tmp_path / "logs", tmp_path / "artifacts"
+    logs.mkdir()
+    source = write_logs(logs)
+    (tmp_path / "keys").write_text("1f" * 32)
+    key = f"privacy.key={tmp_path / 'keys'}"
+    pseudonym = read_pseudonyms(str(tmp_path / "keys")).newest.pseudonym
+    gone = artifacts / "releases" / FORGOTTEN_FILE
+    add_forgotten(gone, [PEOPLE[0], pseudonym(PEOPLE[0])], datetime.now(UTC))
+    told = [*source, "privacy=guarded", key, f"artifacts={artifacts}", "plan=true"]
+    with pytest.raises(SystemExit):
+        rebuild(compose_settings(RebuildSettings, "rebuild", told))
+    assert bytes_left(artifacts, PEOPLE) == {}
+    known = pq.read_table(artifacts / "rebuild" / "tables" / "profiles.parquet")["profile_id"].to_pylist()
+    assert sorted(known) == sorted(map(pseudonym, PEOPLE[1:]))

@@ -222,6 +222,7 @@ def test_what_is_no_request_is_refused_and_named() -> None:
     program = """
 import numpy as np
 from retrieval import Retriever
+from retrieval.eligibility.rules import GenresAny, ItemIn
 from tests.retrieval.worlds import release
 from towers.errors import QueryError
 r = Retriever(release(np.eye(3, dtype=np.float32), profiles={"ann": [1]}))
@@ -235,6 +236,10 @@ for ask in (
     lambda: r.recommend(history=[3]),
     lambda: r.recommend(history=[("i1", 5), "i2"]),
     lambda: r.recommend(history=[("i1", "now")]),
+    lambda: r.recommend(414),
+    lambda: r.recommend("ann", country=49),
+    lambda: r.recommend("ann", rule=GenresAny("Horror")),
+    lambda: r.recommend("ann", rule=ItemIn(["i1"])),
 ):
     try:
         ask()
@@ -255,6 +260,10 @@ for ask in (
         "history: holds 3; expected item ids or (item id, Unix seconds) pairs",
         "history: some events have a time and some have none; expected all or none",
         "history: the time of 'i1' is 'now'; expected whole Unix seconds",
+        "profile_id: found int; expected a text, or None",
+        "country: found int; expected a text, or None",
+        "genres is 'Horror'; expected a tuple of texts, such as ('…',)",
+        "item_ids is ['i1']; expected a tuple of texts, such as ('…',)",
     ]
 
 

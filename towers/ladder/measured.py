@@ -26,7 +26,7 @@ from towers.ladder.fingerprint import fingerprint
 from towers.ladder.rungs import RungName, RungSettings, fit_rung
 from towers.ladder.variants import Variant
 from towers.ladder.verdict import Measured, Spent
-from towers.processes import forked
+from towers.processes import end_with_parent, forked
 from towers.recommender import Queries, Recommender
 from towers.training.settings import FitSettings
 
@@ -130,8 +130,12 @@ def read_row(job: Job) -> Row | None:
 
 def _measure(job: Job) -> None:
     """Runs in the child."""
+    end_with_parent()
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",  # as the parent's: the lines stand among each other
     )
     try:
         _write(job, _measured(job))

@@ -69,24 +69,29 @@ class BestEpoch(ModelCheckpoint):
 class NewestState(Checkpoint):
     """last.ckpt of one folder: where the run is, at the end of every epoch and every `num_steps` steps.
 
-    Lightning's own last checkpoint is renewed only when the best one is. On SIGTERM the step is finished, or
-    the epoch where the step was its last, the state is saved, and the process ends with EXIT_TERMINATED; of
-    processes that train together, all end as soon as one was asked to.
+    Lightning's own last checkpoint is renewed only when the best one is. On SIGTERM, and on Ctrl-C, the step
+    is finished, or the epoch where the step was its last, the state is saved, and the process ends with 128
+    and the number of the signal, EXIT_TERMINATED; of processes that train together, all end as soon as one
+    was asked to. A second Ctrl-C does not wait.
     """
 
     def __init__(self, folder: Path, num_steps: int | None) -> None:
         self.folder = folder
         self.num_steps = num_steps
-        self._terminated = False
+        self._heard: signal.Signals | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hears SIGTERM in place of Lightning, which would end without a checkpoint, and with status 0.
+        """Hears both in place of Lightning, which would end without a checkpoint, and with status 0 or 1.
 
         Lightning puts back what was there before when it ends.
         """
-        self._terminated = False
+        self._heard = None
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._hear)
+            if (
+                signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+            ):  # what runs in the background ignores it
+                signal.signal(signal.SIGINT, self._hear)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -114,18 +119,22 @@ class NewestState(Checkpoint):
         trainer.save_checkpoint(self.folder / LAST_CHECKPOINT, weights_only=False)
 
     def _hear(self, number: int, frame: object) -> None:
-        self._terminated = True
+        self._heard = signal.Signals(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _is_terminated(self, trainer: pl.Trainer) -> bool:
         if trainer.world_size == 1:
-            return self._terminated
-        heard = torch.tensor(float(self._terminated), device=trainer.strategy.root_device)
+            return self._heard is not None
+        heard = torch.tensor(float(self._heard is not None), device=trainer.strategy.root_device)
         return bool(trainer.strategy.reduce(heard, reduce_op="sum") > 0)
 
     def _leave(self, trainer: pl.Trainer) -> None:
+        heard = self._heard or signal.SIGTERM  # or another rank did
         log.warning(
-            "training ended by SIGTERM epoch=%d steps=%d; go on with trainer.resume=true",
+            "training ended by %s epoch=%d steps=%d; go on with trainer.resume=true",
+            heard.name,
             trainer.current_epoch,
             trainer.global_step,
         )
-        raise SystemExit(EXIT_TERMINATED)
+        raise SystemExit(128 + heard)

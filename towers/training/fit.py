@@ -55,8 +55,8 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
     Checkpoints, curves and the reports of its speed and its prefixes go to `folder`. With trainer.resume it
     goes on from the newest checkpoint there, in the middle of an epoch too, which must be of the same data
     and settings, and ends with the weights that an unbroken run would have (to the bit on one CPU thread). On
-    SIGTERM it saves where it is and ends the process with EXIT_TERMINATED. Without validation questions there
-    is nothing to select by: the last epoch is taken.
+    SIGTERM or Ctrl-C it saves where it is and ends the process, as `NewestState` says. Without validation
+    questions there is nothing to select by: the last epoch is taken.
 
     With trainer.dp it trains privately: by `PrivateTowerModule`, over every title of the catalogue, to the
     last epoch, and writes what that has spent. A run that goes on draws other profiles and other noise.

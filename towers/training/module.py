@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
@@ -21,6 +20,7 @@ from towers.evaluation.evaluate import evaluate
 from towers.nets.item_tower import ItemFeatureTensors
 from towers.nets.parts import in_parts
 from towers.nets.two_tower import TwoTower
+from towers.objectives.gathered import share_of_all
 from towers.objectives.settings import ObjectiveSettings, Routing
 from towers.training.asked_loss import AskedLoss, Task
 from towers.training.averaging import AveragedTowers
@@ -96,7 +96,7 @@ class TwoTowerModule(pl.LightningModule):
         loss, weight, num_asked = self.batch_loss(batch)
         self._step = batch, batch_idx, loss.detach()
         self.num_asked += num_asked
-        loss = loss * self._share(weight)
+        loss = loss * share_of_all(weight)
         mean, num = self.get_buffer("epoch_loss")
         mean += (loss.detach() - mean) / num.add_(1.0)
         if self.trainer.progress_bar_callback is not None:
@@ -269,14 +269,6 @@ class TwoTowerModule(pl.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _share(self, own: Tensor) -> Tensor | float:
-        """Own weight over the mean of all ranks, so that a target weighs the same wherever it is."""
-        if self.trainer.world_size == 1:
-            return 1.0
-        total = own.clone()
-        dist.all_reduce(total)
-        return own * self.trainer.world_size / total.clamp(min=torch.finfo(total.dtype).tiny)
 
     def _not_finite(self, norm: Tensor) -> TrainingError:
         """The error that names the batch, and where in its step the first such number came about."""

@@ -7,13 +7,15 @@ import pytest
 
 from conf.compose import compose_settings
 from conf.viewers import ControlSettings, ExplainSettings
+from retrieval.control.controls import Controls
+from retrieval.control.store import CONTROLS_FILE
 from retrieval.index.spec import IndexSpec
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from scripts.control import control
 from scripts.explain import explain
 from tests.retrieval.conftest import Exported
-from towers.errors import PinError
+from towers.errors import MissingDataError, PinError
 
 
 def test_controls_are_set_from_a_terminal_and_kept_to_by_what_is_explained(
@@ -31,6 +33,11 @@ def test_controls_are_set_from_a_terminal_and_kept_to_by_what_is_explained(
         explain(compose_settings(ExplainSettings, "explain", (where, *given)))
         return capsys.readouterr().out
 
+    assert json.loads(told()) == json.loads(Controls().to_json())
+    assert told("forget=true") == "nothing was held\n"
+    assert not (tmp_path / CONTROLS_FILE).exists()  # a look makes none
+    with pytest.raises(MissingDataError, match="mistyped: no such folder"):
+        told("kids=true", f"artifacts={tmp_path / 'mistyped'}")
     assert json.loads(told("excluded_genres=[Nothing]", "removed=[i0]"))["removed"] == ["i0"]
     assert json.loads(told("new_pin='4711'", "max_age=12"))["excluded_genres"] == ["Nothing"]
     with pytest.raises(PinError):

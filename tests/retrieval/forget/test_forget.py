@@ -8,6 +8,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,6 +26,7 @@ from retrieval.retriever import Retriever
 from tests.retrieval.conftest import Exported
 from towers import folders
 from towers.data.privacy.forgotten import read_forgotten
+from towers.data.privacy.pseudonyms import PseudonymKey, Pseudonyms
 from towers.data.privacy.tables import erase_from_tables
 from towers.errors import ConfigError, IntegrityError, MissingDataError
 from towers.processes import forked
@@ -180,6 +182,23 @@ def test_a_key_that_is_not_there_is_said_before_anything_is_begun(artifacts: Pat
     with pytest.raises(MissingDataError, match="openssl genpkey"):
         forgotten(artifacts, "p3", settings=ErasureSettings(signing_key=str(tmp_path / "none")))
     assert not (artifacts / "releases" / "FORGOTTEN").exists()
+
+
+def test_a_folder_that_is_not_there_gets_no_receipt(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"mistyped: no such folder; expected that of a service"):
+        forgotten(tmp_path / "mistyped", "p3")
+    assert not list(tmp_path.iterdir())
+
+
+def test_whom_only_a_key_finds_gets_no_receipt_without_it(tmp_path: Path) -> None:
+    made = Pseudonyms((PseudonymKey(bytes(32)),)).newest
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for name in ("profiles", "events"):
+        pq.write_table(pa.table({"profile_id": [made.pseudonym("p3")]}), folder / f"{name}.parquet")
+    with pytest.raises(ConfigError, match=rf"pseudonyms of the key {made.name}, .* expected key="):
+        forgotten(tmp_path, "p3")
+    assert not (tmp_path / "receipts").exists()
 
 
 def test_settings_out_of_range_are_named() -> None:

@@ -68,6 +68,16 @@ def test_a_check_of_older_towers_does_not_count_and_says_so() -> None:
     assert "older towers" in notes[0]
 
 
+def test_where_nobody_says_when_to_train_that_is_said() -> None:
+    def noted(signs: Signs) -> str:
+        return reasons_to_retrain(
+            Retrain.DUE, signs, trained_seconds=None, newest_seconds=TRAINED, now_seconds=TRAINED
+        )[1][0]
+
+    assert "no max_age_days=…" in noted(Signs())
+    assert "is not known" in noted(Signs(max_age_days=9.0))
+
+
 def test_signs_are_read_where_they_are_written(tmp_path: Path) -> None:
     assert read_signs(tmp_path, None) == Signs()
     write_schedule(scheduled(7), tmp_path / SCHEDULE_PATH)

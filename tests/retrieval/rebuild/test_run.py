@@ -67,6 +67,16 @@ def test_each_change_is_met_by_its_work_and_then_there_is_nothing_to_do(service:
     assert work_of(flat) is Work.REINDEX
 
 
+def test_logs_of_another_service_are_refused_and_change_nothing(service: Artifacts) -> None:
+    other = World({f"x{row}": Title(f"Other{row}", row % 5, 1990) for row in range(9)}, {"p0": ["x1", "x2"]})
+    before = current(service.root)
+    done = rebuild(service.job(other))
+    assert (done.outcome, current(service.root)) == (Outcome.FAILED, before)
+    assert done.error is not None
+    assert "9 titles, and none of the 40 of r000001" in done.error
+    assert "data=…" in done.error
+
+
 def test_a_delta_that_finds_too_little_becomes_a_build(service: Artifacts) -> None:
     job = service.job(NEWER)
     slipping = replace(job, upkeep=UpkeepSettings(max_added_share=0.01, k=10))

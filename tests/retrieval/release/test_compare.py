@@ -20,11 +20,20 @@ GATES = GateSettings(k=10)
 
 
 def test_two_releases_of_one_export_differ_in_nothing_but_their_index(
-    exported: Exported, tmp_path: Path
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read: list[str] = []
+    history = Retriever.history
+
+    def counted(retriever: Retriever, profile_id: str) -> tuple[str, ...]:
+        read.append(profile_id)
+        return history(retriever, profile_id)
+
+    monkeypatch.setattr(Retriever, "history", counted)
     for kind in (IndexKind.FLAT, IndexKind.EXACT):
         build_release(exported.model, exported.tables, tmp_path, IndexSpec(kind), GATES)
     found = compare(tmp_path / "r000001", tmp_path / "r000002", k=7, num_profiles=5)
+    assert len(read) == 2 * len(set(read))  # once of each release, however many there are
     assert (found.before, found.after) == ("r000001", "r000002")
     assert (found.items_in, found.items_out) == ((), ())
     assert (found.k, found.num_profiles, found.overlap) == (7, 5, 1.0)

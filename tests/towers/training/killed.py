@@ -17,6 +17,7 @@ from towers.training.module import TwoTowerModule
 def main(folder: str, epoch: int, batch: int, num_workers: int, number: int, decay: float) -> None:
     """Trains until it gets the signal in that step: SIGKILL is what a power cut would be."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have it ignored
     step = TwoTowerModule.training_step
 
     def cut_off(module: TwoTowerModule, given: Any, batch_idx: int) -> Any:

@@ -102,15 +102,24 @@ def test_a_process_killed_in_mid_epoch_ends_with_the_weights_of_the_unbroken_one
     assert_ends_as_unbroken(unbroken[decay], world, tmp_path, decay)
 
 
-@pytest.mark.parametrize(("step", "decay"), [(RANDOM_STEPS[1], 0.9), (RANDOM_STEPS[2], 0.0), (11, 0.9)])
+@pytest.mark.parametrize(
+    ("step", "decay", "number", "status"),
+    [
+        (RANDOM_STEPS[1], 0.9, signal.SIGTERM, EXIT_TERMINATED),
+        (RANDOM_STEPS[2], 0.0, signal.SIGINT, 130),
+        (11, 0.9, signal.SIGTERM, 143),
+    ],
+)
 def test_a_process_asked_to_end_finishes_its_step_saves_it_and_ends_with_its_own_status(
     world: tuple[Dataset, Split],
     unbroken: dict[float, tuple[TwoTower, dict[str, Tensor]]],
     tmp_path: Path,
     step: int,
     decay: float,
+    number: signal.Signals,
+    status: int,
 ) -> None:
-    assert end_in(tmp_path, step, signal.SIGTERM, decay) == EXIT_TERMINATED == 143
+    assert end_in(tmp_path, step, number, decay) == status
     # After step 11, the last of its epoch, the epoch is judged first.
     assert saved_step(tmp_path) == step + 1
     assert_ends_as_unbroken(unbroken[decay], world, tmp_path, decay)

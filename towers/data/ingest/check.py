@@ -92,7 +92,9 @@ def checked(table: str, raw: RawTable, ledger: Ledger) -> Iterator[pl.DataFrame]
     required = [item.name for item in SCHEMAS[table] if not item.nullable]
     missing = [name for name in required if name not in {reading.name for reading in columns}]
     if missing:
-        found = raw.frame.collect_schema().names()
+        found = ", ".join(
+            name for name in raw.frame.collect_schema().names() if name not in (ROW, FAULT, TEXT)
+        )
         raise SchemaError(f"{raw.path}: has {found}; expected columns for {', '.join(missing)} of {table}")
     for batch in raw.frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True, engine="streaming"):
         ledger.num_read[table] += batch.height

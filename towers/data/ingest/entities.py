@@ -59,7 +59,13 @@ def _with_known_series(items: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     return items.with_columns(pl.when(~orphan.fill_null(False)).then(series).alias("series_id"))
 
 
-def check_any(items: pl.DataFrame, where: str) -> None:
-    """Raises SchemaError where there is no title at all."""
+def check_any(items: pl.DataFrame, where: str, ledger: Ledger) -> None:
+    """Raises SchemaError where there is no title at all, with what most of those that were read broke."""
     if items.height == 0:
-        raise SchemaError(f"{where}: no title was accepted; expected at least one; see the rejected rows")
+        lost = [one for one in ledger.counts if one.table == "items" and one.outcome is Outcome.REJECTED]
+        most = max(lost, key=lambda one: one.num_rows, default=None)
+        reason = "" if most is None else f": {most.rule} of {most.column}, first at {most.example}"
+        raise SchemaError(
+            f"{where}: no title was accepted of {ledger.num_read['items']:,} that were read{reason}; "
+            "expected at least one"
+        )

@@ -118,7 +118,7 @@ def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began:
         step("reading events", None)
         spill.fill(kept_events(source.events, items, ledger))
         queries = _read_queries(source.queries, items, profiles, ledger)
-        check_any(items.known, title)
+        check_any(items.known, title, ledger)
         written, num_events = _write_events(folder, source, spill, items, profiles, queries, ledger, step)
     _remove(spill_folder)
     num_coarser = coarsen_events(folder / "events.parquet", ledger.guard.settings.min_profiles_per_place)

@@ -7,6 +7,8 @@ from typing import Any
 from towers.errors import ConfigError, ReleaseError
 from towers.settings import bounded, settings_from_plain
 
+_NEVER_READ = ("session_gap_minutes",)
+
 
 @dataclass(frozen=True, slots=True)
 class SignalSettings:
@@ -17,7 +19,6 @@ class SignalSettings:
     min_minutes, min_completion: a play that reaches neither is an accident, and left out; with 0 that bound
     is off. See `preference.preference_weight`.
     episodes_to_series: whether an event of an episode counts for its series.
-    session_gap_minutes: of no watching, after which a new session begins.
     query_window_minutes: how long after a search a play is still its answer.
     """
 
@@ -26,16 +27,19 @@ class SignalSettings:
     min_minutes: float = bounded(5.0, ge=0.0)
     min_completion: float = bounded(0.1, ge=0.0, le=1.0)
     episodes_to_series: bool = True
-    session_gap_minutes: float = bounded(30.0, gt=0.0)
     query_window_minutes: float = bounded(30.0, gt=0.0)
 
 
 def signals_of(context: Mapping[str, Any]) -> SignalSettings:
     """The signals that towers were trained under, so that they are served and judged on no others.
 
-    context: the settings of the training, as plain values. Raises ReleaseError where it does not say them.
+    context: the settings of the training, as plain values; those of before may name what nothing ever read.
+    Raises ReleaseError where it does not say them.
     """
+    told = context.get("signals")
+    if isinstance(told, Mapping):
+        told = {name: value for name, value in told.items() if name not in _NEVER_READ}
     try:
-        return settings_from_plain(SignalSettings, context.get("signals"), "signals")
+        return settings_from_plain(SignalSettings, told, "signals")
     except ConfigError as error:
         raise ReleaseError(f"training settings: {error}; expected the signals of the training") from error

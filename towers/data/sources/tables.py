@@ -13,7 +13,7 @@ from towers.data.schema import SCHEMAS
 from towers.data.sources.attributes import attributes
 from towers.data.sources.lines import TextFormat, scan_text
 from towers.data.sources.sql import scan_sql
-from towers.errors import ConfigError, MissingDataError
+from towers.errors import ConfigError, MissingDataError, ParseError
 
 _PARQUET = (".parquet", ".pq")
 
@@ -101,7 +101,7 @@ def read_tables_source(settings: TablesSettings) -> RawSource:
     """The tables that the settings describe, under the schema's names; their rows are not checked yet.
 
     Raises ConfigError naming the key of a setting that does not fit the schema or the source,
-    MissingDataError where no file is there, ParseError on a bad header or a damaged gzip file.
+    MissingDataError where no file is there, ParseError on a bad header, a damaged gzip or Parquet file.
     """
     given = {name: getattr(settings, name) for name in SCHEMAS}
     if all(table.path is None and table.sql is None for table in given.values()):
@@ -134,7 +134,12 @@ def _files(path: str, key: str) -> list[Path]:
 def _scan(path: Path, settings: TableSettings) -> pl.LazyFrame:
     """Every column of a file, with its ROW."""
     if path.suffix in _PARQUET:
-        return pl.scan_parquet(path, glob=False).with_row_index(ROW, offset=1)
+        frame = pl.scan_parquet(path, glob=False).with_row_index(ROW, offset=1)
+        try:
+            frame.collect_schema()
+        except pl.exceptions.PolarsError as error:
+            raise ParseError(f"{path}: {error}; expected a whole Parquet file") from error
+        return frame
     names = None if settings.text.has_header else settings.names
     return scan_text(path, names, settings.text)
 
@@ -153,6 +158,13 @@ def _raw_table(name: str, settings: TableSettings, path: Path, frame: pl.LazyFra
     taken = {*settings.constants, *(["attributes"] if settings.attributes else [])}
     own = {column: column for column in SCHEMAS[name].names if column in found and column not in taken}
     columns = own | settings.columns
+    needed = [item.name for item in SCHEMAS[name] if not item.nullable]
+    lacking = [column for column in needed if column not in columns and column not in settings.constants]
+    if lacking:
+        raise ConfigError(
+            f"data.{name}.columns: {path} has no {', '.join(lacking)}, only {', '.join(found)}; say which "
+            f"they are: data.{name}.columns={{{lacking[0]}: …}}"
+        )
     kept = [column for column in (ROW, FAULT, TEXT) if column in frame.collect_schema()]
     shaped = frame.select(
         *kept,

@@ -178,7 +178,8 @@ def test_a_query_that_cannot_be_run_is_refused(query: str, complaint: str) -> No
 
 def test_a_query_that_fails_on_the_way_is_refused() -> None:
     query = "select case when range < 150000 then '1' else 'x' end::int as profile_id from range(200000)"
-    events = read(events=TableSettings(sql=query)).events[0]
+    known = {"item_id": "t1", "start": "2024-01-01"}
+    events = read(events=TableSettings(sql=query, constants=known)).events[0]
     with pytest.raises(ConfigError, match=r"data.events.sql: Conversion Error"):
         events.frame.collect()
 
@@ -201,6 +202,10 @@ def test_without_duckdb_a_query_says_what_to_install(monkeypatch: pytest.MonkeyP
         ({"separators": {"item_id": ","}}, r"data.events.separators.item_id: not such a column"),
         ({"attributes": ["device"]}, r"data.events.attributes: events have none"),
         ({"sql": "select 1"}, r"data.events.sql: found a query and data.events.path"),
+        (
+            {"columns": {"item_id": "video"}, "units": {}},
+            r"events.columns: .*log.csv has no profile_id, start, only account",
+        ),
         ({"path": None}, r"data.events.path: found null; expected a file, or a query in data.events.sql"),
     ],
 )  # fmt: skip
@@ -217,6 +222,8 @@ def test_files_that_are_not_there_or_have_no_header_are_refused(tmp_path: Path) 
         read(events=TableSettings(path=str(tmp_path / "nowhere" / "*.csv")))
     with pytest.raises(ParseError, match=r"log.csv:1: the file is empty"):
         read(events=TableSettings(path=str(write(tmp_path, "log.csv", ""))))
+    with pytest.raises(ParseError, match=r"log.parquet: .*expected a whole Parquet file"):
+        read(events=TableSettings(path=str(write(tmp_path, "log.parquet", "PAR1 and then no more"))))
     with pytest.raises(ConfigError, match=r"data.events.path: found null; expected a file, or a query"):
         read()
     events = TableSettings(path=str(write(tmp_path, "log.csv", LOG)))
