@@ -201,7 +201,10 @@ def offer_cells(titles: TitleAudit) -> tuple[list[str], list[list[str]]]:
 
 
 def write_plot(audit: InputAudit, folder: Path) -> Path | None:
-    """Draws presence and service of the segments with their intervals; None where there is no ratio."""
+    """Draws presence and service of the segments with their intervals, a panel of those that there are.
+
+    None where there is no ratio.
+    """
     from matplotlib import style
     from matplotlib.figure import Figure
 
@@ -211,13 +214,17 @@ def write_plot(audit: InputAudit, folder: Path) -> Path | None:
         return None
     with style.context(["default", {"font.size": 8.0, "axes.spines.top": False, "axes.spines.right": False}]):
         figure = Figure(figsize=(9.0, 0.22 * len(drawn) + 1.2), dpi=120, layout="constrained")
-        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        _draw(left, drawn, [each.presence for each in drawn], "Presence: share over that meant")
-        _draw(right, drawn, [each.service for each in drawn], "Service: events over those of others")
+        given = {
+            "Presence: share over that meant": [each.presence for each in drawn],
+            "Service: events over those of others": [each.service for each in drawn],
+        }
+        panels = {title: ratios for title, ratios in given.items() if any(ratios)}
+        several = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, (title, ratios) in zip(several, panels.items(), strict=True):
+            _draw(axes, drawn, ratios, title)
+            axes.axvline(audit.settings.tolerance, color="#999999", linewidth=0.8, linestyle=":")
         for finding, ink in _INK.items():
-            left.plot([], [], "o", color=ink, label=finding.value)
-        left.axvline(audit.settings.tolerance, color="#999999", linewidth=0.8, linestyle=":")
-        right.axvline(audit.settings.tolerance, color="#999999", linewidth=0.8, linestyle=":")
+            several[0].plot([], [], "o", color=ink, label=finding.value)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         figure.savefig(folder / PLOT_FILE, metadata={"Software": None})
     return folder / PLOT_FILE
