@@ -154,7 +154,7 @@ def _of_the_watched(tables: Tables, num_items: int) -> Tables:
 def _factors(recipe: FactorsRecipe, folder: Path) -> Encoder:
     tables = folder / "tables"
     if not tables.is_dir():
-        ingest_source(source_of(recipe.log), tables, RuleSettings(), SignalSettings())
+        ingest_source(source_of(recipe.log), tables, RuleSettings(), SignalSettings(), None)
     dataset = read_dataset(tables, SignalSettings())
     num_items = len(dataset.catalogue)
     # No recency: the vector of a profile is then the one that its own sweep would give.

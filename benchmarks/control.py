@@ -192,6 +192,7 @@ def made(folder: Path, num_items: int, num_profiles: int) -> Release:
         folder / "raw",
         RuleSettings(),
         SignalSettings(),
+        None,
     )
     items = read_table(folder / "raw", "items")
     spread = np.unique(np.linspace(0, items.num_rows - 1, num_items).astype(int))

@@ -113,7 +113,7 @@ def _served(path: Path) -> tuple[Served, Queries]:
 def _dataset(tables: Path) -> Dataset:
     """The log of the set, simulated again where it is not kept beside it."""
     if not tables.is_dir():
-        ingest_source(source_of(PLANS[SET].recipe.log), tables, RuleSettings(), SignalSettings())
+        ingest_source(source_of(PLANS[SET].recipe.log), tables, RuleSettings(), SignalSettings(), None)
     return read_dataset(tables, SignalSettings())
 
 

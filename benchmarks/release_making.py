@@ -51,7 +51,7 @@ def _make(folder: Path, number: int) -> None:
     log = SimulatedSettings(
         num_items=_NUM_ITEMS, num_profiles=_NUM_PROFILES, num_events=_NUM_EVENTS, seed=number
     )
-    ingest_source(log, folder / "tables", RuleSettings(), signals)
+    ingest_source(log, folder / "tables", RuleSettings(), signals, None)
     dataset = read_dataset(folder / "tables", signals)
     parts = split(dataset, SplitSettings())
     torch.manual_seed(number)

@@ -60,7 +60,7 @@ def movielens() -> Searched:
 def movielens_tables() -> Tables:
     """The tables of it; raises as `movielens` does."""
     with TemporaryDirectory() as name:
-        ingest_source(movielens_settings(), Path(name), RuleSettings(), SignalSettings())
+        ingest_source(movielens_settings(), Path(name), RuleSettings(), SignalSettings(), None)
         return read_tables(Path(name))
 
 

@@ -65,7 +65,7 @@ def data_folder(name: str) -> Path:
 
 def _ingested(settings: SourceSettings) -> pa.Table:
     with TemporaryDirectory() as name:
-        ingest_source(settings, Path(name), RuleSettings(), SignalSettings())
+        ingest_source(settings, Path(name), RuleSettings(), SignalSettings(), None)
         return read_table(Path(name), "items")
 
 

@@ -238,7 +238,7 @@ def made(service: SimulatedSettings, root: Path) -> Path:
     if (folder / "done").is_file():
         return releases
     shutil.rmtree(folder, ignore_errors=True)
-    ingest_source(service, folder / "tables", RuleSettings(), SignalSettings())
+    ingest_source(service, folder / "tables", RuleSettings(), SignalSettings(), None)
     dataset = read_dataset(folder / "tables", SignalSettings())
     parts = split(dataset, SplitSettings())
     spec = IndexSpec(IndexKind.COMPILED, target_recall=0.95)

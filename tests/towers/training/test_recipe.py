@@ -101,7 +101,7 @@ def test_a_sequence_file_has_no_times(form: SequenceForm, tmp_path: Path) -> Non
     of_events = "".join(f"{user} {item}\n" for user, items in enumerate(chosen) for item in items)
     (tmp_path / "log.txt").write_text(of_users if form is SequenceForm.USERS else of_events)
     source = SequenceSettings(str(tmp_path / "log.txt"), form)
-    ingest_source(source, tmp_path / "tables", RuleSettings(), SignalSettings())
+    ingest_source(source, tmp_path / "tables", RuleSettings(), SignalSettings(), None)
     found = statistics(split(read_dataset(tmp_path / "tables", SignalSettings()), SplitSettings()))
     assert not found.timed
     assert found.num_events == sum(len(items) - 2 for items in chosen)

@@ -40,7 +40,7 @@ def ingest_source(
     folder: Path,
     rules: RuleSettings,
     signals: SignalSettings,
-    privacy: PrivacySettings | None = None,
+    privacy: PrivacySettings | None,
     forgotten: Path | None = None,
 ) -> IngestReport:
     """Replaces a folder of tables by what a source says.
