@@ -53,7 +53,7 @@ def _no_clock_in_gates() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("retrieval.release.served_gates._FREE_MS", 60_000.0)
-        patched.setattr("retrieval.release.answered._NUM_TIMED", 3)
+        patched.setattr("retrieval.release.answered._NUM_TIMED", 1)
         patched.setattr("retrieval.release.answered._NUM_ROUNDS", 1)
         yield
 
