@@ -57,8 +57,8 @@ class Layout:
 class PartitionedIndex:
     """Lists of like items in coordinates made for the queries, read best first until nothing better is due.
 
-    vectors: what was indexed, which gives the scores where it refines; not copied, unless its lines do not lie
-    whole, and not saved.
+    vectors: what was indexed, which gives the scores where it refines; copied only where
+    its lines do not lie whole, and not saved.
     """
 
     def __init__(self, layout: Layout, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> None:
