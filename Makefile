@@ -19,7 +19,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test lint check bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,11 +35,13 @@ demo: $(RUNTIME) ## train, publish, evaluate and recommend on a simulated stream
 test: $(DEV) ## run the whole test suite
 	$(PYTEST) --numprocesses auto --maxprocesses 8
 
-check: $(DEV) ## lint, format, types, architecture and configuration
+lint: $(DEV) ## lint, format, types and rules of dependence
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+check: lint ## the same, and the tests of architecture and configuration
 	$(PYTEST) -m "not slow" tests/test_architecture.py tests/test_locks.py tests/conf
 
 bench: $(DEV) ## list the claims, or measure one: make bench CLAIM=demo

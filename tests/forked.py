@@ -57,6 +57,16 @@ def run_script(
         return subprocess.CompletedProcess(argv, int(server.stdout.readline()), out, error)
 
 
+def run_program(
+    program: str, *arguments: str, most_bytes_per_file: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a text as `run_script` runs a script."""
+    with TemporaryDirectory() as folder:
+        script = Path(folder, "program.py")
+        script.write_text(program)
+        return run_script(script, *arguments, most_bytes_per_file=most_bytes_per_file)
+
+
 def _running() -> subprocess.Popen[str]:
     """The process that others are forked from, begun when it is first asked for."""
     if not _server:

@@ -216,8 +216,10 @@ def test_factors_are_of_watched_titles_alone_and_rank_what_a_profile_watched_fir
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_scripts")
 def test_towers_learn_from_the_watched_titles_and_place_all(tmp_path: Path) -> None:
-    training = ("model.dim=16", "trainer.max_epochs=1", "loader.batch_positions=1024")
+    small = ("model.dim=16", "model.num_layers=1", "model.max_history=10", "query_tower=none")
+    training = (*small, "trainer.max_epochs=1", "loader.batch_positions=1024")
     recipe = TowersRecipe(SimulatedLog(400, 12_000, 300), training, 150)
     encoder = learned(recipe, tmp_path)
     assert encoder.items.shape == (400, 16)

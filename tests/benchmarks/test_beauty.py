@@ -22,7 +22,9 @@ def test_what_is_kept_of_a_commit_is_not_trained_again(tmp_path: Path) -> None:
     assert kept(tmp_path, "ba9876543210").get("ids only 3") is None
 
 
-def test_nothing_is_kept_of_a_training_that_fails(tmp_path: Path) -> None:
+def test_nothing_is_kept_of_a_training_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It fails at once: there is no script in this folder.
+    monkeypatch.setattr("benchmarks.beauty.ROOT", tmp_path)
     results = kept(tmp_path, "0123456789ab")
     with pytest.raises(BenchmarkError, match=r"ended with exit code \d"):
         result(tmp_path / "none", "ids only", 4, results, [])

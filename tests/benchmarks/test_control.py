@@ -10,11 +10,11 @@ from benchmarks.control import measured
 from benchmarks.control_oracle import Oracle, Viewers
 from retrieval.control.controls import Controls
 from retrieval.retriever import Retriever
-from tests.retrieval.control.test_controlled import ROWS, VECTORS, WORLD
+from tests.retrieval.control.test_controlled import ROWS, VECTORS, world
 
 
 def test_no_violation_is_found_where_controls_are_kept(tmp_path: Path) -> None:
-    found = measured(WORLD, tmp_path, pool=12, num_batch=30, num_single=15)
+    found = measured(world(), tmp_path, pool=12, num_batch=30, num_single=15)
     assert found.figures["violations"] == 0
     assert found.figures["requests"] is not None
     assert found.figures["requests"] >= 45
@@ -24,13 +24,13 @@ def test_answers_that_keep_to_no_controls_are_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmarks.control, "Retriever", lambda release, _: Retriever(release))
-    found = measured(WORLD, tmp_path, pool=12, num_batch=30, num_single=15)
+    found = measured(world(), tmp_path, pool=12, num_batch=30, num_single=15)
     assert found.figures["violations"] is not None
     assert found.figures["violations"] > 15
 
 
 def test_the_oracle_forbids_what_the_rows_say() -> None:
-    oracle = Oracle(WORLD.catalogue.table, VECTORS)
+    oracle = Oracle(world().catalogue.table, VECTORS)
     horror = {str(row["item_id"]) for row in ROWS if "Horror" in (row["genres"] or ())}
     assert oracle.forbidden(Controls(excluded_genres=("HORROR",))) == horror
     adult = {str(row["item_id"]) for row in ROWS if row["maturity"] in ("PG-13", "R", None)}
@@ -42,7 +42,7 @@ def test_the_oracle_forbids_what_the_rows_say() -> None:
 
 
 def test_viewers_are_drawn_of_every_kind() -> None:
-    viewers = Viewers(Oracle(WORLD.catalogue.table, VECTORS), seed=0)
+    viewers = Viewers(Oracle(world().catalogue.table, VECTORS), seed=0)
     drawn = [viewers.draw(["i1", "i2"]) for _ in range(60)]
     for name in ("excluded_genres", "excluded_people", "excluded_items", "less_like", "removed", "kids"):
         assert {bool(getattr(one, name)) for one in drawn} == {True, False}

@@ -1,10 +1,12 @@
 """Every option that conf/ offers, and every stage beside others, composes into the settings of its script."""
 
-from collections.abc import Sequence
-from itertools import cycle
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import get_type_hints
 
 import hydra
 import pytest
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 import conf.schema
@@ -55,21 +57,62 @@ def test_every_group_in_conf_is_offered_by_an_entry() -> None:
     assert folders == {group for entry in ENTRIES for group in groups_of(entry)}
 
 
-def covering(entry: str) -> list[tuple[str, ...]]:
-    """Overrides of every group but the stage at once, in which every option stands once at least."""
-    groups = [options_of(group) for group in groups_of(entry) if group != "stage"]
-    most = max(map(len, groups), default=0)
-    return [tuple(options[turn % len(options)] for options in groups) for turn in range(most)]
+def settings_of(entry: str) -> type:
+    """The settings that an entry config fills: it names their schema first."""
+    read = OmegaConf.load(CONF / f"{entry}.yaml")
+    assert isinstance(read, DictConfig)
+    registered = OmegaConf.get_type(ConfigStore.instance().load(f"{read.defaults[0]}.yaml").node)
+    assert registered is not None
+    settings_type: type = getattr(conf.schema, registered.__name__)
+    return settings_type
+
+
+@cache
+def covering() -> Mapping[str, list[tuple[str, ...]]]:
+    """By entry, overrides of every group but the stage at once, as many as it takes.
+
+    An option fills the key of its group alone. Where an earlier entry has a setting of the same type there,
+    what fills that one fills this one: of such a group each further entry is given two options.
+    """
+    rows = {}
+    filled: set[tuple[object, str]] = set()
+    for entry in entries_that_differ():
+        hints = get_type_hints(settings_of(entry))
+        chosen = []
+        for group in groups_of(entry):
+            if group == "stage":
+                continue
+            # A group that fills what lies deeper is shared with no other entry.
+            hint, options = hints.get(group, entry), options_of(group)
+            fresh = [option for option in options if (hint, option) not in filled]
+            filled |= {(hint, option) for option in options}
+            known = [option for option in options if option not in fresh]
+            chosen.append([*fresh, *known[: max(0, 2 - len(fresh))]])
+        most = max(map(len, chosen), default=0)
+        rows[entry] = [tuple(options[turn % len(options)] for options in chosen) for turn in range(most)]
+    return rows
+
+
+def test_every_option_is_composed_into_every_type_that_its_group_fills() -> None:
+    wanted, composed = set(), set()
+    for entry, rows in covering().items():
+        hints = get_type_hints(settings_of(entry))
+        groups = [group for group in groups_of(entry) if group != "stage"]
+        wanted |= {(hints.get(group, entry), option) for group in groups for option in options_of(group)}
+        for option in (option for row in rows for option in row):
+            composed.add((hints.get(option.partition("=")[0], entry), option))
+        for group in groups:
+            several = {option for row in rows for option in row if option.startswith(f"{group}=")}
+            assert len(several) >= min(2, len(options_of(group))), (entry, group)
+    assert composed == wanted
 
 
 @pytest.mark.parametrize("entry", entries_that_differ())
 def test_every_option_composes(entry: str) -> None:
-    options = {option for group in groups_of(entry) if group != "stage" for option in options_of(group)}
-    assert {option for chosen in covering(entry) for option in chosen} == options
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         stages = options_of("stage") if "stage" in groups_of(entry) else []
         # A stage by itself too: where every group is named, nothing is left of what it chooses.
-        for chosen in ((), *((stage,) for stage in stages), *covering(entry)):
+        for chosen in ((), *((stage,) for stage in stages), *covering()[entry]):
             compose(entry, chosen)
 
 
@@ -94,13 +137,13 @@ def other_stages(entry: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", [entry for entry in entries_that_differ() if "stage" in groups_of(entry)])
 def test_every_stage_gives_way_in_every_group(entry: str) -> None:
-    # That of the entry itself has been composed with each, above. The others take turns: an option that is
-    # named replaces what a stage chooses for its group before the file of either is read.
-    rows = covering(entry)
-    assert len(rows) >= 2 * len(other_stages(entry))
+    # That of the entry itself has been composed with each, above. Of the others each meets two options of
+    # every group: one that is named replaces what a stage chooses before the file of either is read.
+    first, second = covering()[entry][:2]
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        for stage, chosen in zip(cycle(other_stages(entry)), rows, strict=False):
-            compose(entry, (stage, *chosen))
+        for stage in other_stages(entry):
+            compose(entry, (stage, *first))
+            compose(entry, (stage, *second))
 
 
 def test_an_option_on_the_command_line_wins_over_that_of_the_stage() -> None:

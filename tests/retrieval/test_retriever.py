@@ -1,10 +1,7 @@
 """The Retriever's answers, held against brute force."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +14,7 @@ from retrieval.index.exact import ExactIndex
 from retrieval.index.spec import IndexKind
 from retrieval.ranking import Ranking
 from retrieval.retriever import Retriever
+from tests.forked import run_program
 from tests.retrieval.worlds import MeanEncoder, by_vectors, items_table, queries, release
 from towers.errors import QueryError, ReleaseError, UnknownIdError
 from towers.recommender import PAD, Degraded, Queries, Recommender
@@ -246,9 +244,7 @@ for ask in (
     except QueryError as error:
         print(error)
 """
-    answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True
-    )
+    answer = run_program(program)
     assert answer.stderr == ""
     assert answer.stdout.splitlines() == [
         "k = 2.5: expected a whole number of places, 0 or more",

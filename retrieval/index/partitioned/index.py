@@ -57,13 +57,15 @@ class Layout:
 class PartitionedIndex:
     """Lists of like items in coordinates made for the queries, read best first until nothing better is due.
 
-    vectors: what was indexed, which gives the scores where it refines; not copied, and not saved.
+    vectors: what was indexed, which gives the scores where it refines; copied only where
+    its lines do not lie whole, and not saved.
     """
 
     def __init__(self, layout: Layout, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> None:
         self._layout = replace(layout, code=in_lines(layout.code))
         self.spec = spec
-        self._whole = vectors
+        # Of one layout: kernels are compiled anew for another, and would gather from all over the memory.
+        self._whole = vectors = np.ascontiguousarray(vectors)
         by_tail = spec.refinement is Refinement.CODES
         self._vectors = np.empty((0, vectors.shape[1]), np.float32) if by_tail else vectors
         self._head = torch.from_numpy(layout.basis[: layout.code.shape[1]])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ class Given:
         return list(map(self.of, profile_ids))
 
 
-def _world() -> tuple[Release, list[dict[str, Any]]]:
-    """A release of titles with genres, casts and certificates, and the same as plain rows."""
+def _drawn() -> tuple[list[dict[str, Any]], np.ndarray, dict[str, list[int]]]:
+    """Titles with genres, casts and certificates as plain rows, their vectors, and what profiles watched."""
     rng = np.random.default_rng(7)
     rows: list[dict[str, Any]] = [
         {
@@ -56,19 +57,25 @@ def _world() -> tuple[Release, list[dict[str, Any]]]:
         }
         for row in range(NUM_ITEMS)
     ]
-    columns = {name: [row[name] for row in rows] for name in ("genres", "cast", "maturity")}
     vectors = rng.standard_normal((NUM_ITEMS, 6))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     profiles: dict[str, list[int]] = {
         f"p{one}": rng.choice(NUM_ITEMS, rng.integers(0, 8), replace=False).tolist()
         for one in range(NUM_PROFILES)
     }
-    made = release(vectors.astype(np.float32), items=items_table(NUM_ITEMS, **columns), profiles=profiles)
-    return made, rows
+    return rows, vectors.astype(np.float32), profiles
 
 
-WORLD, ROWS = _world()
-VECTORS = WORLD.answers.vectors  # type: ignore[union-attr]
+ROWS, VECTORS, _PROFILES = _drawn()
+
+
+@cache
+def world() -> Release:
+    """A release of them; made when it is first asked for: who only collects the tests compiles nothing."""
+    columns = {name: [row[name] for row in ROWS] for name in ("genres", "cast", "maturity")}
+    return release(VECTORS, items=items_table(NUM_ITEMS, **columns), profiles=_PROFILES)
+
+
 AGES = {"TV-Y": 0, "TV-Y7": 7, "PG-13": 13, "R": 17}
 
 _ids = st.lists(st.integers(0, NUM_ITEMS + 2).map(lambda row: f"i{row}"), max_size=3).map(tuple)
@@ -118,7 +125,7 @@ def test_no_question_is_answered_with_what_a_profile_decided_against(
 ) -> None:
     controls = Controls(**decided)
     named = f"p{profile}"  # the last is unknown to the release
-    retriever = Retriever(WORLD, Given({named: controls}))
+    retriever = Retriever(world(), Given({named: controls}))
     forbidden = _forbidden(controls)
     every = retriever.recommend(named, k=NUM_ITEMS)
     answers = [
@@ -137,7 +144,7 @@ def test_no_question_is_answered_with_what_a_profile_decided_against(
     watched = set()
     if controls.personalised and profile < NUM_PROFILES:
         hidden = {*controls.removed, *controls.less_like}
-        rows = WORLD.profiles.history.items_of(profile).tolist()
+        rows = world().profiles.history.items_of(profile).tolist()
         watched = {f"i{row}" for row in rows} - hidden
     assert set(every.item_id) == {str(row["item_id"]) for row in ROWS} - forbidden - watched
 
@@ -148,7 +155,7 @@ def test_a_batch_answers_each_profile_as_it_is_answered_alone(
     decided: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     of = {f"p{one}": Controls(**each) for one, each in enumerate(decided)}
-    retriever = Retriever(WORLD, Given(of))
+    retriever = Retriever(world(), Given(of))
     path = tmp_path_factory.mktemp("batch") / "all.parquet"
     recommend_all(retriever, path, 9)
     for line in pq.read_table(path).to_pylist():
@@ -187,11 +194,11 @@ class _Unreadable:
 
 
 def test_without_personalisation_no_profile_is_read_and_all_of_a_country_are_answered_alike() -> None:
-    stored = replace(WORLD.profiles)
+    stored = replace(world().profiles)
     for name in ("profiles", "history", "country", "features"):
         object.__setattr__(stored, name, _Unreadable())
     off = Given({"ann": Controls(personalised=False), "bob": Controls(personalised=False)})
-    retriever = Retriever(replace(WORLD, profiles=stored), off)
+    retriever = Retriever(replace(world(), profiles=stored), off)
     asks: list[Callable[[str], Ranking]] = [
         lambda who: retriever.recommend(who, country="FR", k=20),
         lambda who: retriever.recommend(who, history=["i1"] if who == "ann" else [], country="FR", k=20),
@@ -212,15 +219,15 @@ def test_without_personalisation_no_profile_is_read_and_all_of_a_country_are_ans
 
 def test_in_a_batch_a_profile_without_personalisation_is_answered_as_nobody_of_its_kind_would_tell() -> None:
     features = pa.table({"age": pa.array(range(NUM_PROFILES), pa.int32())})
-    known = replace(WORLD.profiles, features=features, country=np.array(["FR"] * NUM_PROFILES))
+    known = replace(world().profiles, features=features, country=np.array(["FR"] * NUM_PROFILES))
     of = {"p3": Controls(personalised=False)}
-    retriever = Retriever(replace(WORLD, profiles=known), Given(of))
+    retriever = Retriever(replace(world(), profiles=known), Given(of))
     asked = retriever.questions(2, 5, views=retriever.views(2, 5))
     assert asked.country.tolist() == ["FR", "", "FR"]
     assert asked.profiles is not None
     assert asked.profiles["age"].to_pylist() == [2, None, 4]
     assert asked.history.lengths[1] == 0
-    assert asked.time_seconds[1] == WORLD.profiles.as_of_seconds
+    assert asked.time_seconds[1] == world().profiles.as_of_seconds
 
 
 @pytest.mark.parametrize(
@@ -238,7 +245,7 @@ def test_in_a_batch_a_profile_without_personalisation_is_answered_as_nobody_of_i
 )
 def test_where_controls_cannot_be_read_there_is_no_answer(ask: object) -> None:
     with pytest.raises(ControlsError):
-        ask(Retriever(WORLD, Given({}, readable=False)))  # type: ignore[operator]
+        ask(Retriever(world(), Given({}, readable=False)))  # type: ignore[operator]
 
 
 def test_a_file_that_is_damaged_while_it_serves_ends_the_answers(tmp_path: Path) -> None:
@@ -246,7 +253,7 @@ def test_a_file_that_is_damaged_while_it_serves_ends_the_answers(tmp_path: Path)
     store = ControlsStore.create(path)
     store.set_pin("p1", "4711")
     store.change("p1", lambda held: replace(held, kids=True))
-    retriever = Retriever(WORLD, store)
+    retriever = Retriever(world(), store)
     kids = set(retriever.recommend("p1", k=NUM_ITEMS).item_id)
     assert kids
     assert not kids & _forbidden(Controls(kids=True))
@@ -260,8 +267,8 @@ def test_a_file_that_is_damaged_while_it_serves_ends_the_answers(tmp_path: Path)
 def test_controls_hold_in_the_release_that_comes_next(tmp_path: Path) -> None:
     store = ControlsStore.create(tmp_path / "controls.sqlite")
     store.change("p1", lambda held: replace(held, excluded_genres=("Horror",), removed=("i2",)))
-    newer = release(VECTORS[::-1].copy(), items=WORLD.catalogue.table, profiles={"p1": [2, 5]})
-    for served in (WORLD, replace(newer, release_id="r000002")):
+    newer = release(VECTORS[::-1].copy(), items=world().catalogue.table, profiles={"p1": [2, 5]})
+    for served in (world(), replace(newer, release_id="r000002")):
         answer = Retriever(served, store).recommend("p1", k=NUM_ITEMS)
         assert not set(answer.item_id) & _forbidden(Controls(excluded_genres=("Horror",)))
     assert "i2" in answer.item_id

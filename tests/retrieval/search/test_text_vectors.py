@@ -1,5 +1,7 @@
 """Texts read in machine code, against the query tower itself."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -27,9 +29,14 @@ def _tower() -> QueryTower:
 
 
 TOWER = _tower()
-TEXTS = TextVectors(TOWER, DIM, "abc")
 USER = np.random.default_rng(1).normal(size=(1, DIM)).astype(np.float32)
 USER /= np.linalg.norm(USER)
+
+
+@cache
+def texts() -> TextVectors:
+    """Made when it is first asked for: who only collects the tests compiles nothing."""
+    return TextVectors(TOWER, DIM, "abc")
 
 
 @torch.inference_mode()
@@ -42,7 +49,7 @@ def expected(text: str, user: np.ndarray | None = None) -> np.ndarray:
 @given(text=st.text(max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_a_text_is_read_as_the_query_tower_reads_it(text: str) -> None:
-    found = TEXTS.encode(text)
+    found = texts().encode(text)
     if not words_of(text):
         assert found is None
         return
@@ -55,7 +62,7 @@ def test_a_text_is_read_as_the_query_tower_reads_it(text: str) -> None:
 )
 def test_so_is_a_text_with_who_asks(text: str) -> None:
     for user in (USER, np.stack([USER[0], -USER[0]])[None]):
-        found = TEXTS.encode(text, user)
+        found = texts().encode(text, user)
         assert found is not None
         assert found.shape == user.shape
         np.testing.assert_allclose(found, expected(text, user), atol=1e-5)
@@ -65,15 +72,15 @@ def test_words_of_which_nothing_was_learned_are_left_out() -> None:
     tower = _tower()
     tower.learned.zero_()
     tower.learned[torch.from_numpy(encode_texts(["star wars"], 1024, 6).bucket)] = True
-    texts = TextVectors(tower, DIM, "abc")
+    some = TextVectors(tower, DIM, "abc")
     # Of a thousand buckets these words fall into none that is learned.
     stranger = next(
         word
         for word in (f"qz{number}" for number in range(1000))
         if not tower.learned[torch.from_numpy(encode_texts([word], 1024, 6).bucket)].any()
     )
-    assert texts.encode(stranger) is None
-    found, plain = texts.encode(f"{stranger} star {stranger} wars"), texts.encode("star wars")
+    assert some.encode(stranger) is None
+    found, plain = some.encode(f"{stranger} star {stranger} wars"), some.encode("star wars")
     assert found is not None
     assert plain is not None
     np.testing.assert_array_equal(found, plain)

@@ -2,9 +2,6 @@
 
 import hashlib
 import pickle
-import resource
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.forked import run_program
 from tests.towers.training.worlds import MANY_STEPS, block_split
 from towers.errors import TrainingError
 from towers.training.checkpoints import SealedCheckpoints
@@ -94,12 +92,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_whole(tmp_path: Path) -> None:
         "import sys, torch; from towers.training.checkpoints import SealedCheckpoints;"
         "SealedCheckpoints().save_checkpoint({'weight': torch.zeros(100_000)}, sys.argv[1])"
     )
-    limited = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
-    )
+    limited = run_program(program, str(path), most_bytes_per_file=50_000)
     assert "StorageError" in limited.stderr
     assert "last.ckpt: no room for a checkpoint; the one before stays" in limited.stderr
     assert path.read_bytes() == before
