@@ -4,9 +4,9 @@ Recall@100 against the exact answer on a thousand held-out queries, over seven s
 of factors that were trained on logs; one at a time on one thread, and by 1,024 on two. Every library is swept
 over its settings, and what counts is the best of it at a recall.
 
-A set takes from minutes to hours, of which the graphs over a million titles take most. Its record stands
-until what measured it changes. `python -m benchmarks.ann <set> …` measures these sets and says what all that
-stand show; a figure is null while a set that it needs is missing.
+A set takes from minutes to hours; of graphs over a million titles the fastest alone is built. Its record
+stands until what measured it changes. `python -m benchmarks.ann <set> …` measures these sets and says what
+all that stand show; a figure is null while a set that it needs is missing.
 """
 
 import sys

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import ann_records
 from benchmarks.ann import figures
-from benchmarks.ann_records import measured_set, standing_set, version
+from benchmarks.ann_records import measured_set, peers_of, standing_set, version
 from benchmarks.ann_sweeps import Peer
 from benchmarks.ann_vectors import SetName
 from benchmarks.claims import BenchmarkError
@@ -84,6 +84,13 @@ def test_a_record_stands_until_what_measured_it_changes(
         ann_records, "version", lambda at, one: "another" if one is Peer.OWN else version(at, one)
     )
     assert standing_set(name) is None
+
+
+def test_over_a_million_titles_one_graph_is_measured_and_whoever_else_there_is() -> None:
+    others = {one for one in Peer if not one.is_graph}
+    for name in SetName:
+        graphs = {one for one in Peer if one.is_graph} if "1m" not in name else {Peer.HNSWLIB}
+        assert set(peers_of(name)) == others | graphs
 
 
 def test_a_version_is_of_a_set_and_a_peer() -> None:
