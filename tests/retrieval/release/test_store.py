@@ -161,7 +161,7 @@ def test_a_manifest_that_names_a_path_outside_its_folder_is_refused(tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 4}, "format_version is 4; .* reads 1, 2, 3"),
+        ({"format_version": 5}, "format_version is 5; .* reads 1, 2, 3, 4"),
         ({"kind": "magic"}, "kind is 'magic'; expected one of towers, factors, lists"),
         ({"metric": "l2"}, "metric is 'l2'"),
         ({"release_id": 7}, "release_id is 7; expected str"),
