@@ -29,7 +29,7 @@ class Catalogue:
 
     table: the items table (`towers.data.schema.ITEMS`), a line for each row. vocabulary: its ids. rows: int64
     (N,), the rows that have a title, ascending: all, but where titles were removed since the index was built.
-    sha256: of the file that it was read from, None of a table in memory: what has the same is the same.
+    sha256: of the files that it was read from, None of a table in memory: what has the same is the same.
     """
 
     def __init__(

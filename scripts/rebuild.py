@@ -13,7 +13,7 @@ from retrieval.rebuild.run import rebuild as rebuilt
 from retrieval.rebuild.summary import plan_view
 from retrieval.release.remote.objects import open_objects
 from retrieval.release.remote.push import push_missing
-from towers.data.privacy.forgotten import forgotten_beside
+from towers.data.privacy.forgotten import FORGOTTEN_FILE
 from towers.data.sources.read import ingest_source
 
 
@@ -22,7 +22,7 @@ def rebuild(settings: RebuildSettings) -> None:
 
     def ingest(tables: Path) -> None:
         if not settings.reuse_tables:
-            gone = forgotten_beside(folder / "tables")  # of the service; none lies beside these
+            gone = folder / "releases" / FORGOTTEN_FILE  # of the service; none lies beside these
             ingest_source(settings.data, tables, settings.rules, settings.signals, settings.privacy, gone)
 
     def train() -> None:

@@ -216,7 +216,7 @@ def _check_age(age: int) -> None:
 
 def _check_texts(name: str, values: object) -> None:
     """A text is a sequence of texts too, of its letters: nobody means those."""
-    if not isinstance(values, tuple):
+    if not (isinstance(values, tuple) and all(isinstance(value, str) for value in values)):
         raise QueryError(f"{name} is {shown(values)}; expected a tuple of texts, such as ('…',)")
 
 

@@ -1,10 +1,12 @@
 """Forgets profiles: at once in serving, then wherever an artifacts folder still holds them."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrieval.control.store import CONTROLS_FILE, controls_beside
@@ -12,11 +14,14 @@ from retrieval.forget.learned import STATES_FILE, models_to_retrain, note_tables
 from retrieval.forget.receipt import Place, Receipt, read_key, write_receipt
 from retrieval.forget.releases import erase_from_releases
 from retrieval.forget.settings import ErasureSettings
+from retrieval.profile_store import stored_table
+from retrieval.release.files import PROFILES_FILE
+from retrieval.release.store import current
 from towers.data.privacy.forgotten import FORGOTTEN_FILE, Forgotten, add_forgotten, read_forgotten
 from towers.data.privacy.pseudonyms import Pseudonyms, key_name
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.privacy.state import state_of
-from towers.errors import ConfigError, MissingDataError
+from towers.errors import ConfigError, IntegrityError, MissingDataError, StoreKeyError
 from towers.folders import file_aside, only_one, repair_folders
 from towers.settings import check_ranges
 
@@ -60,7 +65,7 @@ def forget(
         read_key(settings.signing_key)
     asked = now or datetime.now(UTC)
     ids = list(dict.fromkeys(profile_ids))
-    _check_reachable(artifacts, ids, pseudonyms)
+    _check_reachable(artifacts, ids, pseudonyms, store_keys)
     releases, receipts = artifacts / RELEASES_FOLDER, artifacts / RECEIPTS_FOLDER
     names = [name for id_ in ids for name in (id_, *_pseudonyms_of(id_, pseudonyms))]
     if names:
@@ -76,21 +81,39 @@ def forget(
     return receipt, path
 
 
-def _check_reachable(artifacts: Path, ids: list[str], pseudonyms: Pseudonyms | None) -> None:
+def _check_reachable(
+    artifacts: Path, ids: list[str], pseudonyms: Pseudonyms | None, store_keys: StoreKeys | None
+) -> None:
     """Raises what `forget` does where nobody would be found: no receipt must say that nothing was there."""
     if not artifacts.is_dir():
         raise MissingDataError(f"{artifacts}: no such folder; expected that of a service, artifacts=…")
     held = set() if pseudonyms is None else {key.name for key in pseudonyms.keys}
     if all(key_name(id_) for id_ in ids):
         return
-    for folder in _tables_below(artifacts):
-        rows = next(pq.ParquetFile(folder / "profiles.parquet").iter_batches(1, columns=["profile_id"]), None)
-        name = None if rows is None else key_name(rows["profile_id"][0].as_py())
+    for folder, id_ in _some_profiles(artifacts, store_keys):
+        name = key_name(id_)
         if name is not None and name not in held:
             raise ConfigError(
                 f"{folder}: its profiles are pseudonyms of the key {name}, which was not given; expected "
                 "key=…, the file that privacy.key named: without it nobody is found"
             )
+
+
+def _some_profiles(artifacts: Path, store_keys: StoreKeys | None) -> Iterator[tuple[Path, str]]:
+    """A profile of each folder of tables that stands whole, and of the release that is current."""
+    for folder in _tables_below(artifacts):
+        path = folder / "profiles.parquet"
+        if path.is_file() and not any(part.endswith((".new", ".old")) for part in folder.parts):
+            rows = next(pq.ParquetFile(path).iter_batches(1, columns=["profile_id"]), None)
+            if rows is not None:
+                yield folder, rows["profile_id"][0].as_py()
+    release_id = current(artifacts / RELEASES_FOLDER)
+    if release_id is not None:
+        folder = artifacts / RELEASES_FOLDER / release_id
+        # One that cannot be read is told when it is to be erased: the list comes first.
+        with suppress(StoreKeyError, IntegrityError, OSError, pa.ArrowInvalid):
+            for id_ in stored_table(folder / PROFILES_FILE, store_keys, ["profile_id"])["profile_id"][:1]:
+                yield folder, id_.as_py()
 
 
 def _swept(

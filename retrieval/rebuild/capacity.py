@@ -58,7 +58,10 @@ def needs_of(work: Work, sizes: Sizes, live: Manifest | None, known_seconds: flo
     vectors = sizes.num_titles * row_bytes
     index = sum(entry.size_bytes for name, entry in files.items() if name.startswith("index."))
     if work.keeps_the_index:
-        disk, copies = texts + 2 * sizes.num_embedded * row_bytes + 8 * sizes.num_titles, _COPIES_OF_A_DELTA
+        # Titles of the build are linked; a line of the others is taken to be as long as one of these.
+        linked = _size(files, ITEMS_FILE) * (1 - sizes.num_embedded / max(sizes.num_titles, 1))
+        written = texts - int(linked)
+        disk, copies = written + 2 * sizes.num_embedded * row_bytes + 8 * sizes.num_titles, _COPIES_OF_A_DELTA
     else:
         # The vectors twice: for the build, and in the release.
         disk, copies = texts + 2 * vectors + max(index, vectors), _COPIES_OF_A_BUILD

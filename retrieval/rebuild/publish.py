@@ -32,6 +32,7 @@ from retrieval.release.titles import (
     ITEMS_FILE,
     LINES_FILE,
     read_lines,
+    read_rows_of_lines,
     read_titles,
     updated,
     write_lines,
@@ -148,20 +149,26 @@ def _rules(opened: Placed | None) -> Eligibility | None:
 def _written(
     folder: Path, live: ReleaseInfo, titles: pa.Table, dataset: Dataset, layout: Layout, changes: Changes
 ) -> Catalogue:
-    """The titles, as they are read back from what is written of them: the build's stay the file they are.
+    """The titles, as what is written of them is read back: the build's stay the file they are.
 
     titles: of the live release, a line for each row.
     """
     own = LINES_FILE in live.manifest.files
-    built, before = titles.slice(0, layout.num_built), read_lines(live.folder).row if own else np.arange(0)
+    before = read_rows_of_lines(live.folder) if own else np.arange(0)
+    built = titles.slice(0, layout.num_built)
     if own or len(titles) == layout.num_built:
         link(live.folder / ITEMS_FILE, folder / ITEMS_FILE)
     else:  # lines of what was added lie in the build's file, as they did once
         write_titles(folder, built)
-    write_lines(folder, lines_of(dataset, layout, changes.described, before))
-    items = updated(built, read_lines(folder))
+        built = read_titles(folder)
+    lines = lines_of(dataset, layout, changes.described, before)
+    if len(lines.row):
+        write_lines(folder, lines)
+        items = updated(built, read_lines(folder))
+    else:
+        items = built
     if not items["item_id"].take(pa.array(layout.row)).equals(dataset.items["item_id"]):
         raise IntegrityError(
-            f"{folder / LINES_FILE}: read back, titles are not in their rows; expected what was written"
+            f"{folder}: titles are not in their rows; expected each where {LINES_FILE} or {ITEMS_FILE} has it"
         )
     return Catalogue(items, Vocabulary.of_unique(items["item_id"], gap=NO_TITLE))

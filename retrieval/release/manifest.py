@@ -18,7 +18,8 @@ from towers.settings import settings_from_plain
 
 FORMAT_VERSION = 4
 READ_VERSIONS = (1, 2, 3, 4)
-"""Version 1 knew towers alone, and named no kind; 2 had no hashes of blocks."""
+"""Version 1 knew towers alone, and named no kind; 2 had no hashes of blocks; 3 no lines over the titles of a
+build."""
 MANIFEST_FILE = "manifest.json"
 HASH_FILE = "manifest.sha256"
 """The manifest's own hash, in the form that `sha256sum -c` checks."""

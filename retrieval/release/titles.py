@@ -62,6 +62,12 @@ def read_lines(folder: Path) -> Lines:
     return Lines(row, found.drop_columns("row"))
 
 
+def read_rows_of_lines(folder: Path) -> Int64[np.ndarray, " m"]:
+    """The rows of `read_lines`, alone."""
+    rows: np.ndarray = _read(folder / LINES_FILE, pa.schema([_ROW]))["row"].to_numpy()
+    return rows
+
+
 def write_lines(folder: Path, lines: Lines) -> None:
     """Writes LINES_FILE into a folder that exists."""
     table = lines.items.add_column(0, _ROW, pa.array(lines.row, _ROW.type))
@@ -75,11 +81,14 @@ def updated(built: pa.Table, lines: Lines) -> pa.Table:
     place[lines.row] = len(built) + np.arange(len(lines.row))
     if np.array_equal(place, np.arange(len(joined))):
         return joined
-    return joined.combine_chunks().take(pa.array(place))
+    # Column by column: of one at a time there is a copy more.
+    rows = pa.array(place)
+    columns = [column.combine_chunks().take(rows) for column in joined.itercolumns()]
+    return pa.Table.from_arrays(columns, schema=joined.schema)
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
         return with_later_columns(pq.read_table(path), ITEMS).select(schema.names).cast(schema)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise ReleaseError(f"{path}: {error}; expected an items table") from error
+    except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
+        raise ReleaseError(f"{path}: {error}; expected the columns {', '.join(schema.names)}") from error

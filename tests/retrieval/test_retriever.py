@@ -237,6 +237,7 @@ for ask in (
     lambda: r.recommend(414),
     lambda: r.recommend("ann", country=49),
     lambda: r.recommend("ann", rule=GenresAny("Horror")),
+    lambda: r.recommend("ann", rule=GenresAny((1,))),
     lambda: r.recommend("ann", rule=ItemIn(["i1"])),
 ):
     try:
@@ -259,6 +260,7 @@ for ask in (
         "profile_id: found int; expected a text, or None",
         "country: found int; expected a text, or None",
         "genres is 'Horror'; expected a tuple of texts, such as ('…',)",
+        "genres is (1,); expected a tuple of texts, such as ('…',)",
         "item_ids is ['i1']; expected a tuple of texts, such as ('…',)",
     ]
 

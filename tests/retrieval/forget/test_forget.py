@@ -201,6 +201,29 @@ def test_whom_only_a_key_finds_gets_no_receipt_without_it(tmp_path: Path) -> Non
     assert not (tmp_path / "receipts").exists()
 
 
+def test_a_release_whose_profiles_only_a_key_finds_says_so_where_no_table_is_left(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    made = Pseudonyms((PseudonymKey(bytes(32)),)).newest
+    releases = tmp_path / "releases"
+    shutil.copytree(artifacts / "releases", releases)
+    for path in releases.glob("r*/profiles.parquet"):
+        table = pq.read_table(path)
+        ids = pa.array([made.pseudonym(id_) for id_ in table["profile_id"].to_pylist()])
+        place = table.column_names.index("profile_id")
+        pq.write_table(table.set_column(place, table.schema.field(place), ids), path)
+    with pytest.raises(ConfigError, match=rf"releases/r00000\d: its profiles are .* {made.name}, .* key="):
+        forgotten(tmp_path, "p3")
+
+
+def test_tables_that_are_being_written_or_were_left_half_stop_no_erasure(artifacts: Path) -> None:
+    left = artifacts / ".tables.new"
+    left.mkdir()
+    pq.write_table(pa.table({"profile_id": ["p3"]}), left / "events.parquet")
+    forgotten(artifacts, "p3")
+    assert "p3" not in everywhere(artifacts)
+
+
 def test_settings_out_of_range_are_named() -> None:
     with pytest.raises(ConfigError, match=r"backups.nightly: -1"):
         ErasureSettings(backups={"nightly": -1.0})

@@ -208,7 +208,33 @@ def test_titles_are_written_once_and_then_what_they_say_otherwise(service: Artif
     rebuild(service.job(told))
     second = open_release(service.root).folder
     assert read_lines(second).row.tolist() == [3, 7, 40, 41]
+    assert read_lines(second).items["title"].to_pylist() == ["", "Renamed", "Newcomer", "Another"]
     assert (second / "items.parquet").samefile(service.root / "r000001" / "items.parquet")
+
+
+def test_histories_alone_leave_the_titles_to_be_shared(service: Artifacts) -> None:
+    before = Retriever.open(service.root)
+    unseen = next(one for one in world().titles if one not in world().watched["p1"])
+    summary = rebuild(service.job(world().with_watch("p1", unseen)))
+    assert summary.plan is not None
+    assert summary.plan.work is Work.HISTORIES
+    after = Retriever.open(service.root, like=before)
+    assert after.release_id == "r000002"
+    assert after.items is before.items
+    assert unseen in after.history("p1")
+
+
+def test_a_live_release_that_does_not_open_is_gone_on_from(
+    service: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = world().with_titles(t003=None, n1=Title("Newcomer", 2, 2001))
+    rebuild(service.job(told))
+    told = told.with_titles(t007=replace(told.titles["t007"], name="Renamed"), n2=Title("Fresh", 1, 2002))
+    with monkeypatch.context() as patched:
+        patched.setattr("retrieval.rebuild.survey.placed", lambda live, store_keys: None)
+        assert rebuild(service.job(told)).outcome is Outcome.PUBLISHED
+    service.fresh(told, tmp_path / "fresh")
+    assert answers(Retriever.open(service.root)) == answers(Retriever.open(tmp_path / "fresh" / "releases"))
 
 
 def test_a_delta_whose_titles_are_one_file_is_gone_on_from(service: Artifacts, tmp_path: Path) -> None:

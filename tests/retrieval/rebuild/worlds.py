@@ -28,8 +28,8 @@ from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.training.export import export
 
 CONTEXT = {"split": {"kind": "leave_one_out", "validation_share": 0.1, "test_share": 0.1}, "signals": SIGNALS}
-# Of catalogues so small a few titles are a large share.
-BOUNDS = LiveBounds(min_titles_kept=0.5, min_available=0.5, max_licences_changed=0.5)
+# Of catalogues so small a few titles are a large share, and the newest event may go with its title.
+BOUNDS = LiveBounds(min_titles_kept=0.5, min_available=0.5, max_licences_changed=0.5, max_days_behind=30.0)
 GATES = GateSettings(num_queries=20, k=10, live=BOUNDS)
 UPKEEP = UpkeepSettings(max_added_share=1.0, max_removed_share=1.0, k=10)
 EXACT = IndexSpec(IndexKind.EXACT)

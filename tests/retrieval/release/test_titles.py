@@ -68,8 +68,10 @@ def test_a_row_without_a_title_is_refused(rows: list[int], tmp_path: Path) -> No
 def test_a_file_that_holds_something_else_is_named(tmp_path: Path) -> None:
     write_titles(tmp_path, items(["one"]))
     (tmp_path / LINES_FILE).write_bytes(b"no parquet")
-    with pytest.raises(ReleaseError, match=r"items_updates\.parquet: .*expected an items table"):
+    with pytest.raises(ReleaseError, match=r"items_updates\.parquet: .*expected the columns row, item"):
         read_titles(tmp_path)
-    pq.write_table(items(["two"]), tmp_path / LINES_FILE)
-    with pytest.raises(ReleaseError, match=r"items_updates\.parquet: .*expected an items table"):
-        read_titles(tmp_path)
+    rows: list[list[object]] = [[None], [[0]], ["a"]]
+    for table_ in (items(["two"]), *(items(["two"]).add_column(0, "row", pa.array(row)) for row in rows)):
+        pq.write_table(table_, tmp_path / LINES_FILE)
+        with pytest.raises(ReleaseError, match=r"items_updates\.parquet: .*expected the columns row, item"):
+            read_titles(tmp_path)
