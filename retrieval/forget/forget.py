@@ -103,7 +103,8 @@ def _some_profiles(artifacts: Path, store_keys: StoreKeys | None) -> Iterator[tu
     """A profile of each folder of tables that stands whole, and of the release that is current."""
     for folder in _tables_below(artifacts):
         path = folder / "profiles.parquet"
-        if path.is_file() and not any(part.endswith((".new", ".old")) for part in folder.parts):
+        aside = any(part.startswith(".") for part in folder.relative_to(artifacts).parts)
+        if path.is_file() and not aside:
             rows = next(pq.ParquetFile(path).iter_batches(1, columns=["profile_id"]), None)
             if rows is not None:
                 yield folder, rows["profile_id"][0].as_py()

@@ -38,11 +38,15 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What estimates rest on: titles after the work and those that are embedded, of how wide vectors."""
+    """What estimates rest on: titles after the work and those that are embedded, of how wide vectors.
+
+    num_described: titles that are new, or of which something is said otherwise.
+    """
 
     num_titles: int
     num_embedded: int
     dimension: int
+    num_described: int = 0
 
 
 def needs_of(work: Work, sizes: Sizes, live: Manifest | None, known_seconds: float | None) -> Needs:
@@ -59,8 +63,8 @@ def needs_of(work: Work, sizes: Sizes, live: Manifest | None, known_seconds: flo
     index = sum(entry.size_bytes for name, entry in files.items() if name.startswith("index."))
     if work.keeps_the_index:
         # Titles of the build are linked; a line of the others is taken to be as long as one of these.
-        linked = _size(files, ITEMS_FILE) * (1 - sizes.num_embedded / max(sizes.num_titles, 1))
-        written = texts - int(linked)
+        told = min(1.0, sizes.num_described / max(sizes.num_titles, 1))
+        written = texts - int((1.0 - told) * _size(files, ITEMS_FILE))
         disk, copies = written + 2 * sizes.num_embedded * row_bytes + 8 * sizes.num_titles, _COPIES_OF_A_DELTA
     else:
         # The vectors twice: for the build, and in the release.

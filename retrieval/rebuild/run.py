@@ -175,7 +175,8 @@ def _needs(job: Job, work: Work, found: Survey) -> Needs:
     embedded = facts.num_new + facts.num_changed
     if work in (Work.REEMBED, Work.RETRAIN):
         embedded = num_titles
-    sizes = Sizes(num_titles, embedded, found.dimension or _GUESSED_DIMENSION)
+    described = facts.num_new + facts.num_described
+    sizes = Sizes(num_titles, embedded, found.dimension or _GUESSED_DIMENSION, described)
     live = None if found.live is None else found.live.manifest
     return needs_of(work, sizes, live, _durations(job).get(work))
 

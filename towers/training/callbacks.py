@@ -88,9 +88,8 @@ class NewestState(Checkpoint):
         self._heard = None
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._hear)
-            if (
-                signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-            ):  # what runs in the background ignores it
+            # What runs in the background ignores Ctrl-C.
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
                 signal.signal(signal.SIGINT, self._hear)
 
     def on_train_batch_end(

@@ -192,13 +192,14 @@ def test_a_folder_that_is_not_there_gets_no_receipt(tmp_path: Path) -> None:
 
 def test_whom_only_a_key_finds_gets_no_receipt_without_it(tmp_path: Path) -> None:
     made = Pseudonyms((PseudonymKey(bytes(32)),)).newest
-    folder = tmp_path / "tables"
-    folder.mkdir()
+    artifacts = tmp_path / "site.new"  # a name of its own, and nothing that is being written
+    folder = artifacts / "tables"
+    folder.mkdir(parents=True)
     for name in ("profiles", "events"):
         pq.write_table(pa.table({"profile_id": [made.pseudonym("p3")]}), folder / f"{name}.parquet")
     with pytest.raises(ConfigError, match=rf"pseudonyms of the key {made.name}, .* expected key="):
-        forgotten(tmp_path, "p3")
-    assert not (tmp_path / "receipts").exists()
+        forgotten(artifacts, "p3")
+    assert not (artifacts / "receipts").exists()
 
 
 def test_a_release_whose_profiles_only_a_key_finds_says_so_where_no_table_is_left(

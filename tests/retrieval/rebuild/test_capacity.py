@@ -6,6 +6,8 @@ import pytest
 
 from retrieval.rebuild.capacity import Needs, Sizes, available_bytes, needs_of, require_capacity
 from retrieval.rebuild.plan import Work
+from retrieval.release.manifest import FileEntry, Manifest
+from tests.retrieval.release.publisher import description
 from towers.errors import CapacityError, StorageError
 
 
@@ -28,6 +30,16 @@ def test_what_does_not_fit_is_refused_before_it_begins(tmp_path: Path) -> None:
         require_capacity(Needs(1.0, 1, 1 << 60), tmp_path)
     with pytest.raises(CapacityError, match="of memory are available"):
         require_capacity(Needs(1.0, 1 << 60, 1), tmp_path)
+
+
+def test_a_delta_writes_the_titles_of_which_something_new_is_said_and_no_others() -> None:
+    files = {"items.parquet": FileEntry("0" * 64, 500 << 20), "profiles.parquet": FileEntry("1" * 64, 1000)}
+    live = Manifest("r000001", "2026-01-01T00:00:00+00:00", None, files, description(), {})
+    histories, described = (
+        needs_of(Work.ELIGIBILITY, Sizes(1000, 0, 16, num), live, None).disk_bytes for num in (0, 1000)
+    )
+    assert histories < 1 << 20
+    assert described > 500 << 20
 
 
 def test_a_delta_needs_less_than_a_build_and_what_was_measured_counts_first() -> None:
