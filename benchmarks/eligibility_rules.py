@@ -217,7 +217,7 @@ class RandomRules:
                 return kind(self._some(self._names[kind], 20 if kind is PeopleAny else 3))
 
     def _territory(self) -> str:
-        known = [*self._titles.territories, "", "XX"]
+        known = [*self._titles.territories, "", "AQ"]
         return str(self._rng.choice(known))
 
     def _some(self, names: list[str], most: int) -> tuple[str, ...]:

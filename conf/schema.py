@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from re import fullmatch
 from typing import Any
 
 from conf.audits import AuditPart, AuditSettings
@@ -26,6 +25,7 @@ from towers.data.features import FeatureSettings
 from towers.data.ingest.rules import RuleSettings
 from towers.data.privacy.sealed import read_store_keys
 from towers.data.privacy.settings import PrivacySettings
+from towers.data.signals.countries import country_codes
 from towers.data.signals.settings import SignalSettings
 from towers.data.sources.read import SourceSettings
 from towers.data.split import SplitSettings
@@ -340,10 +340,8 @@ class RecommendSettings:
     store_key: str | None = None
 
     def __post_init__(self) -> None:
-        if self.country is not None and not fullmatch("[A-Z]{2}", self.country):
-            raise ConfigError(
-                f"country: found {self.country!r}; expected two capitals, ISO 3166-1, such as GB"
-            )
+        if self.country is not None and self.country not in country_codes():
+            raise ConfigError(f"country: found {self.country!r}; expected ISO 3166-1 alpha-2, such as GB")
 
 
 @dataclass(frozen=True, slots=True)

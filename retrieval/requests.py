@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
 from retrieval.control.view import EVERYTHING, View, without
+from retrieval.eligibility.rules import check_country
 from retrieval.profiles import ProfileHistories
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV, Vocabulary
@@ -48,6 +49,7 @@ def asked(
     Raises QueryError where what is given is not as described there.
     """
     text_or_none("country", country)
+    country = None if country is None else check_country(country)
     if time_seconds is not None:
         whole_seconds("time_seconds", time_seconds)
     if not view.personalised:

@@ -7,17 +7,16 @@ A title of which the fact is not known passes no rule that asks for it, unless t
 `Not` of such a rule keeps it. Numbers and codes out of their range are a QueryError as the rule is made.
 """
 
-import re
 import reprlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from towers.data.signals.countries import country_codes
 from towers.errors import QueryError
 
 KIDS_AGE = 7
 """Up to which certificate a title is for kids, unless a rule says otherwise: that of "TV-Y7" and "7+"."""
 LAST_YEAR = 9999
-_COUNTRY = re.compile(r"([A-Za-z]{2})?")
 _LAST_SECOND = 253_402_300_799  # of the year 9999; milliseconds taken for seconds are later
 
 
@@ -35,11 +34,19 @@ class Available:
     time_seconds: int
 
     def __post_init__(self) -> None:
-        if not _COUNTRY.fullmatch(self.country):
-            raise QueryError(
-                f'country is {shown(self.country)}; expected an ISO 3166-1 alpha-2 code, or "" where unknown'
-            )
+        check_country(self.country)
         _check_range("time_seconds", self.time_seconds, _LAST_SECOND, "Unix seconds")
+
+
+def check_country(country: str) -> str:
+    """The code in capitals; QueryError unless it is one of a country, or ""."""
+    code = country.upper()
+    if code and code not in country_codes():
+        raise QueryError(
+            f"country is {shown(country)}; "
+            'expected an ISO 3166-1 alpha-2 code, such as GB, or "" where unknown'
+        )
+    return code
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,13 @@ def open_release(path: Path, verify: Verify = Verify.FULL) -> ReleaseInfo:
             f"{path}: no {CURRENT_FILE} and no {MANIFEST_FILE}; expected a folder of releases or one "
             "release; run scripts/build_index.py to publish one"
         )
-    return release_of(path, release_id, verify)
+    try:
+        return release_of(path, release_id, verify)
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"{error}; the current release is damaged: go back to the one before it "
+            "(scripts/releases.py action=roll_back), or publish anew"
+        ) from error
 
 
 def release_of(root: Path, release_id: str, verify: Verify = Verify.FULL) -> ReleaseInfo:

@@ -193,7 +193,7 @@ def _recorded(country: str) -> tuple[Retriever, _Recording]:
     return Retriever(served), encoder
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(None, "DE"), ("GB", "GB")])
+@pytest.mark.parametrize(("asked", "expected"), [(None, "DE"), ("GB", "GB"), ("gb", "GB")])
 def test_country_and_time_reach_the_encoder(asked: str | None, expected: str) -> None:
     served, encoder = _recorded("DE")
     served.recommend("ann", country=asked, time_seconds=1_900_000_000)
@@ -236,6 +236,8 @@ for ask in (
     lambda: r.recommend(history=[("i1", "now")]),
     lambda: r.recommend(414),
     lambda: r.recommend("ann", country=49),
+    lambda: r.recommend("ann", country="UK"),
+    lambda: r.search("title", profile_id="ann", country="Narnia"),
     lambda: r.recommend("ann", rule=GenresAny("Horror")),
     lambda: r.recommend("ann", rule=GenresAny((1,))),
     lambda: r.recommend("ann", rule=ItemIn(["i1"])),
@@ -259,6 +261,8 @@ for ask in (
         "history: the time of 'i1' is 'now'; expected whole Unix seconds",
         "profile_id: found int; expected a text, or None",
         "country: found int; expected a text, or None",
+        "country is 'UK'; expected an ISO 3166-1 alpha-2 code, such as GB, or \"\" where unknown",
+        "country is 'Narnia'; expected an ISO 3166-1 alpha-2 code, such as GB, or \"\" where unknown",
         "genres is 'Horror'; expected a tuple of texts, such as ('…',)",
         "genres is (1,); expected a tuple of texts, such as ('…',)",
         "item_ids is ['i1']; expected a tuple of texts, such as ('…',)",

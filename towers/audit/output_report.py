@@ -28,6 +28,7 @@ from towers.settings import bounded, check_ranges
 _BATCH = 1024
 _MOST_ROWS = 12
 _CROSSED = (Dimension.REGION, Dimension.AGE_BAND)
+_NO_GROUPS = "no profile says who it is: for whom the answers are worse is unknown, not fair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def render(audit: OutputAudit) -> Group:
             "held-out watches; ratio: their shares over each other.",
             style="dim",
         ),
-        Tables(*fairness_cells(audit), num_names=1),
+        Tables(*fairness_cells(audit), num_names=1) if audit.fairness else Text(_NO_GROUPS, style="yellow"),
         Tables(*exposure_cells(audit), num_names=2),
         Text(),
         Text(

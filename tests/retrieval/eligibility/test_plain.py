@@ -87,6 +87,10 @@ def _nested(depth: int) -> Any:
             "rule.available.country is 'Germany'; expected an ISO 3166-1 alpha-2 code",
         ),
         (
+            {"available": {"country": "UK", "time_seconds": 0}},
+            "rule.available.country is 'UK'; expected an ISO 3166-1 alpha-2 code, such as GB",
+        ),
+        (
             {"available": {"country": None, "time_seconds": 0}},
             "rule.available.country is None; expected a string",
         ),

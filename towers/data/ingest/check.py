@@ -231,8 +231,9 @@ def _as_rejected(rows: pl.DataFrame, rule: Rule, column: str) -> pl.DataFrame:
     as_json = pl.struct(own).struct.json_encode() if own else pl.lit("{}")
     record = pl.coalesce(pl.col(TEXT), as_json) if TEXT in rows.columns else as_json
     value = pl.col(column).cast(pl.String, strict=False) if column in own else None
-    if column in own and isinstance(rows.schema[column], pl.List):
-        value = pl.col(column).list.join("|")
+    if column in own and isinstance(kind := rows.schema[column], pl.List):
+        texts = kind.inner == pl.String
+        value = pl.col(column).list.join("|") if texts else pl.struct(column).struct.json_encode()
     if value is None:
         value = pl.col(FAULT) if FAULT in rows.columns else pl.lit(None, dtype=pl.String)
     return rows.select(

@@ -3,7 +3,7 @@
 import polars as pl
 
 from towers.data.ingest.check import Ledger, checked, empty_columns
-from towers.data.ingest.places import with_places
+from towers.data.ingest.places import with_places, with_territories
 from towers.data.ingest.report import Outcome, Rule
 from towers.data.ingest.rules import Policy
 from towers.data.raw import ROW, RawTable
@@ -22,7 +22,10 @@ def read_entities(table: str, raws: tuple[RawTable, ...], ledger: Ledger) -> pl.
     parts = [
         empty_columns(table, batch).with_columns(batch[ROW], pl.lit(place, pl.UInt32).alias(_FILE))
         for place, raw in enumerate(raws)
-        for batch in (with_places(table, raw, each, ledger) for each in checked(table, raw, ledger))
+        for batch in (
+            with_territories(raw, with_places(table, raw, each, ledger), ledger)
+            for each in checked(table, raw, ledger)
+        )
     ]
     if not parts:
         return no_entities(table)

@@ -56,7 +56,8 @@ class RuleSettings:
     unknown_item: an event or query of a title that is not in the items; repair adds a title with the id as
     its name. Where a source has no items at all, that is what is done.
     unknown_profile: the same for profiles, where the source has a table of them.
-    unknown_country: a text that names no country of ISO 3166-1, in any table; repair makes it null.
+    unknown_country: a text that names no country of ISO 3166-1, in any table; repair makes it null, and
+    leaves out a licence for it.
     time_travel: an event in a year before the title's release.
     max_rejected_share: a table that loses more than this share of its rows ends the job: then it is the
     mapping that is wrong, not the rows.

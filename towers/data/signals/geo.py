@@ -8,13 +8,13 @@ no region; of Taiwan, which it does not list, the region is that of its neighbou
 import logging
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import polars as pl
 
+from towers.data.signals.countries import COUNTRIES
+
 log = logging.getLogger(__name__)
 
-_COUNTRIES = Path(__file__).with_name("countries.csv")
 _SUBDIVISION = r"^([a-z]{2})[-_]([a-z0-9]{1,3})$"  # ISO 3166-2: alpha-2, then one to three letters or digits
 
 
@@ -73,9 +73,7 @@ def as_codes(texts: pl.Series) -> pl.Series:
 
 @cache
 def _countries() -> pl.DataFrame:
-    return pl.read_csv(
-        _COUNTRIES, schema=dict.fromkeys(("code", "alpha_3", "sub_region", "names"), pl.String)
-    )
+    return pl.read_csv(COUNTRIES, schema=dict.fromkeys(("code", "alpha_3", "sub_region", "names"), pl.String))
 
 
 @cache

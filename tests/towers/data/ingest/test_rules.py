@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from tests.towers.data.ingest.raws import EVENT, FILMS, Row, counts, ingested, raw, rejected, service
+from towers.data.ingest.columns import frame_type
 from towers.data.ingest.ingest import ingest, read_report
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
 from towers.data.raw import ROW, RawSource, RawTable
-from towers.data.schema import read_tables
+from towers.data.schema import LICENCES, read_tables
 from towers.errors import ConfigError, SchemaError
 
 LENIENT = RuleSettings(max_rejected_share=1.0)
@@ -330,6 +331,37 @@ def test_countries_become_codes_and_regions_come_with_them(tmp_path: Path) -> No
     strict = replace(LENIENT, unknown_country=Policy.REJECT_FILE)
     with pytest.raises(SchemaError, match=r"profiles.csv:2: country is 'Narnia' \(unknown_country"):
         ingested(service([EVENT], profiles=profiles), tmp_path / "refused", strict)
+
+
+def test_countries_of_licences_become_codes_and_one_of_no_country_is_no_licence(tmp_path: Path) -> None:
+    spelled: list[list[str | None] | None] = [["gb", None, "Germany"], ["Narnia", "FR"], [" "], [], None]
+    films = pl.DataFrame(
+        {
+            "item_id": [f"t{n}" for n in range(5)],
+            "title": [f"Title {n}" for n in range(5)],
+            "licences": [
+                None
+                if countries is None
+                else [{"country": country, "start": None, "end": None} for country in countries]
+                for countries in spelled
+            ],
+        },
+        schema_overrides={"licences": frame_type(LICENCES)},
+    )
+    source = service([{**EVENT, "item_id": "t0"}, {**EVENT, "item_id": "t1"}])
+    source = replace(source, items=(replace(source.items[0], frame=films.lazy().with_row_index(ROW, 2)),))
+    report = ingested(source, tmp_path / "kept")
+
+    def countries(folder: Path) -> list[list[str | None] | None]:
+        column = read_tables(folder).items["licences"].to_pylist()
+        return [None if one is None else [entry["country"] for entry in one] for one in column]
+
+    assert countries(tmp_path / "kept") == [["GB", None, "DE"], ["FR"], [], [], None]
+    assert counts(report) == {("items", "unknown_country", "licences", "repaired", 2)}
+    ingested(source, tmp_path / "strict", replace(LENIENT, unknown_country=Policy.REJECT_ROW))
+    assert countries(tmp_path / "strict") == [["GB", None, "DE"], [], None]
+    named = [(row, rule, column) for row, rule, column, _ in rejected(tmp_path / "strict", "items")]
+    assert named == [(3, "unknown_country", "licences"), (4, "unknown_country", "licences")]
 
 
 def test_countries_of_queries_and_of_rows_left_out_late_are_codes_too(tmp_path: Path) -> None:
