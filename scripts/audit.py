@@ -73,7 +73,7 @@ def _released(artifacts: Path, settings: AuditSettings) -> output_report.OutputA
     retriever = Retriever.open(artifacts / "releases", store_keys=read_store_keys(settings.store_key))
     dataset = read_dataset(artifacts / "tables", signals_of(retriever.context))
     parts = split(dataset, split_of(retriever.context))
-    check_provenance(retriever, dataset, parts.train)
+    check_provenance(retriever, artifacts / "tables", dataset, parts.train)
     title, release_id = retriever.context["title"], retriever.release_id
     return audit_output(
         retriever, parts.test, dataset.items, parts.num_watches, settings.output, title, release_id

@@ -29,7 +29,7 @@ def evaluate_release(settings: EvaluateSettings) -> None:
     dataset = read_dataset(folder / "tables", signals_of(context))
     num_items = len(dataset.catalogue)
     parts = split(dataset, split_of(context))
-    check_provenance(retriever, dataset, parts.train)
+    check_provenance(retriever, folder / "tables", dataset, parts.train)
     simple = fit_simple_rungs(parts.train, num_items, settings.simple)
     slices = slices_of(parts.test, dataset.items, parts.num_watches) if settings.slices else ()
     exact = retriever.exact()

@@ -1,6 +1,7 @@
 """A release is judged under the settings and on the tables that it was learned from, and on no others."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from tests.worlds import SIGNALS, block_world, write_tables
 from towers.data.dataset import dataset_from_tables
 from towers.data.feature_encoder import fit_features, training_rows
 from towers.data.features import FeatureSettings
+from towers.data.privacy.forgotten import add_forgotten, read_forgotten
+from towers.data.privacy.state import LEARNED_FROM, state_of
+from towers.data.privacy.tables import erase_from_tables
 from towers.data.schema import Tables
 from towers.data.split import SplitKind, SplitSettings, split
 from towers.errors import ReleaseError
@@ -37,6 +41,7 @@ def train(tables: Tables, folder: Path, title: str, kind: SplitKind = SplitKind.
         "title": title,
         "split": {"kind": kind.value, "test_share": 0.1, "validation_share": 0.1},
         "signals": SIGNALS,
+        LEARNED_FROM: state_of(folder / "tables"),
     }
     export(towers, dataset, parts, folder / "model", context=context)
 
@@ -66,6 +71,31 @@ def test_a_later_model_changes_nothing_of_how_the_release_is_judged(artifacts: P
     assert (before["protocol"]["data"], before["protocol"]["split"]) == ("first", "leave_one_out")
     train(WORLD, artifacts, "second", SplitKind.GLOBAL_TIME)
     assert evaluated(artifacts) == before
+
+
+def erase(profile_id: str, artifacts: Path) -> None:
+    add_forgotten(artifacts / "gone", [profile_id], datetime(2026, 1, 1, tzinfo=UTC))
+    erased = erase_from_tables(artifacts / "tables", read_forgotten(artifacts / "gone"))
+    assert erased.num_profiles == 1
+
+
+def test_after_profiles_were_forgotten_the_release_is_judged_by_the_others(artifacts: Path) -> None:
+    before = evaluated(artifacts)["recommenders"]["served"]["num_queries"]
+    for profile_id in ("p0", "p1"):
+        erase(profile_id, artifacts)
+    assert evaluated(artifacts)["recommenders"]["served"]["num_queries"] == before - 2
+
+
+def test_where_one_moment_splits_all_profiles_it_moves_as_some_go_and_nothing_is_judged(
+    tmp_path: Path,
+) -> None:
+    train(WORLD, tmp_path, "by time", SplitKind.GLOBAL_TIME)
+    gates = GateSettings(k=10, num_queries=20)
+    build_release(tmp_path / "model", tmp_path / "tables", tmp_path / "releases", IndexSpec(), gates)
+    evaluated(tmp_path)
+    erase("p0", tmp_path)
+    with pytest.raises(ReleaseError, match=r"train events of .* titles differ"):
+        evaluate_release(EvaluateSettings(artifacts=str(tmp_path)))
 
 
 def without_the_last_watch_of_one_profile() -> Tables:

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64
 from towers.data.dataset import Dataset, read_dataset, rows_of
 from towers.data.ingest.ingest import read_report
 from towers.data.privacy.settings import PrivacySettings, privacy_of
+from towers.data.privacy.state import lost_forgotten
 from towers.data.schema import read_table
 from towers.data.signals.settings import SignalSettings, signals_of
 from towers.data.split import Split, SplitKind, split, split_of
@@ -85,8 +86,9 @@ def embedded(
 def read_learned(artifacts: Path, items: Embedded) -> Learned:
     """What artifacts/model learned from artifacts/tables, under its own signals and split.
 
-    items: of the export. Under leave-one-out, which cuts every profile's log at a time of its
-    own, the cut-off is the newest event of all. Raises ReleaseError where the tables are not those of the
+    Profiles that were forgotten since may be gone from the tables: the cut-off is that of the others. items:
+    of the export. Under leave-one-out, which cuts every profile's log at a time of its own, the cut-off is
+    the newest event of all. Raises ReleaseError where the tables are not those of the
     model, MissingDataError where either is not there.
     """
     tables = artifacts / "tables"
@@ -95,7 +97,7 @@ def read_learned(artifacts: Path, items: Embedded) -> Learned:
     dataset = read_dataset(tables, signals)
     parts = split(dataset, settings)
     num_others = int((parts.num_watches != items.num_events).sum())
-    if num_others:
+    if num_others and not lost_forgotten(tables, context):
         raise ReleaseError(
             f"{tables}: train events of {num_others} titles differ from those of {artifacts / 'model'}; "
             "expected the tables that the model learned from: run scripts/train.py"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 
 from tests.worlds import DAY_SECONDS, SIGNALS, START_SECONDS, log_tables, tiny_tables, write_tables
 from towers.data.dataset import dataset_from_tables
+from towers.data.privacy.forgotten import add_forgotten, read_forgotten
+from towers.data.privacy.state import LEARNED_FROM, state_of
+from towers.data.privacy.tables import erase_from_tables
 from towers.data.schema import Tables, read_tables
 from towers.data.signals.settings import SignalSettings
 from towers.data.simulator.calendar import LOG_START_MS, WEEK_MS
@@ -266,7 +270,8 @@ def exported(tables: Tables, artifacts: Path, kind: SplitKind) -> Embedded:
     write_tables(tables, artifacts / "tables")
     settings = SplitSettings(kind)
     (artifacts / "model").mkdir()
-    context = {"signals": SIGNALS, "split": asdict(settings)}
+    state = state_of(artifacts / "tables")
+    context = {"signals": SIGNALS, "split": asdict(settings), LEARNED_FROM: state}
     (artifacts / "model" / TRAINING_FILE).write_text(json.dumps(context))
     read = read_tables(artifacts / "tables")
     watches = split(dataset_from_tables(read), settings).num_watches
@@ -285,6 +290,22 @@ def test_the_cut_off_is_the_newest_event_learned_from(kind: SplitKind, tmp_path:
         train = split(dataset_from_tables(tables), SplitSettings(kind)).train
         assert learned.cut_off_seconds == train.time_seconds.max()
         assert 0.7 < np.mean(second <= learned.cut_off_seconds) < 0.9
+
+
+@pytest.mark.parametrize("kind", list(SplitKind))
+def test_tables_without_the_profiles_forgotten_since_are_still_the_models(
+    kind: SplitKind, tmp_path: Path
+) -> None:
+    tables = read_simulated(replace(STILL, num_events=2_000, num_items=100))
+    items = exported(tables, tmp_path, kind)
+    ids = tables.events["profile_id"].to_pylist()
+    add_forgotten(tmp_path / "gone", ids[:1], datetime(2026, 1, 1, tzinfo=UTC))
+    before = read_learned(tmp_path, items)
+    erased = erase_from_tables(tmp_path / "tables", read_forgotten(tmp_path / "gone"))
+    assert erased.num_rows["events"] == ids.count(ids[0])
+    after = read_learned(tmp_path, items)
+    # Where one moment splits all profiles it is a share of their events, and moves a little as some go.
+    assert after.cut_off_seconds == pytest.approx(before.cut_off_seconds, abs=7 * DAY_SECONDS)
 
 
 def test_tables_that_the_model_did_not_learn_from_are_refused(tmp_path: Path) -> None:

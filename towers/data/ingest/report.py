@@ -87,6 +87,7 @@ class IngestReport:
     num_read = num_written - added + rejected + withheld, per table.
     key_name: which key the pseudonyms are of (`PseudonymKey.name`); None where ids are those of the source.
     min_profiles_per_place, min_profiles_per_query: as in `PrivacySettings`.
+    erased_from: what the tables were (`state_of`) before each erasure, oldest first.
     """
 
     title: str
@@ -98,6 +99,7 @@ class IngestReport:
     key_name: str | None = None
     min_profiles_per_place: int = 1
     min_profiles_per_query: int = 1
+    erased_from: tuple[str, ...] = ()
 
     def num_rejected(self, table: str) -> int:
         """Rows of one table that were left out."""
@@ -111,7 +113,8 @@ class IngestReport:
     def from_json(read: Mapping[str, Any]) -> "IngestReport":
         """The report that `to_json` wrote."""
         counts = tuple(Count(**{**each, "outcome": Outcome(each["outcome"])}) for each in read["counts"])
-        return IngestReport(**{**read, "counts": counts})
+        erased_from = tuple(read.get("erased_from", ()))
+        return IngestReport(**{**read, "counts": counts, "erased_from": erased_from})
 
 
 def read_report(folder: Path) -> IngestReport:

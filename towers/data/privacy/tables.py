@@ -17,6 +17,7 @@ from towers.data.ingest.canonical import rewrite_events
 from towers.data.ingest.report import REPORT_FILE, Count, Outcome, Rule, read_report
 from towers.data.privacy.cells import coarse_cells, coarsened, often_asked, recoded
 from towers.data.privacy.forgotten import Forgotten
+from towers.data.privacy.state import state_of
 from towers.data.schema import NUM_EVENTS_FILE, SCHEMAS, read_table
 from towers.folders import replace_folder
 
@@ -126,7 +127,12 @@ def _write_without(folder: Path, aside: Path, gone: pa.Array, kept: np.ndarray) 
         ),
         *([Count("queries", Rule.RARE_TEXT, "text", Outcome.WITHHELD, rare)] if rare else []),
     ]
-    left = replace(report, num_written=rows, counts=_joined([*report.counts, *counts]))
+    left = replace(
+        report,
+        num_written=rows,
+        counts=_joined([*report.counts, *counts]),
+        erased_from=(*report.erased_from, state_of(folder)),
+    )
     (aside / REPORT_FILE).write_text(json.dumps(left.to_json(), indent=1), encoding="utf-8")
     return num_gone
 
