@@ -25,8 +25,10 @@ from benchmarks.stages import ROOT, on_cores
 
 LEVELS = (0.90, 0.95, 0.99)
 _NUMPY = "numpy==2.4.1"
+_SCANN = ("scann==1.4.2", "protobuf==7.36.2", _NUMPY)
 PINS = {
-    Peer.SCANN: ("scann==1.4.2", "protobuf==7.36.2", _NUMPY),
+    Peer.SCANN: _SCANN,
+    Peer.SCANN_TRANSFORMED: _SCANN,
     Peer.HNSWLIB: ("hnswlib==0.8.0", _NUMPY),
     Peer.USEARCH: ("usearch==2.26.6", _NUMPY),
     Peer.VOYAGER: ("voyager==2.2.3", _NUMPY),
@@ -70,7 +72,10 @@ def swept(
 
 def interpreter(peer: Peer) -> Path:
     """The interpreter that runs a peer's script."""
-    return Path(sys.executable) if peer in (Peer.OWN, Peer.FAISS) else peer_python(f"ann-{peer}", PINS[peer])
+    if peer in (Peer.OWN, Peer.FAISS):
+        return Path(sys.executable)
+    library = Peer.SCANN if peer is Peer.SCANN_TRANSFORMED else peer
+    return peer_python(f"ann-{library}", PINS[peer])
 
 
 def _lines(peer: Peer, python: Path, vectors: Path, settings: Path) -> list[dict[str, Any]]:

@@ -78,6 +78,8 @@ def version(name: SetName, peer: Peer) -> str:
         files += [scripts / "ann_own.py", *(path for path in index if path.stem not in _NOT_SEARCHED)]
     else:
         files.append(scripts / "peers" / f"ann_{peer}.py")
+    if peer is Peer.SCANN_TRANSFORMED:
+        files.append(scripts / "peers" / "ann_scann.py")
     said = [PLANS[name].key, *PINS.get(peer, ())]
     said += [ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

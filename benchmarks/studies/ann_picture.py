@@ -19,11 +19,17 @@ _COLOURS = {
     Peer.OWN: "#1f5fa8",
     Peer.FAISS: "#c2571a",
     Peer.SCANN: "#4b8b3b",
+    Peer.SCANN_TRANSFORMED: "#9cc48f",
     Peer.HNSWLIB: "#8a8a8a",
     Peer.USEARCH: "#b5b5b5",
     Peer.VOYAGER: "#d2d2d2",
 }
-_NAMES = {Peer.OWN: "this index", Peer.FAISS: "FAISS", Peer.SCANN: "ScaNN"}
+_NAMES = {
+    Peer.OWN: "this index",
+    Peer.FAISS: "FAISS",
+    Peer.SCANN: "ScaNN",
+    Peer.SCANN_TRANSFORMED: "ScaNN, transformed",
+}
 _LEAST_RECALL = 0.8
 _MODES = {"single": "one at a time", "batch": "by 1,024, two threads"}
 
@@ -78,14 +84,16 @@ def table(sets: dict[str, dict[str, Any]], at: str) -> str:
         "this index": (Peer.OWN,),
         "FAISS": (Peer.FAISS,),
         "ScaNN": (Peer.SCANN,),
+        "ScaNN, transformed": (Peer.SCANN_TRANSFORMED,),
     }
     columns["the best graph"] = tuple(peer for peer in Peer if peer.is_graph)
     lines = [f"| recall {at} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for name, peers in sets.items():
         cells = []
         for of_column in columns.values():
-            rates = [[peers[peer]["qps"][mode][at] or 0.0 for peer in of_column] for mode in _MODES]
-            cells.append(" / ".join(f"{max(each):,.0f}" if any(each) else "–" for each in rates))
+            swept = [peers[peer]["qps"] for peer in of_column if peer in peers]
+            rates = [max((qps[mode][at] or 0.0 for qps in swept), default=0.0) for mode in _MODES]
+            cells.append(" / ".join(f"{rate:,.0f}" if rate else "–" for rate in rates))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

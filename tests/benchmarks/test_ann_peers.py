@@ -1,9 +1,12 @@
 """Recall, the front and what lies between its points, by hand; plain FAISS end to end on small vectors."""
 
+import importlib
 import json
 import math
+import sys
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from benchmarks import ann_vectors
 from benchmarks.ann_peers import Point, front, is_unit, rate_at, rates, swept
 from benchmarks.ann_sweeps import Peer, Setting, lists_for, sweep
+from benchmarks.peers import ann_timing
 from benchmarks.peers.ann_timing import BATCH, K, _batches, _padded, recall
 
 
@@ -115,6 +119,32 @@ def test_a_graph_of_faiss_is_tried_on_unit_vectors_alone() -> None:
         return [one for one in sweep(Peer.FAISS, 10_000, unit=unit) if "HNSW" in one.build["factory"]]
 
     assert (len(graphs(True)), len(graphs(False))) == (1, 0)
+
+
+@pytest.mark.parametrize("peer", [Peer.FAISS, Peer.SCANN, Peer.SCANN_TRANSFORMED])
+def test_of_vectors_of_many_lengths_more_is_looked_through_and_nothing_less(peer: Peer) -> None:
+    def searches(unit: bool) -> set[str]:
+        of_peer = [one for one in sweep(peer, 1_000_000, unit=unit) if "HNSW" not in str(one.build)]
+        return {f"{one.build} {search}" for one in of_peer for search in chain(*one.lines)}
+
+    assert searches(unit=True) < searches(unit=False)
+
+
+def test_in_the_metric_of_queries_inner_products_stay_and_queries_have_one_length_in_every_direction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Its own environment has ScaNN, ours has not.
+    monkeypatch.setitem(sys.modules, "ann_scann", SimpleNamespace(Scann=object))
+    monkeypatch.setitem(sys.modules, "ann_timing", SimpleNamespace(run=None))
+    monkeypatch.syspath_prepend(Path(ann_timing.__file__).parent)
+    transforms = importlib.import_module("ann_scann_transformed").transforms
+    rng = np.random.default_rng(0)
+    queries = rng.standard_normal((500, 8)) * np.geomspace(0.05, 3.0, 8) @ rng.standard_normal((8, 8))
+    items = rng.standard_normal((40, 8))
+    of_items, of_queries = transforms(queries)
+    moved = queries @ of_queries
+    assert np.allclose(moved @ (items @ of_items).T, queries @ items.T, atol=1e-4)
+    assert np.allclose(moved.T @ moved / len(moved), np.eye(8), atol=1e-4)
 
 
 def test_unit_vectors_are_told_from_others() -> None:
