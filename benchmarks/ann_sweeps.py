@@ -17,7 +17,7 @@ class Peer(StrEnum):
     FAISS = "faiss"
     SCANN = "scann"
     SCANN_TRANSFORMED = "scann_transformed"
-    """ScaNN over vectors that are brought into the metric of real queries first, as ours are."""
+    """ScaNN over vectors that are brought into the metric of real queries first: no figure hangs on it."""
     HNSWLIB = "hnswlib"
     USEARCH = "usearch"
     VOYAGER = "voyager"
@@ -37,18 +37,12 @@ class Setting:
 
 
 _PROBES = (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
-_MORE_PROBES = (512, 1024, 2048)
-_REORDERED = (130, 200, 350, 700)
-_MORE_REORDERED = (1500, 3000)
-"""Besides, for vectors of many lengths: what is near a query's direction is not what scores most there."""
 _EFFORTS = (100, 150, 200, 300, 500, 800, 1200)
 _MANY_ITEMS = 500_000
 
 
 def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
-    """The settings of a peer for so many items.
-
-    unit: whether their vectors are; else more of the partitions are looked through, and no graph of FAISS.
+    """The settings of a peer for so many items. unit: whether their vectors are; no graph of FAISS else.
 
     A graph of very many items takes half an hour to build: one of each of the graph libraries, none of FAISS.
     """
@@ -58,7 +52,7 @@ def sweep(peer: Peer, num_items: int, *, unit: bool) -> list[Setting]:
         case Peer.FAISS:
             return _faiss(num_items, unit=unit)
         case Peer.SCANN | Peer.SCANN_TRANSFORMED:
-            return _scann(num_items, unit=unit)
+            return _scann(num_items)
         case Peer.HNSWLIB | Peer.VOYAGER:
             return [Setting(graph, _efforts()) for graph in _graphs(num_items)]
         case Peer.USEARCH:
@@ -83,7 +77,7 @@ def lists_for(num_items: int) -> tuple[int, int]:
 def _faiss(num_items: int, *, unit: bool) -> list[Setting]:
     settings = [Setting({"factory": "Flat"}, (({},),))]
     for num_lists in lists_for(num_items):
-        probes = _up_to(num_lists, unit=unit)
+        probes = [num for num in _PROBES if num <= num_lists]
         probed = (tuple({"nprobe": num} for num in probes),)
         refined = tuple(
             tuple({"nprobe": num, "k_factor": factor} for num in probes) for factor in (1.5, 2, 3, 5, 10)
@@ -98,21 +92,14 @@ def _faiss(num_items: int, *, unit: bool) -> list[Setting]:
     return settings
 
 
-def _up_to(num_lists: int, *, unit: bool) -> list[int]:
-    """How many of the partitions are looked through, by rising effort."""
-    return [num for num in (_PROBES if unit else _PROBES + _MORE_PROBES) if num <= num_lists]
-
-
-def _scann(num_items: int, *, unit: bool) -> list[Setting]:
+def _scann(num_items: int) -> list[Setting]:
     settings = []
     for num_leaves, soar in product(lists_for(num_items), (None, 1.5)):
         lines = tuple(
             tuple(
-                {"leaves": leaves, "reordered": reordered}
-                for leaves in _up_to(num_leaves, unit=unit)
-                if leaves >= 4
+                {"leaves": leaves, "reordered": reordered} for leaves in _PROBES if 4 <= leaves <= num_leaves
             )
-            for reordered in (_REORDERED if unit else _REORDERED + _MORE_REORDERED)
+            for reordered in (130, 200, 350, 700)
         )
         build = {"num_leaves": num_leaves, "soar_lambda": soar, "quantize_centroids": False}
         settings.append(Setting(build | {"anisotropic": 0.2, "reorder": "float32"}, lines))

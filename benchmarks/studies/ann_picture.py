@@ -19,17 +19,11 @@ _COLOURS = {
     Peer.OWN: "#1f5fa8",
     Peer.FAISS: "#c2571a",
     Peer.SCANN: "#4b8b3b",
-    Peer.SCANN_TRANSFORMED: "#9cc48f",
     Peer.HNSWLIB: "#8a8a8a",
     Peer.USEARCH: "#b5b5b5",
     Peer.VOYAGER: "#d2d2d2",
 }
-_NAMES = {
-    Peer.OWN: "this index",
-    Peer.FAISS: "FAISS",
-    Peer.SCANN: "ScaNN",
-    Peer.SCANN_TRANSFORMED: "ScaNN, transformed",
-}
+_NAMES = {Peer.OWN: "this index", Peer.FAISS: "FAISS", Peer.SCANN: "ScaNN"}
 _LEAST_RECALL = 0.8
 _MODES = {"single": "one at a time", "batch": "by 1,024, two threads"}
 
@@ -51,7 +45,7 @@ def picture(sets: dict[str, dict[str, Any]], path: Path) -> None:
     for column, (name, peers) in enumerate(sets.items()):
         for line, (mode, said) in enumerate(_MODES.items()):
             axes = grid[line][column]
-            for peer in reversed(Peer):
+            for peer in reversed(_COLOURS):
                 points = frontier(peers[peer]["points"], mode) if peer in peers else []
                 axes.plot(
                     *zip(*points, strict=True) if points else ([], []),
@@ -84,7 +78,6 @@ def table(sets: dict[str, dict[str, Any]], at: str) -> str:
         "this index": (Peer.OWN,),
         "FAISS": (Peer.FAISS,),
         "ScaNN": (Peer.SCANN,),
-        "ScaNN, transformed": (Peer.SCANN_TRANSFORMED,),
     }
     columns["the best graph"] = tuple(peer for peer in Peer if peer.is_graph)
     lines = [f"| recall {at} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]

@@ -121,15 +121,6 @@ def test_a_graph_of_faiss_is_tried_on_unit_vectors_alone() -> None:
     assert (len(graphs(True)), len(graphs(False))) == (1, 0)
 
 
-@pytest.mark.parametrize("peer", [Peer.FAISS, Peer.SCANN, Peer.SCANN_TRANSFORMED])
-def test_of_vectors_of_many_lengths_more_is_looked_through_and_nothing_less(peer: Peer) -> None:
-    def searches(unit: bool) -> set[str]:
-        of_peer = [one for one in sweep(peer, 1_000_000, unit=unit) if "HNSW" not in str(one.build)]
-        return {f"{one.build} {search}" for one in of_peer for search in chain(*one.lines)}
-
-    assert searches(unit=True) < searches(unit=False)
-
-
 def test_in_the_metric_of_queries_inner_products_stay_and_queries_have_one_length_in_every_direction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
