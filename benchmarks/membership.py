@@ -6,7 +6,8 @@ that are made to learn by heart: few profiles, many epochs, nothing dropped, the
 """
 
 import tempfile
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +22,44 @@ from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.histories import Histories
 from towers.data.schema import Tables
 from towers.data.sources.simulated import SimulatedSettings, read_simulated
-from towers.data.split import HeldOut, Split, SplitSettings, split
+from towers.data.split import HeldOut, SplitSettings, split
+from towers.evaluation.evaluate import Metric, evaluate
 from towers.training.fit import fit_towers
 from towers.training.recipe import statistics
-from towers.training.settings import FitSettings
 
 SERVICE = SimulatedSettings(num_items=400, num_profiles=4000, num_events=80_000, seed=7)
-NUM_OVERFITTED, OVERFITTED_EPOCHS = 200, 60
+NUM_OVERFITTED = 200
+OVERFITTED = (
+    "model.dropout=0",
+    "model.item_dropout=0",
+    "model.event_dropout=0",
+    "model.embedding_dropout=0",
+    "model.id_dropout=0",
+    "model.feature_dropout=0",
+    "trainer.max_epochs=60",
+    "trainer.learning_rate=0.003",
+    "trainer.weight_decay=0",
+)
+"""How towers learn profiles by heart."""
 MOST_AUC = 0.55
 SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Towers that learned from members alone. ndcg: N@10 of the members' own test questions."""
+
+    attacks: MembershipReport
+    ndcg: float
 
 
 def measure() -> Measurement:
     """The highest upper end of the areas of the attacks on the default towers, and what a bad model gets."""
     tables = read_simulated(SERVICE)
     is_member = np.random.default_rng(SEED).random(tables.profiles.num_rows) < 0.5
-    default = audit(tables, is_member, overfitted=False)
+    default = audit(tables, is_member).attacks
     few = is_member & (np.cumsum(is_member) <= NUM_OVERFITTED)
-    overfitted = audit(tables, few, overfitted=True)
+    overfitted = audit(tables, few, OVERFITTED, last_epoch=True).attacks
     return Measurement(
         figures={
             "auc_upper": round(default.auc_upper, 4),
@@ -53,25 +74,34 @@ def measure() -> Measurement:
     )
 
 
-def audit(tables: Tables, is_member: np.ndarray, *, overfitted: bool) -> MembershipReport:
-    """The attacks on towers that learned from the members alone; the others are all that are not."""
+def audit(
+    tables: Tables, is_member: np.ndarray, given: Sequence[str] = (), *, last_epoch: bool = False
+) -> Audited:
+    """The attacks on towers that learned from the members alone; the others are all that are not.
+
+    given: settings in place of the recipe's. last_epoch: it is taken, and not that of the best validation.
+    """
     whole = dataset_from_tables(tables)
     members = dataset_from_tables(_of(tables, is_member))
     parts = split(members, SplitSettings())
-    settings = _settings(parts, overfitted=overfitted)
-    learned = replace(parts, validation=_no_questions(members)) if overfitted else parts
+    composed = compose_settings(PipelineSettings, "train", ["trainer.accelerator=cpu", *given])
+    settings = composed.settled(statistics(parts)).fit
+    learned = replace(parts, validation=_no_questions(members)) if last_epoch else parts
     with tempfile.TemporaryDirectory() as folder:
         towers = fit_towers(members, learned, settings, Path(folder))
+    exact = towers.exact(towers.encoder.encode(whole.items))
     history = whole.history.first(np.maximum(whole.history.lengths - 2, 0))
     scores = history_scores(
-        towers.exact(towers.encoder.encode(whole.items)),
+        exact,
         whole,
         history,
         parts.num_watches,
         temperature=settings.objective.temperature,
     )
     scored = history.lengths > 1
-    return audit_membership({name: score[scored] for name, score in scores.items()}, is_member[scored])
+    attacks = audit_membership({name: score[scored] for name, score in scores.items()}, is_member[scored])
+    judged = evaluate(exact, parts.test, num_items=len(members.catalogue), ks=(10,))
+    return Audited(attacks, float(judged.per_query(Metric.NDCG.at(10)).mean()))
 
 
 def _of(tables: Tables, is_member: np.ndarray) -> Tables:
@@ -80,26 +110,6 @@ def _of(tables: Tables, is_member: np.ndarray) -> Tables:
         pc.is_in(tables.events["profile_id"], value_set=profiles["profile_id"].combine_chunks())
     )
     return replace(tables, events=events, profiles=profiles, queries=tables.queries.slice(0, 0))
-
-
-def _settings(parts: Split, *, overfitted: bool) -> FitSettings:
-    given = ["trainer.accelerator=cpu"]
-    if overfitted:
-        dropouts = (
-            "dropout",
-            "item_dropout",
-            "event_dropout",
-            "embedding_dropout",
-            "id_dropout",
-            "feature_dropout",
-        )
-        given += [f"model.{name}=0" for name in dropouts]
-        given += [
-            f"trainer.max_epochs={OVERFITTED_EPOCHS}",
-            "trainer.learning_rate=0.003",
-            "trainer.weight_decay=0",
-        ]
-    return compose_settings(PipelineSettings, "train", given).settled(statistics(parts)).fit
 
 
 def _no_questions(dataset: Dataset) -> HeldOut:
