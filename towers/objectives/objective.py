@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from towers.errors import ConfigError
@@ -21,6 +21,7 @@ from towers.objectives.negatives import (
     draw_uniform,
     per_position,
     popularity,
+    popularity_strata,
     stratified,
     uncorrected,
 )
@@ -42,10 +43,12 @@ class Sampling:
     generator: the same draws for the same state, on any device; seeded by epoch, step and rank.
     count: (N,), how often each item is a target in training, or in proportion to it; above 0 for every
     target.
+    of_column: (N,), the probability of each item in a draw by strata of a column; of those alone.
     """
 
     generator: torch.Generator
     count: Float[Tensor, " N"]
+    of_column: Float64[Tensor, " N"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +216,28 @@ def _rows_drawn(
             probability = popularity(sampling.count, settings.popularity_power)
             return draw(probability, shape, sampling.generator), [Draws(probability, num)]
         case NegativeKind.STRATIFIED:
-            probability = stratified(sampling.count, settings.num_strata)
+            probability = _of_strata(settings, sampling)
             return draw(probability, shape, sampling.generator), [Draws(probability, num)]
         case NegativeKind.IN_BATCH:
             return pool_row, [in_batch]
+        case NegativeKind.MIXED if settings.by_column:
+            probability = _of_strata(settings, sampling)
+            drawn = draw(probability, shape, sampling.generator)
+            return torch.cat([pool_row, drawn]), [in_batch, Draws(probability, num)]
         case NegativeKind.MIXED:
             anything = draw_uniform(num_items, shape, sampling.generator).to(device)
             return torch.cat([pool_row, anything]), [in_batch, uniform]
+
+
+def _of_strata(settings: ObjectiveSettings, sampling: Sampling) -> Tensor:
+    """The probability of each item in a draw by strata, (N,)."""
+    if not settings.by_column:
+        stratum = popularity_strata(sampling.count, settings.num_strata)
+        row = torch.arange(len(stratum), device=stratum.device)
+        return stratified(row, stratum, settings.strata_power)
+    if sampling.of_column is None:
+        raise ConfigError(f"objective.strata: {settings.strata}, but no strata of items were given")
+    return sampling.of_column
 
 
 def _corrected(drawn: Tensor, draws: list[Draws], correction: Correction) -> Negatives:

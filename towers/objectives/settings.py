@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from towers.data.features import ATTRIBUTE
 from towers.errors import ConfigError
 from towers.objectives.hard_negatives import HardNegativeSettings
 from towers.settings import bounded
@@ -20,7 +21,7 @@ class ObjectiveKind(StrEnum):
 class NegativeKind(StrEnum):
     """Where negatives come from: any item, the batch's own targets, both, or any item by popularity.
 
-    Stratified: any stratum of popularity alike, and any item of it.
+    Stratified: a stratum of items first, and then any item of it.
     """
 
     UNIFORM = "uniform"
@@ -28,6 +29,22 @@ class NegativeKind(StrEnum):
     MIXED = "mixed"
     POPULARITY = "popularity"
     STRATIFIED = "stratified"
+
+
+POPULARITY = "popularity"
+"""Strata of items that are watched about as much, in place of a column's name."""
+STRATA_COLUMNS = (
+    "genres",
+    "sub_genres",
+    "countries",
+    "language",
+    "maturity",
+    "release_year",
+    "series_id",
+    "directors",
+    "cast",
+)
+"""Columns of the items table whose values many titles share."""
 
 
 class Correction(StrEnum):
@@ -64,8 +81,13 @@ class ObjectiveSettings:
     Of losses that sample: negatives, num_negatives: where from, and how many are drawn beside the batch's
     own.
     shared: drawn once for all positions; else for each apart, where they come from the catalogue.
-    popularity_power: of an item's count, which its probability is in proportion to. num_strata: strata of
-    about as many train events each, from the few most watched items to the many least watched.
+    popularity_power: of an item's count, which its probability is in proportion to.
+    strata: what the items of one have in common: popularity, or a value of a column of the items table (one
+    of STRATA_COLUMNS, or attributes.<name>), by which mixed negatives are drawn too, those beside the batch's
+    own. An item of several values is in each stratum in equal parts; those of none are a stratum.
+    num_strata: of popularity, of about as many train events each, from the few most watched items to the many
+    least watched. strata_power: of a stratum's size, which its probability is in proportion to: 0 draws all
+    strata alike, 1 all items.
     correction: of the sampled softmax. targets_compete: whether a position's targets are each other's
     negatives, as they are in the full softmax. mask_history: whether what the profile has watched is no
     negative.
@@ -84,7 +106,9 @@ class ObjectiveSettings:
     num_negatives: int = bounded(1024, ge=1)
     shared: bool = True
     popularity_power: float = bounded(0.75, ge=0, le=1)
+    strata: str = POPULARITY
     num_strata: int = bounded(4, ge=1)
+    strata_power: float = bounded(0.0, ge=0, le=1)
     correction: Correction = Correction.EXACT
     targets_compete: bool = True
     mask_history: bool = False
@@ -102,4 +126,31 @@ class ObjectiveSettings:
         if self.kind is not ObjectiveKind.FULL_SOFTMAX and in_batch and not self.shared:
             raise ConfigError(
                 f"objective.shared: false with negatives={self.negatives}; expected true: a batch is shared"
+            )
+        self._check_strata()
+
+    @property
+    def by_column(self) -> bool:
+        """Whether the strata are those of a column of the items table."""
+        return self.strata != POPULARITY
+
+    def _check_strata(self) -> None:
+        """Raises ConfigError where strata are asked for of what has none, or of a loss that draws nothing."""
+        attribute = self.strata.startswith(ATTRIBUTE) and self.strata != ATTRIBUTE
+        if self.by_column and self.strata not in STRATA_COLUMNS and not attribute:
+            raise ConfigError(
+                f"objective.strata: {self.strata!r}; expected {POPULARITY}, {', '.join(STRATA_COLUMNS)} or "
+                f"{ATTRIBUTE}<name>"
+            )
+        if self.kind is ObjectiveKind.FULL_SOFTMAX:
+            if self.by_column or self.negatives is NegativeKind.STRATIFIED:
+                what = f"strata: {self.strata}" if self.by_column else f"negatives: {self.negatives}"
+                raise ConfigError(
+                    f"objective.{what} with kind={self.kind}: every item is a negative there, none is drawn; "
+                    "expected objective.kind=sampled_softmax, bce or gbce"
+                )
+        elif self.by_column and self.negatives not in (NegativeKind.STRATIFIED, NegativeKind.MIXED):
+            raise ConfigError(
+                f"objective.strata: {self.strata} with negatives={self.negatives}, which draw by no strata; "
+                "expected objective.negatives=stratified or mixed"
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from towers.data.batches import NO_TARGET, Batch, Questions
@@ -42,7 +42,14 @@ class AskedLoss(nn.Module):
     would come last wherever they are; besides, training would know of titles that came later.
     """
 
-    def __init__(self, objective: ObjectiveSettings, model: ModelSettings, split: Split) -> None:
+    def __init__(
+        self,
+        objective: ObjectiveSettings,
+        model: ModelSettings,
+        split: Split,
+        of_column: Float64[np.ndarray, " N"] | None = None,
+    ) -> None:
+        """of_column: the probability of each title in a draw by strata of a column; of no other draws."""
         super().__init__()
         self.objective = objective
         self.of_members = objectives_of_members(objective, model)
@@ -50,6 +57,9 @@ class AskedLoss(nn.Module):
         self.register_buffer("place", torch.from_numpy(np.cumsum(split.seen) - 1), persistent=False)
         count = split.num_watches[split.seen].astype(np.float32)
         self.register_buffer("count", torch.from_numpy(count), persistent=False)
+        drawn = None if of_column is None else torch.from_numpy(of_column[split.seen])
+        self.of_column: Tensor | None
+        self.register_buffer("of_column", drawn, persistent=False)
         self.generator = torch.Generator()
         self.num_interests = model.num_interests
 
@@ -101,7 +111,7 @@ class AskedLoss(nn.Module):
         drawn = drawn_negatives(
             self._places(target_row),
             self.objective,
-            Sampling(self.generator, self.get_buffer("count")),
+            Sampling(self.generator, self.get_buffer("count"), self.of_column),
             pool_row=pool,
             num_interests=self.num_interests,
         )
