@@ -28,6 +28,7 @@ from towers.objectives.negatives import (
 from towers.objectives.sampled_softmax import classic_log_weight, sampled_softmax
 from towers.objectives.settings import (
     Correction,
+    Frequencies,
     NegativeKind,
     ObjectiveKind,
     ObjectiveSettings,
@@ -44,11 +45,13 @@ class Sampling:
     count: (N,), how often each item is a target in training, or in proportion to it; above 0 for every
     target.
     of_column: (N,), the probability of each item in a draw by strata of a column; of those alone.
+    streamed: gives the probability of rows to be a target, where it is not that of the counts.
     """
 
     generator: torch.Generator
     count: Float[Tensor, " N"]
     of_column: Float64[Tensor, " N"] | None = None
+    streamed: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +209,7 @@ def _rows_drawn(
     """Rows of negatives, (n,) or (P, M), and how probable they were."""
     num, num_items, device = settings.num_negatives, len(sampling.count), sampling.count.device
     shape = [num] if settings.shared else [num_positions, num]
-    # Of a position's own row there is always one; by chance there are those of all others.
-    in_batch = Draws(popularity(sampling.count, 1.0), max(1, len(pool_row) - 1))
+    in_batch = _of_batch(settings, sampling, len(pool_row))
     uniform = uniform_draws(num_items, num, device)
     match settings.negatives:
         case NegativeKind.UNIFORM:
@@ -227,6 +229,16 @@ def _rows_drawn(
         case NegativeKind.MIXED:
             anything = draw_uniform(num_items, shape, sampling.generator).to(device)
             return torch.cat([pool_row, anything]), [in_batch, uniform]
+
+
+def _of_batch(settings: ObjectiveSettings, sampling: Sampling, num_rows: int) -> Draws:
+    """The targets of a batch as draws: of a position's own there is always one, all others come by chance."""
+    num = max(1, num_rows - 1)
+    if settings.frequencies is Frequencies.COUNTED:
+        return Draws(popularity(sampling.count, 1.0), num)
+    if sampling.streamed is None:
+        raise ConfigError(f"objective.frequencies: {settings.frequencies}, but no stream was given")
+    return Draws(sampling.streamed, num)
 
 
 def _of_strata(settings: ObjectiveSettings, sampling: Sampling) -> Tensor:

@@ -58,6 +58,15 @@ class Correction(StrEnum):
     EXACT = "exact"
 
 
+class Frequencies(StrEnum):
+    """How probable an item is among the targets of a batch."""
+
+    COUNTED = "counted"
+    """Its train events over all of them, counted before the first step."""
+    STREAMED = "streamed"
+    """As the steps so far have shown it, the last ones most: of a log that is not mixed as a whole."""
+
+
 class Routing(StrEnum):
     """How several interests learn."""
 
@@ -90,7 +99,8 @@ class ObjectiveSettings:
     strata alike, 1 all items.
     correction: of the sampled softmax. targets_compete: whether a position's targets are each other's
     negatives, as they are in the full softmax. mask_history: whether what the profile has watched is no
-    negative.
+    negative. frequencies: what the correction of a batch's own negatives goes by. stream_rate: of those that
+    are streamed, the share of a new occurrence of an item; about 1 / stream_rate are remembered.
     gbce_t: 0 is the plain binary loss, 1 the calibrated one.
     hard: negatives mined near the query, beside those that are drawn.
 
@@ -110,6 +120,8 @@ class ObjectiveSettings:
     num_strata: int = bounded(4, ge=1)
     strata_power: float = bounded(0.0, ge=0, le=1)
     correction: Correction = Correction.EXACT
+    frequencies: Frequencies = Frequencies.COUNTED
+    stream_rate: float = bounded(0.01, gt=0, lt=1)
     targets_compete: bool = True
     mask_history: bool = False
     gbce_t: float = bounded(0.75, ge=0, le=1)
@@ -128,6 +140,14 @@ class ObjectiveSettings:
                 f"objective.shared: false with negatives={self.negatives}; expected true: a batch is shared"
             )
         self._check_strata()
+        corrected = self.kind is ObjectiveKind.SAMPLED_SOFTMAX and self.correction is not Correction.NONE
+        if self.frequencies is Frequencies.STREAMED and not (corrected and in_batch):
+            raise ConfigError(
+                f"objective.frequencies: {self.frequencies} with kind={self.kind}, "
+                f"negatives={self.negatives}, correction={self.correction}: the correction of a batch's own "
+                "negatives alone goes by them; expected kind=sampled_softmax, negatives=in_batch or mixed, "
+                "correction=exact or classic"
+            )
 
     @property
     def by_column(self) -> bool:

@@ -176,7 +176,12 @@ def _lineage(
         del kept["trainer"]["dp"]
     if not settings.trainer.balance.on:
         del kept["trainer"]["balance"]
-    for name in ("strata", "strata_power"):  # what a checkpoint of before them did not say
+    for name in (
+        "strata",
+        "strata_power",
+        "frequencies",
+        "stream_rate",
+    ):  # what a checkpoint of before them did not say
         if kept["objective"][name] == getattr(ObjectiveSettings(), name):
             del kept["objective"][name]
     if settings.warm_start is not None:

@@ -206,9 +206,11 @@ class TwoTowerModule(pl.LightningModule):
         optimizer: torch.optim.Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """One step, and its part in the averaged weights."""
+        """One step, and its part in the averaged weights and in streamed frequencies."""
         num_steps = self.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.asked_loss.frequency is not None:
+            self.asked_loss.follow(self._questions(self._step[0]))
         if self.averaged is not None:
             self.averaged.update(num_steps)
 

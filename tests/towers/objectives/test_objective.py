@@ -15,6 +15,7 @@ from towers.objectives.negatives import Negatives, popularity_strata, stratified
 from towers.objectives.objective import Sampling, drawn_negatives, objective_loss
 from towers.objectives.settings import (
     Correction,
+    Frequencies,
     NegativeKind,
     ObjectiveKind,
     ObjectiveSettings,
@@ -57,6 +58,25 @@ def test_mixed_negatives_weigh_one_over_the_chance_that_batch_or_catalogue_bring
     ]
     expected = sampled_by_hand(at, [drawn] * POSITIONS, [weights] * POSITIONS, TAU)
     same(objective_loss(at.query, at.item, at.target, at.weight, SAMPLED, sampling=sampling()), expected, at)
+
+
+@pytest.mark.parametrize("negatives", [NegativeKind.IN_BATCH, NegativeKind.MIXED])
+def test_streamed_frequencies_take_the_place_of_the_counted_ones(negatives: NegativeKind) -> None:
+    at = at_hand()
+    chance = torch.linspace(0.02, 0.4, ITEMS, dtype=torch.float64)
+    rows = uniform_rows(4).tolist() if negatives is NegativeKind.MIXED else []
+    drawn = sorted({*at.target[:, 0].tolist(), *rows})
+    absent = [
+        (1 - float(chance[row])) ** (POSITIONS - 1) * (1 - 1 / ITEMS) ** (4 if rows else 0) for row in drawn
+    ]
+    weights = [-math.log(1 - each) for each in absent]
+    expected = sampled_by_hand(at, [drawn] * POSITIONS, [weights] * POSITIONS, TAU)
+    settings = replace(SAMPLED, negatives=negatives, frequencies=Frequencies.STREAMED)
+    streamed = replace(sampling(), streamed=lambda row: chance[row])
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=streamed)
+    same(found, expected, at)
+    with pytest.raises(ConfigError, match=r"objective\.frequencies: streamed, but no stream was given"):
+        objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
 
 
 def test_in_batch_negatives_corrected_the_classic_way_shift_every_score_by_log_q() -> None:
@@ -394,6 +414,30 @@ def test_what_is_asked_for_and_not_given_is_named() -> None:
         (
             {"strata": "genre"},
             r"objective\.strata: 'genre'; expected popularity, genres, .* attributes\.<name>",
+        ),
+        (
+            {"frequencies": Frequencies.STREAMED},
+            r"objective\.frequencies: streamed with kind=full_softmax, negatives=mixed, correction=exact",
+        ),
+        (
+            {"frequencies": Frequencies.STREAMED, "kind": ObjectiveKind.GBCE},
+            r"objective\.frequencies: streamed with kind=gbce, negatives=mixed",
+        ),
+        (
+            {
+                "frequencies": Frequencies.STREAMED,
+                "kind": ObjectiveKind.SAMPLED_SOFTMAX,
+                "correction": Correction.NONE,
+            },
+            r"objective\.frequencies: streamed .* correction=none: the correction of a batch's own",
+        ),
+        (
+            {
+                "frequencies": Frequencies.STREAMED,
+                "kind": ObjectiveKind.SAMPLED_SOFTMAX,
+                "negatives": NegativeKind.UNIFORM,
+            },
+            r"objective\.frequencies: streamed .* expected kind=sampled_softmax, negatives=in_batch or mixed",
         ),
         ({"strata": "attributes."}, r"objective\.strata: 'attributes\.'; expected"),
         ({"strata": "genres"}, r"objective\.strata: genres with kind=full_softmax: every item is a negative"),
