@@ -45,6 +45,8 @@ TRAINED: dict[str, tuple[str, ...]] = {
     "profiles capped at 10": ("trainer.balance.max_profile_weight=10",),
     "uniform negatives": (*_SAMPLED, "objective.negatives=uniform"),
     "stratified negatives": (*_SAMPLED, "objective.negatives=stratified"),
+    "negatives by genre": (*_SAMPLED, "objective.negatives=stratified", "objective.strata=genres"),
+    "negatives by country": (*_SAMPLED, "objective.negatives=stratified", "objective.strata=countries"),
 }
 FLOORS = {
     "1 new, 2 local": MinimumSettings(min_new=1, min_local=2, new_days=NEW_DAYS),

@@ -1,6 +1,6 @@
 """logQ: how probable it is that an item is among the negatives, of several samplers at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +12,17 @@ from torch import Tensor
 class Draws:
     """Independent draws of items, with replacement.
 
-    probability: (N,), of each item in one draw; above 0 for every item that can be drawn. num: how many
-    draws.
+    probability: (N,), of each item in one draw, or what gives it of rows; above 0 for every item that can be
+    drawn. num: how many draws.
     """
 
-    probability: Float[Tensor, " N"]
+    probability: Float[Tensor, " N"] | Callable[[Tensor], Tensor]
     num: int
+
+    def of(self, row: Int64[Tensor, "*S"]) -> Float64[Tensor, "*S"]:
+        """The probability of these items in one draw."""
+        given = self.probability
+        return (given[row] if isinstance(given, Tensor) else given(row)).double()
 
 
 def uniform_draws(num_items: int, num: int, device: torch.device) -> Draws:
@@ -36,7 +41,7 @@ def log_inclusion(draws: Sequence[Draws], row: Int64[Tensor, "*S"]) -> Float64[T
     absent = torch.zeros(row.shape, dtype=torch.float64, device=row.device)
     for part in draws:
         if part.num:
-            absent += part.num * torch.log1p(-part.probability[row].double())
+            absent += part.num * torch.log1p(-part.of(row))
     return torch.log(-torch.expm1(absent))
 
 
@@ -47,5 +52,5 @@ def log_expected_count(draws: Sequence[Draws], row: Int64[Tensor, "*S"]) -> Floa
     """
     expected = torch.zeros(row.shape, dtype=torch.float64, device=row.device)
     for part in draws:
-        expected += part.num * part.probability[row].double()
+        expected += part.num * part.of(row)
     return expected.log()

@@ -54,18 +54,32 @@ def popularity(count: Float[Tensor, " N"], power: float) -> Float64[Tensor, " N"
     return raised / raised.sum()
 
 
-def stratified(count: Float[Tensor, " N"], num_strata: int) -> Float64[Tensor, " N"]:
-    """Probabilities where a stratum is drawn like any other, then an item of it: 1 / (strata · its items).
+def popularity_strata(count: Float[Tensor, " N"], num_strata: int) -> Int64[Tensor, " N"]:
+    """The stratum of each item, from 0: what is counted about as often.
 
     Items from the most to the least counted are cut where another 1 / num_strata of all counts is reached;
-    one that reaches over several is alone in the first of them. Strata that stay empty are not drawn.
+    one that reaches over several is alone in the first of them, and the others stay empty.
     """
     order = count.argsort(descending=True, stable=True)
     before = count[order].double().cumsum(0) - count[order].double()
     place = (before / count.double().sum() * num_strata).long().clamp(max=num_strata - 1)
-    stratum = torch.empty_like(place).scatter_(0, order, place)
-    size = torch.bincount(stratum, minlength=num_strata)
-    return 1.0 / (size[stratum].double() * (size > 0).sum())
+    return torch.empty_like(place).scatter_(0, order, place)
+
+
+def stratified(row: Int64[Tensor, " V"], stratum: Int64[Tensor, " V"], power: float) -> Float64[Tensor, " N"]:
+    """Probabilities where a stratum is drawn by its size to a power, and then any item of it.
+
+    q_i = sum_g S_g m_ig / n_g,  n_g = sum_i m_ig,  S_g = n_g^power / sum_h n_h^power,  m_ig = 1 / (strata
+    that i is in) of each of them. A power of 0 draws all strata alike, one of 1 every item alike, whatever
+    their strata. An item of one stratum has S_g / n_g. Strata that stay empty are not drawn.
+
+    row, stratum: which items are in which strata, each pair once; every item is in one at least.
+    """
+    part = 1.0 / torch.bincount(row)[row].double()
+    size = torch.bincount(stratum, part)
+    share = torch.where(size > 0, size**power, 0.0)
+    each = share / share.sum() / size
+    return torch.bincount(row, part * each[stratum])
 
 
 def distinct(row: Int64[Tensor, " n"], draws: Sequence[Draws]) -> Negatives:

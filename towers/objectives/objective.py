@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from towers.errors import ConfigError
@@ -21,12 +21,14 @@ from towers.objectives.negatives import (
     draw_uniform,
     per_position,
     popularity,
+    popularity_strata,
     stratified,
     uncorrected,
 )
 from towers.objectives.sampled_softmax import classic_log_weight, sampled_softmax
 from towers.objectives.settings import (
     Correction,
+    Frequencies,
     NegativeKind,
     ObjectiveKind,
     ObjectiveSettings,
@@ -42,10 +44,14 @@ class Sampling:
     generator: the same draws for the same state, on any device; seeded by epoch, step and rank.
     count: (N,), how often each item is a target in training, or in proportion to it; above 0 for every
     target.
+    of_column: (N,), the probability of each item in a draw by strata of a column; of those alone.
+    streamed: gives the probability of rows to be a target, where it is not that of the counts.
     """
 
     generator: torch.Generator
     count: Float[Tensor, " N"]
+    of_column: Float64[Tensor, " N"] | None = None
+    streamed: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +209,7 @@ def _rows_drawn(
     """Rows of negatives, (n,) or (P, M), and how probable they were."""
     num, num_items, device = settings.num_negatives, len(sampling.count), sampling.count.device
     shape = [num] if settings.shared else [num_positions, num]
-    # Of a position's own row there is always one; by chance there are those of all others.
-    in_batch = Draws(popularity(sampling.count, 1.0), max(1, len(pool_row) - 1))
+    in_batch = _of_batch(settings, sampling, len(pool_row))
     uniform = uniform_draws(num_items, num, device)
     match settings.negatives:
         case NegativeKind.UNIFORM:
@@ -213,13 +218,38 @@ def _rows_drawn(
             probability = popularity(sampling.count, settings.popularity_power)
             return draw(probability, shape, sampling.generator), [Draws(probability, num)]
         case NegativeKind.STRATIFIED:
-            probability = stratified(sampling.count, settings.num_strata)
+            probability = _of_strata(settings, sampling)
             return draw(probability, shape, sampling.generator), [Draws(probability, num)]
         case NegativeKind.IN_BATCH:
             return pool_row, [in_batch]
+        case NegativeKind.MIXED if settings.by_column:
+            probability = _of_strata(settings, sampling)
+            drawn = draw(probability, shape, sampling.generator)
+            return torch.cat([pool_row, drawn]), [in_batch, Draws(probability, num)]
         case NegativeKind.MIXED:
             anything = draw_uniform(num_items, shape, sampling.generator).to(device)
             return torch.cat([pool_row, anything]), [in_batch, uniform]
+
+
+def _of_batch(settings: ObjectiveSettings, sampling: Sampling, num_rows: int) -> Draws:
+    """The targets of a batch as draws: of a position's own there is always one, all others come by chance."""
+    num = max(1, num_rows - 1)
+    if settings.frequencies is Frequencies.COUNTED:
+        return Draws(popularity(sampling.count, 1.0), num)
+    if sampling.streamed is None:
+        raise ConfigError(f"objective.frequencies: {settings.frequencies}, but no stream was given")
+    return Draws(sampling.streamed, num)
+
+
+def _of_strata(settings: ObjectiveSettings, sampling: Sampling) -> Tensor:
+    """The probability of each item in a draw by strata, (N,)."""
+    if not settings.by_column:
+        stratum = popularity_strata(sampling.count, settings.num_strata)
+        row = torch.arange(len(stratum), device=stratum.device)
+        return stratified(row, stratum, settings.strata_power)
+    if sampling.of_column is None:
+        raise ConfigError(f"objective.strata: {settings.strata}, but no strata of items were given")
+    return sampling.of_column
 
 
 def _corrected(drawn: Tensor, draws: list[Draws], correction: Correction) -> Negatives:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from towers.data.batches import NO_TARGET, Batch, Questions
@@ -13,9 +13,13 @@ from towers.data.split import Split
 from towers.errors import ConfigError
 from towers.nets.two_tower import ModelSettings, TwoTower
 from towers.objectives.gathered import gathered
+from towers.objectives.item_frequency import ItemFrequency
 from towers.objectives.objective import Drawn, Sampling, drawn_negatives, objective_loss
-from towers.objectives.settings import ObjectiveKind, ObjectiveSettings
+from towers.objectives.settings import Frequencies, ObjectiveKind, ObjectiveSettings
 from towers.objectives.softmax import falling_weights
+
+_NUM_HASHES, _MOST_BUCKETS = 4, 1 << 22
+"""Of streamed frequencies: a bucket for each title in each of four arrays, 80 to 160 bytes a title in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,14 @@ class AskedLoss(nn.Module):
     would come last wherever they are; besides, training would know of titles that came later.
     """
 
-    def __init__(self, objective: ObjectiveSettings, model: ModelSettings, split: Split) -> None:
+    def __init__(
+        self,
+        objective: ObjectiveSettings,
+        model: ModelSettings,
+        split: Split,
+        of_column: Float64[np.ndarray, " N"] | None = None,
+    ) -> None:
+        """of_column: the probability of each title in a draw by strata of a column; of no other draws."""
         super().__init__()
         self.objective = objective
         self.of_members = objectives_of_members(objective, model)
@@ -50,7 +61,16 @@ class AskedLoss(nn.Module):
         self.register_buffer("place", torch.from_numpy(np.cumsum(split.seen) - 1), persistent=False)
         count = split.num_watches[split.seen].astype(np.float32)
         self.register_buffer("count", torch.from_numpy(count), persistent=False)
+        drawn = None if of_column is None else torch.from_numpy(of_column[split.seen])
+        self.of_column: Tensor | None
+        self.register_buffer("of_column", drawn, persistent=False)
         self.generator = torch.Generator()
+        self.frequency: ItemFrequency | None = None
+        if objective.frequencies is Frequencies.STREAMED:
+            buckets = 1 << max(1, (self.num_items - 1).bit_length())
+            self.frequency = ItemFrequency(
+                num_buckets=min(buckets, _MOST_BUCKETS), num_hashes=_NUM_HASHES, rate=objective.stream_rate
+            )
         self.num_interests = model.num_interests
 
     @property
@@ -74,8 +94,7 @@ class AskedLoss(nn.Module):
         sampled = self.objective.kind is not ObjectiveKind.FULL_SOFTMAX
         watched, pool = None, None
         if sampled:
-            first = asked.target_row[:, 0]
-            pool = gathered(self._places(first[first >= 0]))
+            pool = self._pool(asked)
             if self.objective.mask_history or self.objective.hard.num:
                 watched = _watched(batch)[asked.window]
         known, new = ((asked.place > 0).nonzero().flatten(), (asked.place == 0).nonzero().flatten())
@@ -96,12 +115,31 @@ class AskedLoss(nn.Module):
             for at, row, share in questions
         ]
 
+    def follow(self, asked: Questions) -> None:
+        """Takes what a step of all ranks has asked for into the streamed frequencies, if there are any.
+
+        After the step: what a batch is corrected by knows nothing of the batch. It is state of the training,
+        saved and gone on with; all ranks have the same.
+        """
+        if self.frequency is not None:
+            self.frequency.update(self._pool(asked))
+
+    def _pool(self, asked: Questions) -> Int64[Tensor, " B"]:
+        """The first targets of the questions of all ranks, in their order, by their places."""
+        first = asked.target_row[:, 0]
+        return gathered(self._places(first[first >= 0]))
+
     def _drawn(self, target_row: Int64[Tensor, "P T"], pool: Int64[Tensor, " B"]) -> Drawn:
         """Negatives of a member, among the titles that training knows, by their rows in the catalogue."""
         drawn = drawn_negatives(
             self._places(target_row),
             self.objective,
-            Sampling(self.generator, self.get_buffer("count")),
+            Sampling(
+                self.generator,
+                self.get_buffer("count"),
+                self.of_column,
+                None if self.frequency is None else self.frequency.probability,
+            ),
             pool_row=pool,
             num_interests=self.num_interests,
         )

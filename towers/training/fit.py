@@ -25,6 +25,7 @@ from towers.data.windows import TrainingWindows
 from towers.errors import ConfigError, TrainingError
 from towers.nets.growth import grown_towers
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers
+from towers.objectives.settings import ObjectiveSettings
 from towers.settings import check_ranges
 from towers.training.balance import balanced
 from towers.training.callbacks import (
@@ -45,6 +46,7 @@ from towers.training.module import SELECTION_METRIC, TwoTowerModule
 from towers.training.prefix_report import report_prefixes
 from towers.training.settings import FitSettings, LoggerKind, Strategy, TrainerSettings
 from towers.training.speed import SpeedReport
+from towers.training.strata import title_probability
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +87,10 @@ def fit_towers(dataset: Dataset, split: Split, settings: FitSettings, folder: Pa
         settings.model.max_history,
         settings.objective.num_targets,
     )
-    lineage = _lineage(settings, encoder, split)
+    of_column = title_probability(dataset.items, split.seen, settings.objective)
+    lineage = _lineage(settings, encoder, split, of_column)
     data, module = _learner(
-        towers, encoder.encode(dataset.items), split, windows, settings, lineage, mechanism
+        towers, encoder.encode(dataset.items), split, windows, settings, lineage, mechanism, of_column
     )
     metric = SELECTION_METRIC if len(split.validation) else None
     checkpoint = BestEpoch(folder, metric)
@@ -128,14 +131,15 @@ def _learner(
     settings: FitSettings,
     lineage: str,
     mechanism: Mechanism | None,
+    of_column: np.ndarray | None,
 ) -> tuple[WindowDataModule | ProfileDataModule, TwoTowerModule]:
     """What is read, and what learns from it."""
     given = towers, encoded, split, settings.objective, settings.trainer, settings.seed, lineage
     if mechanism is None:
         data = WindowDataModule(windows, settings.loader, settings.seed)
-        return data, TwoTowerModule(*given, data.num_batches)
+        return data, TwoTowerModule(*given, data.num_batches, of_column)
     drawn = ProfileDataModule(windows, mechanism)
-    return drawn, PrivateTowerModule(*given, drawn.num_batches, mechanism=mechanism)
+    return drawn, PrivateTowerModule(*given, drawn.num_batches, of_column, mechanism=mechanism)
 
 
 def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[TwoTower, FeatureEncoder]:
@@ -158,7 +162,9 @@ def _new_towers(dataset: Dataset, split: Split, settings: FitSettings) -> tuple[
     return towers, towers.encoder
 
 
-def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> str:
+def _lineage(
+    settings: FitSettings, encoder: FeatureEncoder, split: Split, of_column: np.ndarray | None
+) -> str:
     """SHA-256 over all that decides what is learned: a checkpoint goes on only where it came from."""
     kept = asdict(settings)
     for name in ("max_epochs", "patience", "checkpoint_steps", "resume", "logger"):
@@ -170,12 +176,20 @@ def _lineage(settings: FitSettings, encoder: FeatureEncoder, split: Split) -> st
         del kept["trainer"]["dp"]
     if not settings.trainer.balance.on:
         del kept["trainer"]["balance"]
+    for name in (
+        "strata",
+        "strata_power",
+        "frequencies",
+        "stream_rate",
+    ):  # what a checkpoint of before them did not say
+        if kept["objective"][name] == getattr(ObjectiveSettings(), name):
+            del kept["objective"][name]
     if settings.warm_start is not None:
         kept["warm_start"] = fingerprint(Path(settings.warm_start))
     digest = hashlib.sha256(json.dumps([kept, encoder.to_json()], sort_keys=True).encode())
     learned = split.learned
     columns = (learned.offset, learned.item_row, learned.time_seconds, learned.minutes, learned.weight)
-    for column in (*columns, split.num_train):
+    for column in (*columns, split.num_train, *(() if of_column is None else (of_column,))):
         digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
 

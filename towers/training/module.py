@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
@@ -45,13 +45,15 @@ class TwoTowerModule(pl.LightningModule):
         seed: int,
         lineage: str,
         num_batches: Callable[[int], int],
+        of_column: Float64[np.ndarray, " N"] | None = None,
     ) -> None:
+        """of_column: as of `AskedLoss`."""
         super().__init__()
         self.towers = towers
         self.encoded = encoded
         self.items = ItemFeatureTensors(encoded)
         self.validation = split.validation
-        self.asked_loss = AskedLoss(objective, towers.settings, split)
+        self.asked_loss = AskedLoss(objective, towers.settings, split, of_column)
         self.objective = objective
         self.settings = trainer
         self.seed = seed
@@ -204,9 +206,11 @@ class TwoTowerModule(pl.LightningModule):
         optimizer: torch.optim.Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """One step, and its part in the averaged weights."""
+        """One step, and its part in the averaged weights and in streamed frequencies."""
         num_steps = self.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.asked_loss.frequency is not None:
+            self.asked_loss.follow(self._questions(self._step[0]))
         if self.averaged is not None:
             self.averaged.update(num_steps)
 

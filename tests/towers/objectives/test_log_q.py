@@ -16,6 +16,7 @@ from towers.objectives.negatives import (
     draw_uniform,
     per_position,
     popularity,
+    stratified,
     uncorrected,
 )
 from towers.objectives.sampled_softmax import classic_log_weight, sampled_softmax
@@ -145,6 +146,29 @@ def test_a_wrong_correction_gives_another_gradient(wrong: Callable[[Tensor], Neg
 def test_a_positive_corrected_like_a_negative_gives_another_gradient() -> None:
     shift = classic_log_weight(DRAWS, AT.target)
     assert mean_error(lambda row: counted(row, DRAWS), shift) > 0.06
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_strata_give_the_gradient_of_the_full_softmax_with_their_correction_and_not_without() -> None:
+    # Four strata of 4, 10, 26 and 60 items; some of all are in the first too.
+    item = torch.arange(NUM_ITEMS)
+    stratum = (item >= 4).long() + (item >= 14) + (item >= 40)
+    in_two = item[5::25]
+    row, member = torch.cat([item, in_two]), torch.cat([stratum, torch.zeros_like(in_two)])
+    probability = stratified(row, member, 0.0)
+    assert probability.max() > 4 * probability.min()
+    draws, generator = [Draws(probability, 60)], torch.Generator().manual_seed(5)
+    right, wrong = list[Tensor](), list[Tensor]()
+    for batch in range(300):
+        drawn = draw(probability, [60], generator)
+        samples = [(distinct(drawn, draws), right)]
+        if batch % 5 == 0:  # fewer batches show what is wrong
+            samples.append((uncorrected(drawn), wrong))
+        for negatives, found in samples:
+            loss = sampled_softmax(AT.query, AT.item, AT.target, AT.weight, negatives, temperature=TAU)
+            found.append(gradient(loss))
+    assert error(torch.stack(right).mean(0)) < 0.03
+    assert error(torch.stack(wrong).mean(0)) > 0.1
 
 
 def test_the_bias_falls_with_the_number_of_negatives_each_position_draws() -> None:

@@ -11,10 +11,11 @@ from towers.objectives.binary import binary_cross_entropy
 from towers.objectives.hard_negatives import HardNegativeSettings
 from towers.objectives.matryoshka import matryoshka
 from towers.objectives.multi_interest import max_softmax
-from towers.objectives.negatives import Negatives, stratified, uncorrected
+from towers.objectives.negatives import Negatives, popularity_strata, stratified, uncorrected
 from towers.objectives.objective import Sampling, drawn_negatives, objective_loss
 from towers.objectives.settings import (
     Correction,
+    Frequencies,
     NegativeKind,
     ObjectiveKind,
     ObjectiveSettings,
@@ -57,6 +58,25 @@ def test_mixed_negatives_weigh_one_over_the_chance_that_batch_or_catalogue_bring
     ]
     expected = sampled_by_hand(at, [drawn] * POSITIONS, [weights] * POSITIONS, TAU)
     same(objective_loss(at.query, at.item, at.target, at.weight, SAMPLED, sampling=sampling()), expected, at)
+
+
+@pytest.mark.parametrize("negatives", [NegativeKind.IN_BATCH, NegativeKind.MIXED])
+def test_streamed_frequencies_take_the_place_of_the_counted_ones(negatives: NegativeKind) -> None:
+    at = at_hand()
+    chance = torch.linspace(0.02, 0.4, ITEMS, dtype=torch.float64)
+    rows = uniform_rows(4).tolist() if negatives is NegativeKind.MIXED else []
+    drawn = sorted({*at.target[:, 0].tolist(), *rows})
+    absent = [
+        (1 - float(chance[row])) ** (POSITIONS - 1) * (1 - 1 / ITEMS) ** (4 if rows else 0) for row in drawn
+    ]
+    weights = [-math.log(1 - each) for each in absent]
+    expected = sampled_by_hand(at, [drawn] * POSITIONS, [weights] * POSITIONS, TAU)
+    settings = replace(SAMPLED, negatives=negatives, frequencies=Frequencies.STREAMED)
+    streamed = replace(sampling(), streamed=lambda row: chance[row])
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=streamed)
+    same(found, expected, at)
+    with pytest.raises(ConfigError, match=r"objective\.frequencies: streamed, but no stream was given"):
+        objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling())
 
 
 def test_in_batch_negatives_corrected_the_classic_way_shift_every_score_by_log_q() -> None:
@@ -104,15 +124,17 @@ def test_popular_negatives_become_the_full_softmax_as_they_are_many() -> None:
     same(found, full_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at, rtol=1e-6)
 
 
-def test_strata_are_drawn_alike_and_so_are_the_items_of_each() -> None:
+def test_strata_of_popularity_are_drawn_alike_and_so_are_the_items_of_each() -> None:
     # 60 counts: the first item alone has half of them, the next two a third.
-    count = torch.tensor([5.0, 30.0, 10.0, 10.0, 3.0, 2.0])
-    of_two = stratified(count, 2)
+    count, row = torch.tensor([5.0, 30.0, 10.0, 10.0, 3.0, 2.0]), torch.arange(6)
+    of_two = stratified(row, popularity_strata(count, 2), 0.0)
     assert of_two.tolist() == pytest.approx([0.1, 0.5, 0.1, 0.1, 0.1, 0.1])
     # Of six strata the first item fills three: two of them are empty, and are not drawn.
-    of_six = stratified(count, 6)
+    of_six = stratified(row, popularity_strata(count, 6), 0.0)
     assert of_six.tolist() == pytest.approx([1 / 12, 1 / 4, 1 / 4, 1 / 4, 1 / 12, 1 / 12])
-    assert stratified(count, 1).tolist() == pytest.approx([1 / 6] * 6)
+    assert stratified(row, popularity_strata(count, 1), 0.0).tolist() == pytest.approx([1 / 6] * 6)
+    # By their sizes, 1 and 5: the items are drawn alike.
+    assert stratified(row, popularity_strata(count, 2), 1.0).tolist() == pytest.approx([1 / 6] * 6)
 
 
 def test_negatives_by_strata_become_the_full_softmax_as_they_are_many() -> None:
@@ -136,6 +158,91 @@ def test_negatives_by_strata_of_each_position_weigh_one_over_how_often_they_are_
     weights = [[-math.log(rows.shape[1] * chance[row]) for row in line] for line in rows.tolist()]
     expected = sampled_by_hand(at, rows.tolist(), weights, TAU)
     same(objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=sampling()), expected, at)
+
+
+# What items are: one of a small kind, one of two kinds, and the others of a large one.
+KINDS = [{"rare"}, {"rare", "common"}, *[{"common"}] * 6, {"none"}]
+
+
+def chance_by_hand(power: float) -> list[float]:
+    """Of each item, a kind after another: its share by its size, and then the item's part of it."""
+    names = sorted(set().union(*KINDS))
+    size = {name: sum(1 / len(kinds) for kinds in KINDS if name in kinds) for name in names}
+    total = sum(size[name] ** power for name in names)
+    return [sum(size[name] ** power / total / len(kinds) / size[name] for name in kinds) for kinds in KINDS]
+
+
+def by_kind(power: float, seed: int = 3) -> Sampling:
+    names = sorted(set().union(*KINDS))
+    pairs = [(row, names.index(name)) for row, kinds in enumerate(KINDS) for name in sorted(kinds)]
+    row, stratum = torch.tensor(pairs).T
+    return replace(sampling(seed), of_column=stratified(row, stratum, power))
+
+
+BY_GENRE = replace(SAMPLED, negatives=NegativeKind.STRATIFIED, strata="genres")
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("shared", [True, False])
+def test_draws_by_strata_come_as_often_as_is_said_of_them(power: float, shared: bool) -> None:
+    settings = replace(BY_GENRE, strata_power=power, shared=shared, correction=Correction.NONE)
+    chance, found = chance_by_hand(power), torch.zeros(ITEMS, dtype=torch.float64)
+    at = at_hand()
+    for seed in range(100):
+        drawn = drawn_negatives(at.target, replace(settings, num_negatives=200), by_kind(power, seed))
+        # What is shared is there once, with the log of how often it was drawn.
+        found.index_add_(
+            0, drawn.negatives.row.flatten(), drawn.negatives.log_weight.double().exp().flatten()
+        )
+    assert found.sum() == pytest.approx(100 * 200 * (1 if shared else POSITIONS))
+    # Five standard deviations of 20,000 draws are below .018.
+    torch.testing.assert_close((found / found.sum()).tolist(), chance, rtol=0, atol=0.018)
+    if power == 1.0:
+        assert chance == pytest.approx([1 / ITEMS] * ITEMS)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+@pytest.mark.parametrize("correction", [Correction.EXACT, Correction.CLASSIC])
+def test_negatives_by_strata_of_a_column_weigh_one_over_how_often_they_are_expected(
+    power: float, correction: Correction
+) -> None:
+    at = at_hand()
+    settings = replace(BY_GENRE, shared=False, strata_power=power, correction=correction)
+    log_q = [math.log(4 * chance) for chance in chance_by_hand(power)]
+    rows = drawn_negatives(at.target, settings, by_kind(power)).negatives.row.tolist()
+    lift = torch.tensor([[-log_q[row] if row >= 0 else 0.0 for row in line] for line in at.target.tolist()])
+    expected = sampled_by_hand(
+        at,
+        rows,
+        [[-log_q[row] for row in line] for line in rows],
+        TAU,
+        shift=lift.double() if correction is Correction.CLASSIC else None,
+    )
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=by_kind(power))
+    same(found, expected, at, rtol=1e-6 if correction is Correction.CLASSIC else 1e-9)
+
+
+def test_mixed_negatives_draw_by_strata_what_is_beside_the_batchs_own() -> None:
+    at = at_hand()
+    settings = replace(BY_GENRE, negatives=NegativeKind.MIXED)
+    chance, total = chance_by_hand(0.0), float(COUNT.sum())
+    alone = replace(settings, negatives=NegativeKind.STRATIFIED)
+    rows = drawn_negatives(at.target, alone, by_kind(0.0)).negatives.row.tolist()
+    drawn = sorted({*at.target[:, 0].tolist(), *rows})
+    weights = [
+        -math.log(1 - (1 - float(COUNT[row]) / total) ** (POSITIONS - 1) * (1 - chance[row]) ** 4)
+        for row in drawn
+    ]
+    expected = sampled_by_hand(at, [drawn] * POSITIONS, [weights] * POSITIONS, TAU)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=by_kind(0.0))
+    same(found, expected, at)
+
+
+def test_negatives_by_strata_of_a_column_become_the_full_softmax_as_they_are_many() -> None:
+    at = at_hand()
+    settings = replace(BY_GENRE, num_negatives=4000)
+    found = objective_loss(at.query, at.item, at.target, at.weight, settings, sampling=by_kind(0.0))
+    same(found, full_softmax(at.query, at.item, at.target, at.weight, temperature=TAU), at, rtol=1e-6)
 
 
 def test_the_pool_of_all_ranks_takes_the_place_of_the_batchs_own() -> None:
@@ -288,6 +395,8 @@ def test_what_is_asked_for_and_not_given_is_named() -> None:
         objective_loss(at.query, at.item, at.target, at.weight, SAMPLED)
     with pytest.raises(ConfigError, match=r"objective\.mask_history"):
         objective_loss(at.query, at.item, at.target, at.weight, replace(SAMPLED, mask_history=True))
+    with pytest.raises(ConfigError, match=r"objective\.strata: genres, but no strata of items were given"):
+        objective_loss(at.query, at.item, at.target, at.weight, BY_GENRE, sampling=sampling())
     several = at_hand(interests=2)
     mined = replace(SAMPLED, hard=HardNegativeSettings(num=4), routing=Routing.MAX)
     with pytest.raises(ConfigError, match=r"objective\.hard\.num: mined for one query"):
@@ -302,6 +411,44 @@ def test_what_is_asked_for_and_not_given_is_named() -> None:
         ({"matryoshka": [64, 32]}, r"objective\.matryoshka: found \[64, 32\]; expected rising"),
         ({"matryoshka": [0, 32]}, r"objective\.matryoshka"),
         ({"kind": ObjectiveKind.BCE, "shared": False}, r"objective\.shared: false with negatives=mixed"),
+        (
+            {"strata": "genre"},
+            r"objective\.strata: 'genre'; expected popularity, genres, .* attributes\.<name>",
+        ),
+        (
+            {"frequencies": Frequencies.STREAMED},
+            r"objective\.frequencies: streamed with kind=full_softmax, negatives=mixed, correction=exact",
+        ),
+        (
+            {"frequencies": Frequencies.STREAMED, "kind": ObjectiveKind.GBCE},
+            r"objective\.frequencies: streamed with kind=gbce, negatives=mixed",
+        ),
+        (
+            {
+                "frequencies": Frequencies.STREAMED,
+                "kind": ObjectiveKind.SAMPLED_SOFTMAX,
+                "correction": Correction.NONE,
+            },
+            r"objective\.frequencies: streamed .* correction=none: the correction of a batch's own",
+        ),
+        (
+            {
+                "frequencies": Frequencies.STREAMED,
+                "kind": ObjectiveKind.SAMPLED_SOFTMAX,
+                "negatives": NegativeKind.UNIFORM,
+            },
+            r"objective\.frequencies: streamed .* expected kind=sampled_softmax, negatives=in_batch or mixed",
+        ),
+        ({"strata": "attributes."}, r"objective\.strata: 'attributes\.'; expected"),
+        ({"strata": "genres"}, r"objective\.strata: genres with kind=full_softmax: every item is a negative"),
+        (
+            {"negatives": NegativeKind.STRATIFIED},
+            r"objective\.negatives: stratified with kind=full_softmax: every item is a negative there",
+        ),
+        (
+            {"kind": ObjectiveKind.BCE, "negatives": NegativeKind.UNIFORM, "strata": "genres"},
+            r"objective\.strata: genres with negatives=uniform, which draw by no strata",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes: dict[str, object], message: str) -> None:

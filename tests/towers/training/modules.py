@@ -12,6 +12,7 @@ from towers.data.windows import Blocks, TrainingWindows
 from towers.nets.two_tower import TwoTower
 from towers.training.module import TwoTowerModule
 from towers.training.settings import FitSettings
+from towers.training.strata import title_probability
 
 
 def module_and_batches(
@@ -37,6 +38,7 @@ def module_and_batches(
         settings.seed,
         lineage="",
         num_batches=lambda _: 1,
+        of_column=title_probability(dataset.items, parts.seen, settings.objective),
     )
     plan = EpochPlan.of(windows, Blocks.of(windows), settings.loader, settings.seed, 0)
     return module, list(plan.batches(0, 1))

@@ -172,6 +172,8 @@ def test_what_epsilon_would_not_be_true_of_is_refused_with_the_reason(
 def test_what_reads_the_public_catalogue_alone_is_not_refused() -> None:
     for kind in ObjectiveKind:
         check_private(replace(PRIVATE, objective=replace(UNIFORM, kind=kind)))
+    by_genre = replace(UNIFORM, negatives=NegativeKind.STRATIFIED, strata="genres")
+    check_private(replace(PRIVATE, objective=by_genre))
     interests = replace(PRIVATE.model, num_interests=2)
     for routing in (Routing.TARGET, Routing.MAX):
         check_private(replace(PRIVATE, model=interests, objective=ObjectiveSettings(routing=routing)))

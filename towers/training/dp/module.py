@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from towers.data.batches import Batch
@@ -63,11 +64,12 @@ class PrivateTowerModule(TwoTowerModule):
         seed: int,
         lineage: str,
         num_batches: Callable[[int], int],
+        of_column: Float64[np.ndarray, " N"] | None = None,
         *,
         mechanism: Mechanism,
         noise: NoiseSource = secure_normal,
     ) -> None:
-        super().__init__(towers, encoded, split, objective, trainer, seed, lineage, num_batches)
+        super().__init__(towers, encoded, split, objective, trainer, seed, lineage, num_batches, of_column)
         self.mechanism = mechanism
         self.noise = noise
         self._of_items = _weights(member.items for member in towers.pairs())

@@ -51,6 +51,8 @@ def _check_objective(objective: ObjectiveSettings, num_interests: int) -> None:
                     "what the others of its batch watched, and no bound on its own gradient would bound what "
                     "it changes; expected uniform, or objective.kind=full_softmax"
                 )
+            case NegativeKind.STRATIFIED if objective.by_column:
+                pass  # the items table is public
             case NegativeKind.POPULARITY | NegativeKind.STRATIFIED:
                 raise ConfigError(
                     f"objective.negatives: {objective.negatives} {_WITH}: they are drawn and corrected by "
