@@ -68,7 +68,7 @@ def read_built(folder: Path, columns: Sequence[str] = ITEMS.names) -> pa.Table:
 def read_some_built(folder: Path, rng: np.random.Generator) -> tuple[int, pa.Table]:
     """Titles of a build that stand together, drawn by chance, and the row of the first of them.
 
-    All, where they were written together, as until 2026-11. Raises ReleaseError as `read_titles`.
+    All, where they were written together, as they were once. Raises ReleaseError as `read_titles`.
     """
     num_rows = _num_rows_of_groups(folder / ITEMS_FILE)
     if not num_rows:
