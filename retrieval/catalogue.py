@@ -1,6 +1,8 @@
 """What is known of each title of a release, by id: for display, and to name rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +34,8 @@ class Catalogue:
     sha256: of the files that it was read from, None of a table in memory: what has the same is the same.
     """
 
+    _read: Callable[[], pa.Table]
+
     def __init__(
         self, table: pa.Table, vocabulary: Vocabulary | None = None, sha256: str | None = None
     ) -> None:
@@ -39,8 +43,20 @@ class Catalogue:
         self.table = table
         self.sha256 = sha256
         self.vocabulary = vocabulary or Vocabulary(table["item_id"].to_pylist(), gap=NO_TITLE)
-        named = pc.not_equal(table["item_id"], NO_TITLE).to_numpy()
-        self.rows: Int64[np.ndarray, " N"] = np.flatnonzero(named)
+        self.rows: Int64[np.ndarray, " N"] = _named(table["item_id"])
+
+    @classmethod
+    def of_ids(cls, item_id: pa.ChunkedArray, read: Callable[[], pa.Table]) -> "Catalogue":
+        """Of a table of which the ids are known, none twice; the rest is read when it is asked for."""
+        made = cls.__new__(cls)
+        made._read, made.sha256 = read, None
+        made.vocabulary, made.rows = Vocabulary.of_unique(item_id, gap=NO_TITLE), _named(item_id)
+        return made
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The items table."""
+        return self._read()
 
     def __len__(self) -> int:
         """N, the titles that there are."""
@@ -70,3 +86,7 @@ class Catalogue:
             genres=tuple(self.table["genres"][row].as_py() or ()),
             cast=tuple(self.table["cast"][row].as_py() or ()),
         )
+
+
+def _named(item_id: pa.ChunkedArray) -> Int64[np.ndarray, " N"]:
+    return np.flatnonzero(pc.not_equal(item_id, NO_TITLE).to_numpy())

@@ -12,8 +12,12 @@ from towers.errors import QueryError
 # fast, small enough to lie in a cache or near one (32 Mi scores are 128 MiB).
 _MAX_SCORES = 1 << 25
 _MAX_QUERIES = 512
+# Where few scores are of interest, a block of them is compared in a cache: 1 Mi scores are 4 MiB.
+_CACHED_SCORES = 1 << 20
 # Lines shorter than this are looked through whole.
 _MIN_GROUPED = 4096
+# Of scores that reach a bound, so many for each place of an answer are few.
+_FEW_PER_PLACE = 16
 
 
 def topk(
@@ -73,6 +77,33 @@ def topk(
             score[lines, : best.shape[1]] = best
             row[lines, : best.shape[1]] = best_row
     return score, row
+
+
+def topk_from(
+    query: Float[Tensor, "Q *I D"], item: Float[Tensor, "N D"], k: int, least: Float[Tensor, " Q"]
+) -> tuple[Float32[Tensor, "Q K"], Int64[Tensor, "Q K"]] | None:
+    """As `topk`, of queries of which k items are known to score `least` or more each, 1 <= k <= N.
+
+    Few scores are put in order then, and all others are compared once. None where they are not few, or where
+    k items of a query do not reach it after all.
+    """
+    width, found, num_found = max(1, _CACHED_SCORES // max(len(query), 1)), [], 0
+    for first in range(0, len(item), width):
+        scores = _scores(query, item[first : first + width])
+        line, column = torch.nonzero(scores >= least[:, None], as_tuple=True)
+        num_found += len(line)
+        if num_found > _FEW_PER_PLACE * k * len(query):
+            return None
+        found.append((scores[line, column], line, column + first))
+    score, line, row = (torch.cat(parts) for parts in zip(*found, strict=True))
+    num = torch.bincount(line, minlength=len(query))
+    if len(query) == 0 or int(num.min()) < k:
+        return None
+    # A query's own stand by row; sorted by score, and then by query, equals stay so.
+    order = torch.argsort(score, descending=True, stable=True)
+    order = order[torch.argsort(line[order], stable=True)]
+    best = order[(torch.cumsum(num, 0) - num)[:, None] + torch.arange(k, device=num.device)]
+    return score[best], row[best]
 
 
 def ordered_topk(

@@ -14,6 +14,7 @@ from retrieval.eligibility.cache import BitmapCache
 from retrieval.eligibility.columns import UNKNOWN_AGE, Columns, Once
 from retrieval.eligibility.inverted import InvertedLists, folded
 from retrieval.eligibility.keys import key_of
+from retrieval.eligibility.licences import Licences
 from retrieval.eligibility.rules import (
     LAST_YEAR,
     All,
@@ -70,6 +71,11 @@ class Eligibility:
     def num_rows(self) -> int:
         """N; rows without a title among them, which pass no rule."""
         return self._num_rows
+
+    @property
+    def licences(self) -> Licences:
+        """Those of the titles, read when they are first asked for."""
+        return self._columns.licences()
 
     def bitmap(self, rule: Rule | None) -> UInt8[np.ndarray, " W"]:
         """The titles that pass a rule (see `bitmaps` for the format); all titles where it is None."""

@@ -1,16 +1,15 @@
 """What has changed between the release that is live and newer tables."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Int64, UInt64
 
-from retrieval.catalogue import Catalogue
 from retrieval.profile_store import stored_table
 from retrieval.profiles import profiles_table
+from retrieval.rebuild.live_titles import LiveTitles
 from retrieval.rebuild.same import differing
 from retrieval.release.files import PROFILES_FILE
 from retrieval.release.titles import read_titles
@@ -20,9 +19,6 @@ from towers.data.privacy.sealed import StoreKeys
 from towers.data.vocabulary import OOV
 from towers.nets.two_tower import TwoTower
 
-# Columns that are compared at once: each takes copies of it.
-_NUM_THREADS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -30,21 +26,27 @@ class Changes:
 
     live_row: int64 (n,), the row that the release has the title in, OOV where it is new. changed: bool (n,),
     titles that the release has, of which the item tower is now told something else. described: bool (n,),
-    titles of which anything at all is said otherwise. num_live: titles of the release. histories: whether
-    profiles, or what they watched, are not those of the release.
+    titles of which anything at all is said otherwise. histories: whether profiles, or what they watched, are
+    not those of the release. digest: uint64 (n, 2), of the titles of the tables. titles: of the release.
     """
 
     live_row: Int64[np.ndarray, " n"]
     changed: Bool[np.ndarray, " n"]
     described: Bool[np.ndarray, " n"]
-    num_live: int
     histories: bool
+    digest: UInt64[np.ndarray, "n 2"]
+    titles: LiveTitles
 
     @property
     def added(self) -> Bool[np.ndarray, " n"]:
         """Titles that the release lacks."""
         lacking: np.ndarray = self.live_row == OOV
         return lacking
+
+    @property
+    def num_live(self) -> int:
+        """Titles of the release."""
+        return len(self.titles.catalogue)
 
     @property
     def num_removed(self) -> int:
@@ -66,38 +68,27 @@ def changes_of(
     folder: Path,
     towers: TwoTower,
     dataset: Dataset,
-    catalogue: Catalogue | None = None,
+    digest: UInt64[np.ndarray, "n 2"],
+    titles: LiveTitles,
     store_keys: StoreKeys | None = None,
 ) -> Changes:
     """What tables say that a release, in a folder that was verified, does not. Raises as `stored_table`.
 
-    catalogue: that of the release, where it was read before.
+    digest: of the titles of the tables, under the key of the release's. titles: those of the release.
     """
-    live = catalogue or Catalogue(read_titles(folder))
-    live_row = live.vocabulary.rows(dataset.catalogue.ids)
+    live_row = dataset.catalogue.rows_in(titles.catalogue.vocabulary)
     common = np.flatnonzero(live_row != OOV)
-    before, now = live.table, dataset.items
-    is_as_it_stands = np.array_equal(live_row[common], np.arange(before.num_rows))
-    of_before = None if is_as_it_stands else pa.array(live_row[common])
-    of_now = None if len(common) == now.num_rows else pa.array(common)
-
-    def differ(name: str) -> Bool[np.ndarray, " n"]:
-        first, second = before[name], now[name]
-        return differing(
-            first if of_before is None else first.take(of_before),
-            second if of_now is None else second.take(of_now),
-        )
-
-    read = _columns_read(towers)
-    changed, described = np.zeros(len(live_row), bool), np.zeros(len(live_row), bool)
-    with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="columns") as several:
-        for name, differs in zip(before.column_names, several.map(differ, before.column_names), strict=True):
-            described[common[differs]] = True
-            if name in read:
-                changed[common[differs]] = True
-    columns = towers.encoder.profile_columns
-    histories = _histories_differ(folder, dataset, columns, store_keys)
-    return Changes(live_row, changed, described, len(live), histories)
+    described, changed = np.zeros(len(live_row), bool), np.zeros(len(live_row), bool)
+    described[common] = (titles.digest[live_row[common]] != digest[common]).any(axis=1)
+    place = np.flatnonzero(described)
+    if len(place):
+        columns = sorted(_columns_read(towers) & set(dataset.items.column_names))
+        before = read_titles(folder, columns).take(pa.array(live_row[place]))
+        now = dataset.items.select(columns).take(pa.array(place))
+        for name in columns:
+            changed[place] |= differing(before[name], now[name])
+    histories = _histories_differ(folder, dataset, towers.encoder.profile_columns, store_keys)
+    return Changes(live_row, changed, described, histories, digest, titles)
 
 
 def _columns_read(towers: TwoTower) -> set[str]:

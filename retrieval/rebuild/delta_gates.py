@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float32, Int64
 
 from retrieval.index.updates import UpdatedIndex, num_rows_of
@@ -51,6 +52,7 @@ def gated(
     vectors = read_rows(folder)[0][rows] if answers.vectors.shape[1] < delta.added.shape[1] else None
     every = len(rows) == len(answers.vectors)
     searched = answers.vectors if every else answers.vectors[rows]
+    ids = release.catalogue.vocabulary.column
     place = np.empty(delta.layout.num_rows, np.int64)
     place[delta.layout.row] = np.arange(len(delta.layout.row))
     asked = gate_queries(placed, gates.num_queries)
@@ -63,7 +65,7 @@ def gated(
     whole = searched if vectors is None else vectors
     again = _spread(len(whole), _NUM_PARITY)
     candidate = Candidate(
-        item_id=release.catalogue.ids,
+        item_id=ids if every else ids.take(pa.array(rows)),
         vectors=whole,
         searched=searched,
         num_events=release.num_events[rows],

@@ -81,10 +81,13 @@ def lines_of(
 
 
 def in_rows(dataset: Dataset, layout: Layout, catalogue: Catalogue) -> Dataset:
-    """The same service, its titles in the rows of a release, whose catalogue is given."""
+    """The histories of the service, their titles in the rows of a release, whose catalogue is given.
+
+    What is said of titles is left out: they are in the order of the tables there.
+    """
     return replace(
         dataset,
-        items=catalogue.table,
+        items=dataset.items.slice(0, 0),
         catalogue=catalogue.vocabulary,
         history=_moved(dataset.history, layout),
         repeats=_moved(dataset.repeats, layout),

@@ -6,42 +6,43 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from safetensors.numpy import save
 
-from retrieval.catalogue import NO_TITLE, Catalogue
+from retrieval.catalogue import Catalogue
 from retrieval.eligibility import bitmaps
-from retrieval.eligibility.compile import Eligibility
 from retrieval.index.updates import UPDATES_FILE, read_counts, save_updates
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.delta import Delta, has_updates, made_delta, whole_rows
 from retrieval.rebuild.delta_gates import gated
+from retrieval.rebuild.delta_titles import of_delta, said_licences
 from retrieval.rebuild.layout import Layout, in_rows, lines_of
+from retrieval.rebuild.live_titles import with_lines
 from retrieval.release.certificate import CERTIFICATE_FILE
-from retrieval.release.eligibility_gates import share_available
+from retrieval.release.digests import DIGESTS_FILE, write_digests
 from retrieval.release.files import ADDED_FILE, MODEL_FILES, PROFILES_FILE, query_files
 from retrieval.release.gates import GateSettings, require
 from retrieval.release.linked import link
 from retrieval.release.manifest import Description, GateResult
 from retrieval.release.read import Known, read_parts
-from retrieval.release.served_gates import Placed, held_out_questions, served_gates, title_gates
+from retrieval.release.served_gates import Placed, held_out_questions, served_gates
 from retrieval.release.store import ReleaseInfo, publish
+from retrieval.release.title_gates import Titled, title_gates
 from retrieval.release.titles import (
     ITEMS_FILE,
     LINES_FILE,
+    Lines,
     read_lines,
     read_rows_of_lines,
     read_titles,
-    updated,
     write_lines,
     write_titles,
 )
 from towers.data.dataset import Dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.split import split, split_of
-from towers.data.vocabulary import Vocabulary
+from towers.data.vocabulary import OOV
 from towers.errors import IntegrityError
 from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
@@ -70,7 +71,6 @@ def publish_delta(
     vectors = whole_rows(live, opened, towers)
     num_built = read_counts(live.folder)[0] if has_updates(live) else len(vectors)
     delta = made_delta(vectors, num_built, towers, dataset, changes)
-    titles = read_titles(live.folder) if opened is None else opened.release.catalogue.table
     gates = replace(gates, num_queries=min(gates.num_queries, upkeep.num_queries))
 
     def write(folder: Path) -> Description:
@@ -81,11 +81,12 @@ def publish_delta(
             num_events=dataset.history.num_events,
             gates=(),
         )
+        layout = delta.layout
         # Titles are judged beside the vectors: neither needs the other.
         with ThreadPoolExecutor(1, thread_name_prefix="titles") as aside:
-            rules = aside.submit(_rules, opened)
-            catalogue = _written(folder, live, titles, dataset, delta.layout, changes)
-            placed = in_rows(dataset, delta.layout, catalogue)
+            said = aside.submit(said_licences, live.folder, dataset, changes)
+            catalogue, lines = _written(folder, live, dataset, layout, changes)
+            placed = in_rows(dataset, layout, catalogue)
             _write(folder, live, delta, placed)
             if changes.histories or store_keys is not None:
                 columns = towers.encoder.profile_columns
@@ -94,15 +95,22 @@ def publish_delta(
                 link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
             known = Known(catalogue, vectors[:num_built])
             release = read_parts(folder, folder.name, about, store_keys, known)
+            older = None if opened is None else opened.release.profiles
 
             def judged() -> list[GateResult]:
-                return title_gates(release, opened, dataset, gates, rules.result(), delta.layout.row)
+                found = of_delta(
+                    folder, release.profiles, older, dataset, layout, changes, lines, said.result()
+                )
+                return title_gates(found, dataset, gates)
 
             judging = aside.submit(judged)
             results = gated(release, towers, dataset, placed, delta, folder, gates, upkeep)
             of_titles = judging.result()
+        live_row = np.full(layout.num_rows, OOV)
+        live_row[layout.row] = changes.live_row
+        titled = Titled(of_titles, np.arange(layout.num_rows), live_row, dataset.items.nbytes)
         questions = held_out_questions(placed, about.context, gates)
-        served = served_gates(Placed(release, folder), opened, placed, questions, gates, of_titles)
+        served = served_gates(Placed(release, folder), opened, questions, gates, titled)
         return replace(about, gates=require([*results, *served], gates))
 
     log.info(
@@ -137,38 +145,34 @@ def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> No
     )
 
 
-def _rules(opened: Placed | None) -> Eligibility | None:
-    """Of the live titles, their licences read: those that `title_gates` asks for."""
-    if opened is None:
-        return None
-    rules = Eligibility(opened.release.catalogue)
-    share_available(rules, opened.release)
-    return rules
-
-
 def _written(
-    folder: Path, live: ReleaseInfo, titles: pa.Table, dataset: Dataset, layout: Layout, changes: Changes
-) -> Catalogue:
-    """The titles, as what is written of them is read back: the build's stay the file they are.
+    folder: Path, live: ReleaseInfo, dataset: Dataset, layout: Layout, changes: Changes
+) -> tuple[Catalogue, Lines]:
+    """The titles, and what is said of them since the build, as what is written is read back.
 
-    titles: of the live release, a line for each row.
+    The build's stay the file they are. Raises IntegrityError where a title does not say what the tables say.
     """
-    own = LINES_FILE in live.manifest.files
-    before = read_rows_of_lines(live.folder) if own else np.arange(0)
-    built = titles.slice(0, layout.num_built)
-    if own or len(titles) == layout.num_built:
+    titles, files = changes.titles, live.manifest.files
+    own, built = LINES_FILE in files, titles.built
+    if own or titles.catalogue.num_rows == layout.num_built:
         link(live.folder / ITEMS_FILE, folder / ITEMS_FILE)
+        if titles.is_kept:
+            link(live.folder / DIGESTS_FILE, folder / DIGESTS_FILE)
+        else:
+            write_digests(folder, built)
     else:  # lines of what was added lie in the build's file, as they did once
-        write_titles(folder, built)
-        built = read_titles(folder)
+        write_titles(folder, titles.catalogue.table.slice(0, layout.num_built))
+        built = built[: layout.num_built]
+    before = read_rows_of_lines(live.folder) if own else np.arange(0)
     lines = lines_of(dataset, layout, changes.described, before)
     if len(lines.row):
         write_lines(folder, lines)
-        items = updated(built, read_lines(folder))
-    else:
-        items = built
-    if not items["item_id"].take(pa.array(layout.row)).equals(dataset.items["item_id"]):
+        lines = read_lines(folder)
+    digest = with_lines(built, lines, titles.key)
+    if len(digest) != layout.num_rows or not np.array_equal(digest[layout.row], changes.digest):
         raise IntegrityError(
-            f"{folder}: titles are not in their rows; expected each where {LINES_FILE} or {ITEMS_FILE} has it"
+            f"{folder}: titles are not as the tables have them; expected each where {ITEMS_FILE} "
+            f"or {LINES_FILE} has it"
         )
-    return Catalogue(items, Vocabulary.of_unique(items["item_id"], gap=NO_TITLE))
+    item_id = read_titles(folder, ["item_id"])["item_id"]
+    return Catalogue.of_ids(item_id, lambda: read_titles(folder)), lines

@@ -14,12 +14,16 @@ from retrieval.index.updates import read_counts
 from retrieval.rebuild.changes import Changes, changes_of
 from retrieval.rebuild.delta import embedded, has_updates, whole_rows
 from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
+from retrieval.rebuild.live_titles import LiveTitles, live_titles
 from retrieval.rebuild.plan import Facts
+from retrieval.release.digests import digests, key_of
 from retrieval.release.files import MODEL_FILES, PROFILES_FILE
 from retrieval.release.manifest import AnswerKind, Description
+from retrieval.release.read import Known
 from retrieval.release.served_gates import Placed, placed
 from retrieval.release.store import ReleaseInfo, current, open_release, release_ids, release_of
-from retrieval.release.verify import Verify
+from retrieval.release.titles import ITEMS_FILE
+from retrieval.release.verify import Verify, verified
 from towers.data.dataset import Dataset, read_dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
@@ -82,7 +86,7 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     root, model = artifacts / "releases", artifacts / "model"
     if current(root) is None:
         return Survey(Facts(is_first=True))
-    live = open_release(root, asked.verify)
+    live = open_release(root, Verify.TRUSTED)  # what it says of itself: nothing more is parsed yet
     about = live.manifest.description
     if about.kind is not AnswerKind.TOWERS or about.index is None:
         raise ReleaseError(
@@ -92,13 +96,14 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     other = _has_model(model) and fingerprint(model) not in set(_fingerprints(root))
     towers_folder = model if other else live.folder
     context = read_context(model) if other else about.context
-    # Both are columns to be decoded and ids to be found, none of which hold Python's lock for long.
+    # Both are columns to be decoded and bytes to be hashed, none of which hold Python's lock for long.
     with ThreadPoolExecutor(1, thread_name_prefix="live") as aside:
-        opening = aside.submit(placed, live, asked.store_keys)
-        towers, dataset = load_towers(live.folder), read_dataset(tables, signals_of(context))
-        opened = opening.result()
-    catalogue = opened.release.catalogue if opened else None
-    changes = changes_of(live.folder, towers, dataset, catalogue, asked.store_keys)
+        opening = aside.submit(_opened, live, asked)
+        dataset = read_dataset(tables, signals_of(context))
+        digest = digests(dataset.items, key_of(live.manifest.files[ITEMS_FILE].sha256))
+        titles, opened = opening.result()
+    towers = load_towers(live.folder)
+    changes = changes_of(live.folder, towers, dataset, digest, titles, asked.store_keys)
     if changes.num_removed == changes.num_live:
         raise SchemaError(
             f"{tables}: {len(changes.live_row):,} titles, and none of the {changes.num_live:,} of "
@@ -136,6 +141,13 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
     told = (*notes, *kept, *_unsealed(live, asked))
     return Survey(facts, live, opened, dataset, changes, towers_folder, context, wide, told)
+
+
+def _opened(live: ReleaseInfo, asked: Asked) -> tuple[LiveTitles, Placed | None]:
+    """The live release, as it is read once it is verified."""
+    verified(live.folder, asked.verify)
+    titles = live_titles(live)
+    return titles, placed(live, asked.store_keys, Known(titles.catalogue))
 
 
 def _unsealed(live: ReleaseInfo, asked: Asked) -> tuple[str, ...]:

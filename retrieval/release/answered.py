@@ -36,18 +36,19 @@ class Answered:
     popularity_lift: float | None
 
 
-def answered(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Answered:
-    """The release's answers to questions whose rows are those of `item_ids`.
+def answered(release: Release, asked: HeldOut, row: Int64[np.ndarray, " n"]) -> Answered:
+    """The release's answers to questions about n titles.
 
-    What it does not know of a history is left out, and a target it does not know is one that it misses.
+    row: the row of each of them in the release, OOV of one that it does not know: left out of a history, and
+    missed as a target.
     """
-    queries, num_items = queries_for(release, asked, item_ids), release.answers.num_items
+    queries, num_items = queries_for(asked, row), release.answers.num_items
     item_row = np.full((len(queries), K), PAD, np.int64)
     for start in range(0, len(queries), _BATCH):
         batch = queries.select(np.arange(start, min(start + _BATCH, len(queries))))
         ranked = release.answers.rank(batch, K, unseen(batch.history))
         item_row[start : start + len(batch)] = ranked.item_row
-    target = release.catalogue.vocabulary.rows([item_ids[row] for row in asked.target_row.tolist()])
+    target = row[asked.target_row]
     # Of one row, targets that are not known would be one target; each is a row of its own, shown to nobody.
     unknown = np.flatnonzero(target < 0)
     target[unknown] = num_items + np.arange(len(unknown))
@@ -66,16 +67,15 @@ def answered(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Answe
     )
 
 
-def queries_for(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Queries:
-    """The questions in the rows of a release's catalogue."""
-    history, vocabulary = asked.history, release.catalogue.vocabulary
-    distinct, place = np.unique(history.item_row, return_inverse=True)
-    row = vocabulary.rows([item_ids[each] for each in distinct.tolist()])[place]
-    known = row >= 0
+def queries_for(asked: HeldOut, row: Int64[np.ndarray, " n"]) -> Queries:
+    """The questions in the rows of a release; row: as in `answered`."""
+    history = asked.history
+    item_row = row[history.item_row]
+    known = item_row >= 0
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(known)])
     own = Histories(
         before[history.offset],
-        row[known],
+        item_row[known],
         np.asarray(history.time_seconds)[known],
         np.asarray(history.minutes)[known],
         np.asarray(history.weight)[known],
@@ -84,23 +84,23 @@ def queries_for(release: Release, asked: HeldOut, item_ids: Sequence[str]) -> Qu
 
 
 def cpu_milliseconds(
-    releases: Sequence[Release], asked: HeldOut, item_ids: Sequence[str], k: int
+    releases: Sequence[tuple[Release, Int64[np.ndarray, " n"]]], asked: HeldOut, k: int
 ) -> list[float]:
     """CPU time of one query of each release, all threads of it together: the least median of some rounds.
 
-    The releases take turns, query by query. CPU time does not count the time in which other processes have
-    the cores; what they take from caches and clock differs from round to round, and the best round of a
-    release is the one they took least from.
+    releases: each with the rows of the titles in it, as in `answered`; they take turns, query by query. CPU
+    time does not count the time in which other processes have the cores; what they take from caches and clock
+    differs from round to round, and the best round of a release is the one they took least from.
     """
     chosen = np.linspace(0, len(asked) - 1, min(_NUM_TIMED, len(asked))).astype(np.int64)
     lines = []
-    for release in releases:
-        queries = queries_for(release, asked, item_ids)
+    for _, row in releases:
+        queries = queries_for(asked, row)
         lines.append([queries.select(np.array([line])) for line in chosen.tolist()])
     spent = np.empty((len(releases), _NUM_ROUNDS + 1, len(chosen)))
     for turn in range(_NUM_ROUNDS + 1):  # the first compiles, loads and warms
         for line in range(len(chosen)):
-            for which, release in enumerate(releases):
+            for which, (release, _) in enumerate(releases):
                 query = lines[which][line]
                 begun = time.process_time()
                 release.answers.rank(query, min(k, release.answers.num_items), unseen(query.history))

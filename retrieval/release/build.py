@@ -14,6 +14,7 @@ from retrieval.encoder import embed_catalogue, load_encoder
 from retrieval.index.spec import IndexSpec
 from retrieval.profiles import write_profiles
 from retrieval.release.certificate import write_certificate
+from retrieval.release.digests import digests, key_beside, write_digests
 from retrieval.release.files import (
     MODEL_FILES,
     PROFILES_FILE,
@@ -34,7 +35,8 @@ from retrieval.release.served_gates import (
     trained_quality,
 )
 from retrieval.release.store import ReleaseInfo, publish
-from retrieval.release.titles import write_titles
+from retrieval.release.title_gates import titled
+from retrieval.release.titles import ITEMS_FILE, write_titles
 from towers.data.dataset import read_dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
@@ -97,7 +99,7 @@ def build_release(
         )
         asked = gate_queries(dataset, gates.num_queries)
         candidate = Candidate(
-            item_id=dataset.catalogue.ids,
+            item_id=dataset.catalogue.column,
             vectors=vectors,
             searched=searched,
             num_events=num_events,
@@ -125,13 +127,14 @@ def build_release(
         )
         # What cannot be opened does not become current.
         opened = Placed(read_parts(folder, folder.name, description, store_keys), folder)
+        key = key_beside(folder / ITEMS_FILE)
+        write_digests(folder, digests(opened.release.catalogue.table, key))
         promise = promised(dataset, context, tables_dir, dimension)
-        as_trained = trained_quality(
-            opened.release, promise, dataset.catalogue.ids, gates.min_trained_quality
-        )
+        as_trained = trained_quality(opened.release, promise, dataset.catalogue, gates.min_trained_quality)
         questions = held_out_questions(dataset, context, gates)
         live = live_release(releases_root, store_keys)
-        served = served_gates(opened, live, dataset, questions, gates)
+        of_titles = titled(opened.release, None if live is None else live.release, dataset, gates)
+        served = served_gates(opened, live, questions, gates, of_titles)
         return replace(description, gates=require([*results, as_trained, *served], gates))
 
     return publish(releases_root, write, becomes_current=becomes_current)

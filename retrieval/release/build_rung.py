@@ -27,6 +27,7 @@ from retrieval.release.read import read_parts
 from retrieval.release.saved_index import SavedIndex, build_queries, gate_queries, new_queries
 from retrieval.release.served_gates import Placed, held_out_questions, live_release, served_gates
 from retrieval.release.store import ReleaseInfo, publish
+from retrieval.release.title_gates import titled
 from retrieval.release.titles import write_titles
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
@@ -103,7 +104,7 @@ def release_factors(
         others = build_queries(dataset, gates.num_queries)
         index = SavedIndex(index_spec, vectors, folder, lambda: encoder.encode(others))
         candidate = Candidate(
-            item_id=dataset.catalogue.ids,
+            item_id=dataset.catalogue.column,
             vectors=vectors,
             searched=vectors,
             num_events=learned.num_events,
@@ -271,5 +272,6 @@ def _finished(
     own = rung.rank(_asked(dataset.history, newest, dataset.country, dataset.profile_table).select(chosen), k)
     results = [*description.gates, rung_overlap(served, own, least=least)]
     questions = held_out_questions(dataset, learned.context, gates)
-    results += served_gates(Placed(release, folder), live, dataset, questions, gates)
+    of_titles = titled(release, None if live is None else live.release, dataset, gates)
+    results += served_gates(Placed(release, folder), live, questions, gates, of_titles)
     return replace(description, gates=require(results, gates))

@@ -15,7 +15,7 @@ from retrieval.index.spec import Index
 from retrieval.interests import best_of
 from towers.errors import ReleaseError
 from towers.evaluation.tables import NOTHING, Tables, number
-from towers.topk import topk
+from towers.topk import topk, topk_from
 
 CERTIFICATE_FILE = "index_recall.json"
 """What was certified of an index, in a release."""
@@ -93,12 +93,11 @@ def find(
     A row that stands twice in an answer counts once. Scores are those of the vectors, not those the index
     reports.
     """
-    exact, exact_row = topk(torch.from_numpy(query), torch.from_numpy(vectors), k)
-    score, want = exact.numpy(), exact_row.numpy()
     _, row = best_of(index.search, query, k)
     row = np.sort(row[:, :k], axis=1)
     first = np.concatenate([np.ones((len(row), 1), bool), row[:, 1:] != row[:, :-1]], axis=1)
     answered = first & (row >= 0) & (row < len(vectors))
+    score, want = _exact(vectors, query, k, np.where(answered, row, -1))
     hits, found = np.zeros(len(query), np.int64), np.zeros(want.shape, bool)
     wanted = np.ones(want.shape, bool)
     for line in range(len(query)):  # one query's k vectors at a time, not all of them
@@ -114,6 +113,29 @@ def find(
         missed = np.flatnonzero(~found[line])
         wanted[line, missed[len(missed) - min(spare, len(missed)) :]] = False
     return Found(want, found, wanted, hits)
+
+
+def _exact(
+    vectors: Float32[np.ndarray, "N D"],
+    query: Float32[np.ndarray, "Q *I D"],
+    k: int,
+    answered: Int64[np.ndarray, "Q W"],
+) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"]]:
+    """Scores and rows of the exact best k; answered: distinct rows that an index gave, -1 where none.
+
+    Where it gave k, the worst of them is a bound, below which nothing is among the best.
+    """
+    least = np.full(len(query), -np.inf, np.float32)
+    for line in np.flatnonzero((answered >= 0).sum(axis=1) >= k):
+        interests = np.atleast_2d(query[line])
+        near = vectors[answered[line]]
+        # Less than the product below can say of it: sums in another order differ in their last bits.
+        slack = 1e-5 * (np.abs(near) @ np.abs(interests).T)
+        least[line] = (near @ interests.T - slack).max(axis=1).min()
+    asked, items = torch.from_numpy(query), torch.from_numpy(vectors)
+    best = topk_from(asked, items, k, torch.from_numpy(least)) if np.isfinite(least).all() else None
+    score, row = topk(asked, items, k) if best is None else best
+    return score.numpy(), row.numpy()
 
 
 def certify(

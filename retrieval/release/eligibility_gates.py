@@ -1,6 +1,7 @@
 """Whether a candidate knows what may be shown: by the rules' definition, by the log, by the live release."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Int64
 from retrieval.eligibility import bitmaps
 from retrieval.eligibility.by_title import Title, passes
 from retrieval.eligibility.compile import Eligibility
+from retrieval.eligibility.licences import Licences
 from retrieval.eligibility.rules import (
     All,
     Available,
@@ -23,34 +25,41 @@ from retrieval.eligibility.rules import (
     ReleaseYearBetween,
     Rule,
 )
+from retrieval.profiles import ProfileHistories
 from retrieval.release.answered import newest_events
-from retrieval.release.read import Release
 from towers.data.dataset import Dataset
-from towers.data.vocabulary import OOV
 
 _NUM_TITLES, _NUM_MODELS = 256, 24
 _NUM_EVENTS = 4000
 _MIN_EVENTS = 100
 
 
-def eligibility_parity(
-    eligibility: Eligibility, dataset: Dataset, row: Int64[np.ndarray, " n"] | None = None
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What may be shown of the N titles of a release.
+
+    licences: of some table. row: int64 (N,), where each title stands in it. profiles: those of the release.
+    """
+
+    licences: Licences
+    row: Int64[np.ndarray, " N"]
+    profiles: ProfileHistories
+
+
+def eligibility_parity(eligibility: Eligibility, items: pa.Table, now: int) -> int:
     """Titles that a compiled rule of the release lets pass and its definition does not, or the other way.
 
-    Rules are made of the facts of some titles of the source's table, at moments about the newest event, and
-    judged on some others. row: of each title in the release; that of the table where None.
+    items: what the source says of the titles that the rules are compiled of, in their order. Rules are made
+    of the facts of some of them, at moments about now, Unix seconds, and judged on some others.
     """
-    num_titles, num_expected = eligibility.count(None), len(dataset.catalogue)
-    if num_titles != num_expected:
-        return abs(num_titles - num_expected)
-    place = _spread(num_expected, _NUM_TITLES)
-    rows = place if row is None else row[place]
-    titles = _titles(dataset.items, place)
-    now = int(dataset.history.time_seconds.max(initial=0))
+    num_titles = eligibility.count(None)
+    if num_titles != items.num_rows:
+        return int(abs(num_titles - items.num_rows))
+    place = _spread(items.num_rows, _NUM_TITLES)
+    titles = _titles(items, place)
     num_wrong = 0
     for rule in dict.fromkeys(_rules(titles[:: max(1, len(titles) // _NUM_MODELS)], now)):
-        compiled = _passing(eligibility, rule, rows)
+        compiled = _passing(eligibility, rule, place)
         num_wrong += sum(
             passes(title, rule) != found for title, found in zip(titles, compiled.tolist(), strict=True)
         )
@@ -67,7 +76,7 @@ def share_watched_unlicensed(dataset: Dataset) -> float | None:
     places = newest_events(history, _NUM_EVENTS)
     profile = np.searchsorted(history.offset, places, side="right") - 1
     distinct, place = np.unique(np.asarray(history.item_row)[places], return_inverse=True)
-    titles = _titles(dataset.items, distinct)
+    titles = _titles(dataset.items.select(["licences"]), distinct)
     country, seconds = dataset.country[profile].tolist(), np.asarray(history.time_seconds)[places].tolist()
     num_events = num_unlicensed = 0
     for line, which in enumerate(place.tolist()):
@@ -78,35 +87,29 @@ def share_watched_unlicensed(dataset: Dataset) -> float | None:
     return num_unlicensed / num_events if num_events >= _MIN_EVENTS else None
 
 
-def share_available(eligibility: Eligibility, release: Release) -> float | None:
-    """The share of its titles with a licence at its newest event, the mean over its profiles' countries."""
-    codes, num_profiles = np.unique(release.profiles.country, return_counts=True)
-    now = release.profiles.as_of_seconds
-    if not len(codes) or not len(release.catalogue):
+def share_available(shown: Shown) -> float | None:
+    """The share of titles with a licence at the newest event, the mean over the profiles' countries."""
+    codes, num_profiles = np.unique(shown.profiles.country, return_counts=True)
+    now = shown.profiles.as_of_seconds
+    if not len(codes) or not len(shown.row):
         return None
-    rules = [Available(code, now) for code in codes.tolist()]
-    shares = [_passing(eligibility, rule, release.catalogue.rows).mean() for rule in rules]
+    shares = [shown.licences.available(code, now)[shown.row].mean() for code in codes.tolist()]
     return float(np.average(shares, weights=num_profiles))
 
 
-def share_changed(
-    eligibility: Eligibility, release: Release, older: Eligibility, live: Release
-) -> float | None:
-    """The share of titles of both whose licence at the live release's newest event is not what that one says.
+def share_changed(own: Shown, live: Shown) -> float | None:
+    """The share of titles whose licence at the live release's newest event is not what that one says.
 
-    older: of the live release. The mean over the countries of the live profiles, by their numbers.
+    Of titles that both have, line by line the same ones. The mean over the countries of the live profiles,
+    by their numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
-    theirs = live.catalogue.vocabulary.rows_in(release.catalogue.vocabulary)
-    both = np.flatnonzero(theirs != OOV)
-    theirs = theirs[both]
-    if not len(codes) or not len(both):
+    if not len(codes) or not len(own.row):
         return None
     now = live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
-        rule = Available(code, now)
-        before, after = _passing(older, rule, both), _passing(eligibility, rule, theirs)
+        before, after = (each.licences.available(code, now)[each.row] for each in (live, own))
         changed.append(float(np.mean(before != after)))
     return float(np.average(changed, weights=num_profiles))
 

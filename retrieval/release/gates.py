@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
 from retrieval.index.spec import Index
@@ -161,7 +163,7 @@ class Candidate:
     profiles when they were new. keep: is given what was certified of the index.
     """
 
-    item_id: Sequence[str]
+    item_id: pa.Array
     vectors: Float32[np.ndarray, "N D"]
     searched: Float32[np.ndarray, "N S"]
     num_events: Int64[np.ndarray, " M"]
@@ -188,7 +190,7 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
     results = [
         gate(Gate.FINITE_VECTORS, _num_not_finite(vectors), "==", 0),
         *([gate(Gate.UNIT_VECTORS, _off_unit(vectors), "<=", _MAX_OFF_UNIT)] if candidate.is_unit else []),
-        gate(Gate.UNIQUE_IDS, num_items - len(set(candidate.item_id)), "==", 0),
+        gate(Gate.UNIQUE_IDS, num_items - pc.count_distinct(candidate.item_id).as_py(), "==", 0),
         gate(Gate.EXPORT_COUNTS, _spread(num_items, len(vectors), len(candidate.num_events)), "==", 0),
     ]
     query, new, parity, num_bad_queries, count, recall = None, None, None, None, None, None

@@ -5,31 +5,26 @@ Each gate is a function of what was measured, giving value, bound and verdict. W
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
-from retrieval.eligibility.compile import Eligibility
 from retrieval.release.answered import Answered, answered, cpu_milliseconds
-from retrieval.release.eligibility_gates import (
-    eligibility_parity,
-    share_available,
-    share_changed,
-    share_watched_unlicensed,
-)
 from retrieval.release.footprint import memory_bytes
 from retrieval.release.gates import Gate, GateSettings, LiveBounds, gate, not_measured
 from retrieval.release.manifest import GateResult
-from retrieval.release.read import Release, read_parts, read_release
+from retrieval.release.read import Known, Release, read_parts, read_release
 from retrieval.release.store import ReleaseInfo, current
+from retrieval.release.title_gates import Titled
 from retrieval.release.verify import Verify
 from towers.data.dataset import Dataset
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.privacy.state import LEARNED_FROM, state_of
 from towers.data.split import HeldOut, sampled_test, split_of
+from towers.data.vocabulary import Vocabulary
 from towers.errors import ReleaseError, StoreKeyError
 from towers.evaluation.bootstrap import paired_bootstrap
 from towers.evaluation.promise import MEASURED, Promise, promise_of
@@ -42,7 +37,6 @@ _QUALITY_LEVEL = 0.98
 """Of the interval of a loss: as its upper end is looked at alone, one equal release in a hundred is below."""
 _FREE_MS, _FREE_MIB = 5.0, 64.0
 """What is cheaper than this may be any number of times as dear as the live release."""
-_DAY_SECONDS = 86_400
 
 
 class Placed(NamedTuple):
@@ -64,10 +58,12 @@ def live_release(root: Path, store_keys: StoreKeys | None = None) -> Placed | No
     return _placed(root / release_id, lambda: read_release(root / release_id, Verify.SAMPLED, store_keys))
 
 
-def placed(live: ReleaseInfo, store_keys: StoreKeys | None = None) -> Placed | None:
-    """As `live_release`, of one that was verified: its files are not hashed again."""
+def placed(
+    live: ReleaseInfo, store_keys: StoreKeys | None = None, known: Known | None = None
+) -> Placed | None:
+    """As `live_release`, of one that was verified: its files are not hashed again. known: of `read_parts`."""
     about = live.manifest.description
-    return _placed(live.folder, lambda: read_parts(live.folder, live.release_id, about, store_keys))
+    return _placed(live.folder, lambda: read_parts(live.folder, live.release_id, about, store_keys, known))
 
 
 def _placed(folder: Path, read: Callable[[], Release]) -> Placed | None:
@@ -103,69 +99,37 @@ def promised(
 
 
 def trained_quality(
-    release: Release, promise: Promise | None, item_ids: Sequence[str], least: float
+    release: Release, promise: Promise | None, catalogue: Vocabulary, least: float
 ) -> GateResult:
     """nDCG@10 of the training's own questions as they are served, over what the training measured of them.
 
-    What it misses is what went wrong in between: towers of two trainings, inputs that are read another way.
+    catalogue: the titles in whose rows they ask. What it misses is what went wrong in between: towers of two
+    trainings, inputs that are read another way.
     """
     if promise is None or len(promise.asked) < _MIN_QUESTIONS or promise.ndcg == 0.0:
         return not_measured(Gate.TRAINED_QUALITY, ">=", least)
-    found = float(answered(release, promise.asked, item_ids).ndcg.mean())
+    row = catalogue.rows_in(release.catalogue.vocabulary)
+    found = float(answered(release, promise.asked, row).ndcg.mean())
     return gate(Gate.TRAINED_QUALITY, found / promise.ndcg, ">=", least)
 
 
-def title_gates(
-    release: Release,
-    live: Placed | None,
-    dataset: Dataset,
-    settings: GateSettings,
-    rules: Eligibility | None = None,
-    row: Int64[np.ndarray, " n"] | None = None,
-) -> list[GateResult]:
-    """The gates on titles and what may be shown of them, which nobody need be asked for.
-
-    rules: of the titles of the live release, where they were compiled before. row: of each title of the
-    dataset in the release; that of the dataset where None.
-    """
-    older, bounds = None if live is None else live.release, settings.live
-    eligibility = Eligibility(release.catalogue)
-    before = None if older is None else (rules or Eligibility(older.catalogue), older)
-    return [
-        gate(Gate.ELIGIBILITY_PARITY, eligibility_parity(eligibility, dataset, row), "==", 0),
-        watched_unlicensed(share_watched_unlicensed(dataset), settings.max_watched_unlicensed),
-        titles_kept(release.catalogue.ids, _ids(older), bounds),
-        days_behind(release.profiles.as_of_seconds, _as_of(older), bounds),
-        available(
-            share_available(eligibility, release),
-            None if before is None else share_available(*before),
-            bounds,
-        ),
-        licences_changed(None if before is None else share_changed(eligibility, release, *before), bounds),
-    ]
-
-
 def served_gates(
-    candidate: Placed,
-    live: Placed | None,
-    dataset: Dataset,
-    asked: HeldOut | None,
-    settings: GateSettings,
-    of_titles: Sequence[GateResult] | None = None,
+    candidate: Placed, live: Placed | None, asked: HeldOut | None, settings: GateSettings, found: Titled
 ) -> list[GateResult]:
     """Every gate on what will be served.
 
-    candidate: as it is read back from its files. dataset: the tables it was made of. asked: held-out
-    questions in the rows of the dataset; None where the candidate was trained on everything. of_titles: the
-    results of `title_gates`, where they were taken before.
+    candidate: as it is read back from its files. asked: held-out questions; None where the candidate was
+    trained on everything. found: of the titles in whose rows they ask.
     """
-    release, older = candidate.release, None if live is None else live.release
-    bounds, item_ids = settings.live, dataset.catalogue.ids
-    results = [*(title_gates(release, live, dataset, settings) if of_titles is None else of_titles)]
+    bounds, older = settings.live, None if live is None else live.release
+    results = [*found.results]
+    both = [(candidate.release, found.row)]
+    if older is not None and found.live_row is not None:
+        both.append((older, found.live_row))
     some = asked if asked is not None and len(asked) else None
     enough = some if some is not None and len(some) >= _MIN_QUESTIONS else None
-    own = None if enough is None else answered(release, enough, item_ids)
-    other = None if enough is None or older is None else answered(older, enough, item_ids)
+    answers = [None if enough is None else answered(release, enough, row) for release, row in both]
+    own, other = [*answers, None][:2]
     results += [
         quality(own, other, bounds),
         coverage(own, other, bounds),
@@ -174,55 +138,18 @@ def served_gates(
     ]
     spent: list[float | None] = [None, None]
     if some is not None:
-        both = [release] if older is None else [release, older]
-        spent = [*cpu_milliseconds(both, some, item_ids, settings.k), None][:2]
+        spent = [*cpu_milliseconds(both, some, settings.k), None][:2]
     results.append(
         within(Gate.LATENCY, spent[0], settings.max_latency_ms, spent[1], bounds.max_latency, _FREE_MS)
     )
     held = [
-        None if each is None else memory_bytes(each.release, each.folder) / 2**20
+        None if each is None else (memory_bytes(each.release, each.folder) + found.unread_bytes) / 2**20
         for each in (candidate, live)
     ]
     results.append(
         within(Gate.MEMORY, held[0], settings.max_memory_mib, held[1], bounds.max_memory, _FREE_MIB)
     )
     return results
-
-
-def watched_unlicensed(share: float | None, most: float) -> GateResult:
-    """The share of the newest events whose title has no licence there and then, by the candidate's table."""
-    if share is None:
-        return not_measured(Gate.WATCHED_UNLICENSED, "<=", most)
-    return gate(Gate.WATCHED_UNLICENSED, share, "<=", most)
-
-
-def titles_kept(own: Sequence[str], live: Sequence[str] | None, bounds: LiveBounds) -> GateResult:
-    """The share of the live titles that the candidate has too."""
-    if not live:
-        return not_measured(Gate.TITLES_KEPT, ">=", bounds.min_titles_kept)
-    kept = len(set(live).intersection(own)) / len(live)
-    return gate(Gate.TITLES_KEPT, kept, ">=", bounds.min_titles_kept)
-
-
-def days_behind(own_seconds: int, live_seconds: int | None, bounds: LiveBounds) -> GateResult:
-    """By how many days the candidate's newest event is older than the live one's; negative where newer."""
-    if live_seconds is None:
-        return not_measured(Gate.DAYS_BEHIND, "<=", bounds.max_days_behind)
-    return gate(Gate.DAYS_BEHIND, (live_seconds - own_seconds) / _DAY_SECONDS, "<=", bounds.max_days_behind)
-
-
-def available(own: float | None, live: float | None, bounds: LiveBounds) -> GateResult:
-    """The share of titles that viewers may be shown at the newest event, over the live one's at its own."""
-    if own is None or not live:
-        return not_measured(Gate.AVAILABLE, ">=", bounds.min_available)
-    return gate(Gate.AVAILABLE, own / live, ">=", bounds.min_available)
-
-
-def licences_changed(share: float | None, bounds: LiveBounds) -> GateResult:
-    """The share of titles and countries of which the candidate says another past than the live release."""
-    if share is None:
-        return not_measured(Gate.LICENCES_CHANGED, "<=", bounds.max_licences_changed)
-    return gate(Gate.LICENCES_CHANGED, share, "<=", bounds.max_licences_changed)
 
 
 def quality(own: Answered | None, live: Answered | None, bounds: LiveBounds) -> GateResult:
@@ -271,11 +198,3 @@ def within(
 def _most_gain(own: Float64[np.ndarray, " Q"], live: Float64[np.ndarray, " Q"]) -> float:
     found = paired_bootstrap(own, live, level=_QUALITY_LEVEL)
     return found.high / float(live.mean())
-
-
-def _ids(release: Release | None) -> Sequence[str] | None:
-    return None if release is None else release.catalogue.ids
-
-
-def _as_of(release: Release | None) -> int | None:
-    return None if release is None else release.profiles.as_of_seconds

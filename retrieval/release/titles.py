@@ -5,6 +5,7 @@ that differ: of rows of the build whose title is described otherwise or has gone
 So what is written, hashed and sent grows with what changed, and not with the catalogue.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from towers.errors import ReleaseError
 ITEMS_FILE = "items.parquet"
 LINES_FILE = "items_updates.parquet"
 
+_GROUP_ROWS = 1 << 16
+"""Titles of a build that are read together, so that some of a large catalogue can be read by themselves."""
 _ROW = pa.field("row", pa.int64(), nullable=False)
 
 
@@ -35,15 +38,19 @@ class Lines:
 
 def write_titles(folder: Path, items: pa.Table) -> None:
     """Writes the titles of a build into a folder that exists, in row order."""
-    pq.write_table(items, folder / ITEMS_FILE, compression="zstd")
+    pq.write_table(items, folder / ITEMS_FILE, compression="zstd", row_group_size=_GROUP_ROWS)
 
 
-def read_titles(folder: Path) -> pa.Table:
-    """The items table of a release, a line for each row; ReleaseError where its files hold something else."""
-    built = _read(folder / ITEMS_FILE, ITEMS)
+def read_titles(folder: Path, columns: Sequence[str] = ITEMS.names) -> pa.Table:
+    """The items table of a release, a line for each row, or some columns of it.
+
+    Raises ReleaseError where its files hold something else.
+    """
+    built = read_built(folder, columns)
     if not (folder / LINES_FILE).is_file():
         return built
     lines = read_lines(folder)
+    lines = Lines(lines.row, lines.items.select(columns))
     added = lines.row[lines.row >= len(built)]
     if not np.array_equal(added, len(built) + np.arange(len(added))):
         raise ReleaseError(
@@ -51,6 +58,23 @@ def read_titles(folder: Path) -> pa.Table:
             f"{ITEMS_FILE}; expected every row from {len(built)} on"
         )
     return updated(built, lines)
+
+
+def read_built(folder: Path, columns: Sequence[str] = ITEMS.names) -> pa.Table:
+    """As `read_titles`, of a release as it was built: what was said otherwise since is not looked at."""
+    return _read(folder / ITEMS_FILE, pa.schema([ITEMS.field(name) for name in columns]))
+
+
+def read_some_built(folder: Path, rng: np.random.Generator) -> tuple[int, pa.Table]:
+    """Titles of a build that stand together, drawn by chance, and the row of the first of them.
+
+    All, where they were written together, as they were once. Raises ReleaseError as `read_titles`.
+    """
+    num_rows = _num_rows_of_groups(folder / ITEMS_FILE)
+    if not num_rows:
+        return 0, read_built(folder)
+    group = int(rng.integers(len(num_rows)))
+    return sum(num_rows[:group]), _read(folder / ITEMS_FILE, ITEMS, group)
 
 
 def read_lines(folder: Path) -> Lines:
@@ -87,8 +111,20 @@ def updated(built: pa.Table, lines: Lines) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=joined.schema)
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
+def _read(path: Path, schema: pa.Schema, group: int | None = None) -> pa.Table:
+    """The columns of a file, or of one of the groups of rows in it."""
     try:
-        return with_later_columns(pq.read_table(path), ITEMS).select(schema.names).cast(schema)
+        with pq.ParquetFile(path) as file:
+            names = [name for name in schema.names if name in file.schema_arrow.names]
+            found = file.read(names) if group is None else file.read_row_group(group, names)
+        return with_later_columns(found, schema).select(schema.names).cast(schema)
     except (FileNotFoundError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
         raise ReleaseError(f"{path}: {error}; expected the columns {', '.join(schema.names)}") from error
+
+
+def _num_rows_of_groups(path: Path) -> list[int]:
+    try:
+        about = pq.read_metadata(path)
+    except (FileNotFoundError, pa.ArrowInvalid) as error:
+        raise ReleaseError(f"{path}: {error}; expected the titles of a build") from error
+    return [about.row_group(group).num_rows for group in range(about.num_row_groups)]

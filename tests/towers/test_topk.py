@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from towers import topk as topk_module
 from towers.errors import QueryError
-from towers.topk import ordered_topk, topk
+from towers.topk import ordered_topk, topk, topk_from
 
 Vectors = list[list[int]]
 
@@ -64,6 +64,31 @@ def test_topk_is_what_sorting_every_pair_gives(
     ]
     assert score.tolist() == [scores for scores, _ in expected]
     assert row.tolist() == [rows for _, rows in expected]
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.integers(1, 3), st.integers(0, 3))
+def test_what_is_known_to_be_reached_changes_no_answer(
+    problem: tuple[Vectors, Vectors, int, list[list[int]], list[bool]], num_interests: int, short: int
+) -> None:
+    queries, items, k, *_ = problem
+    k = min(k, len(items))
+    if not queries or not k:
+        return
+    size = len(items[0])
+    turned = [[one[turn:] + one[:turn] for turn in range(num_interests)] for one in queries]
+    query = torch.tensor(turned, dtype=torch.float32).reshape(len(queries), num_interests, size)
+    item = torch.tensor(items, dtype=torch.float32)
+    score, row = topk(query, item, k)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(topk_module, "_CACHED_SCORES", 2 * len(queries))  # two items at a time
+        found = topk_from(query, item, k, score[:, -1] - short)
+        assert found is not None
+        assert (found[0].tolist(), found[1].tolist()) == (score.tolist(), row.tolist())
+        # What k items do not reach, and what too many do, is left to the other.
+        assert topk_from(query, item, k, score[:, -1] + 1) is None
+        patched.setattr(topk_module, "_FEW_PER_PLACE", 0)
+        assert topk_from(query, item, k, score[:, -1]) is None
 
 
 @settings(deadline=None, max_examples=100)

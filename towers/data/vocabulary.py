@@ -58,7 +58,9 @@ class Vocabulary:
             raise SchemaError(f"vocabulary: id {repeated!r} appears more than once; expected unique ids")
         return row_of
 
-    def _in_column(self) -> pa.Array:
+    @property
+    def column(self) -> pa.Array:
+        """All ids in row order, large_string."""
         if self._column is None:
             self._column = pa.array(self._ids, pa.large_string())
         return self._column
@@ -119,7 +121,7 @@ class Vocabulary:
 
     def are_those_of(self, column: pa.ChunkedArray) -> bool:
         """Whether a column of strings holds these ids, in their order, and no other."""
-        same: bool = self._in_column().equals(_one_piece(column))
+        same: bool = self.column.equals(_one_piece(column))
         return same
 
     @property
@@ -140,7 +142,7 @@ class Vocabulary:
         """Rows of a large_string column, OOV where null or unknown: `rows` for many ids at once."""
         if len(column) <= max(_FEW, len(self) // _SHARE):
             return self.rows(column.to_pylist())
-        found = pc.index_in(column, value_set=self._in_column())
+        found = pc.index_in(column, value_set=self.column)
         rows: np.ndarray = pc.fill_null(found, OOV).to_numpy(zero_copy_only=False).astype(np.int64)
         if self._gap is not None:
             rows[pc.fill_null(pc.equal(column, self._gap), False).to_numpy(zero_copy_only=False)] = OOV
@@ -148,7 +150,7 @@ class Vocabulary:
 
     def rows_in(self, other: "Vocabulary") -> Int64[np.ndarray, " N"]:
         """The row that each of these ids has in another vocabulary; OOV where none, and of a row without."""
-        return other.rows_of(self._in_column())
+        return other.rows_of(self.column)
 
     def embedding_rows(self, ids: Iterable[str]) -> Int64[np.ndarray, " n"]:
         """Rows of an embedding table: row + 1, and 0 for every id out of vocabulary."""

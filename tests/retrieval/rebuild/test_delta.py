@@ -5,19 +5,23 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retrieval.catalogue import Catalogue
+from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Available, GenresAny, ItemIn, Not, Rule
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.rebuild.plan import Work
 from retrieval.rebuild.run import rebuild
 from retrieval.rebuild.summary import Outcome
+from retrieval.release.digests import DIGESTS_FILE
 from retrieval.release.store import open_release
-from retrieval.release.titles import LINES_FILE, read_lines, read_titles, write_titles
+from retrieval.release.titles import LINES_FILE, Lines, read_lines, read_titles, write_lines, write_titles
 from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
 from tests.retrieval.rebuild.worlds import Artifacts, Title, World, world
@@ -79,6 +83,12 @@ def answers(retriever: Retriever) -> dict[str, object]:
     row = exact.rank(retriever.questions(0, len(retriever.profile_ids)), 8).item_row
     said["exact"] = [[retriever.items.vocabulary.id(one) for one in line] for line in row.tolist()]
     return said
+
+
+def reseal(folder: Path, manifest: dict[str, Any]) -> None:
+    sealed = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(sealed)
+    (folder / "manifest.sha256").write_text(f"{hashlib.sha256(sealed).hexdigest()}  manifest.json\n")
 
 
 @pytest.mark.slow
@@ -149,7 +159,7 @@ def test_what_is_as_it_was_is_one_file_with_the_older_release(service: Artifacts
     rebuild(service.job(told))
     after = open_release(service.root)
     linked = {name for name in after.manifest.files if (after.folder / name).stat().st_nlink > 1}
-    of_titles = {"items.parquet", "items.safetensors"}
+    of_titles = {"items.parquet", "items.safetensors", DIGESTS_FILE}
     assert linked == {"index.safetensors", "model.json", "towers.safetensors", *of_titles}
     for name in linked:
         assert after.manifest.files[name] == before.manifest.files[name]
@@ -194,7 +204,71 @@ def test_a_delta_with_a_table_of_licences_that_fell_short_is_stopped(service: Ar
     summary = rebuild(service.job(told.with_titles(n1=Title("Fresh", 2, 2001))))
     assert summary.outcome is Outcome.REFUSED
     assert "FAILED available: 0.268293, expected >= 0.5" in str(summary.error)
+    assert "FAILED licences_changed: 0.75, expected <= 0.5" in str(summary.error)
     assert Retriever.open(service.root).release_id == "r000001"
+
+
+def test_a_release_from_before_there_were_digests_gets_them_by_a_delta(service: Artifacts) -> None:
+    live = open_release(service.root).folder
+    kept = (live / DIGESTS_FILE).read_bytes()
+    (live / DIGESTS_FILE).unlink()
+    manifest = json.loads((live / "manifest.json").read_text())
+    del manifest["files"][DIGESTS_FILE]
+    reseal(live, manifest)
+    assert rebuild(service.job(world())).outcome is Outcome.NOTHING
+    told = world().with_titles(t003=None, n1=Title("Newcomer", 2, 2001))
+    told = told.with_titles(t007=replace(told.titles["t007"], name="Renamed"))
+    summary = rebuild(service.job(told))
+    assert summary.plan is not None
+    assert summary.plan.changes == {
+        "num_added": 1,
+        "num_changed": 0,
+        "num_removed": 1,
+        "num_described_only": 1,
+        "histories_changed": True,
+    }
+    assert (open_release(service.root).folder / DIGESTS_FILE).read_bytes() == kept
+    assert rebuild(service.job(told)).outcome is Outcome.NOTHING
+
+
+def test_titles_that_are_not_what_their_digests_say_stop_a_delta(service: Artifacts) -> None:
+    path = open_release(service.root).folder / DIGESTS_FILE
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    told = world().with_titles(n1=Title("Newcomer", 2, 2001))
+    summary = rebuild(service.job(told, verify=Verify.TRUSTED))
+    assert summary.outcome is Outcome.FAILED
+    assert "1 of 40 rows that were looked at, first row 39, are not what their digests are of" in str(
+        summary.error
+    )
+
+
+def test_lines_that_are_not_those_of_the_tables_stop_a_delta(
+    service: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(folder: Path, lines: Lines) -> None:
+        items = lines.items.to_pylist()
+        items[-1]["licences"] = []
+        write_lines(folder, Lines(lines.row, type(lines.items).from_pylist(items, lines.items.schema)))
+
+    monkeypatch.setattr("retrieval.rebuild.publish.write_lines", stale)
+    summary = rebuild(service.job(world().with_titles(n1=Title("Newcomer", 2, 2001))))
+    assert summary.outcome is Outcome.FAILED
+    assert "titles are not as the tables have them" in str(summary.error)
+
+
+def test_rules_that_are_compiled_of_other_facts_stop_a_delta(
+    service: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(catalogue: Catalogue) -> Eligibility:
+        order = np.roll(np.arange(catalogue.num_rows), 1)
+        return Eligibility(Catalogue(catalogue.table.take(order)))
+
+    monkeypatch.setattr("retrieval.rebuild.delta_titles.Eligibility", shifted)
+    summary = rebuild(service.job(world().with_titles(n1=Title("Newcomer", 2, 2001))))
+    assert summary.outcome is Outcome.REFUSED
+    assert "FAILED eligibility_parity" in str(summary.error)
 
 
 def test_titles_are_written_once_and_then_what_they_say_otherwise(service: Artifacts) -> None:
@@ -231,7 +305,7 @@ def test_a_live_release_that_does_not_open_is_gone_on_from(
     rebuild(service.job(told))
     told = told.with_titles(t007=replace(told.titles["t007"], name="Renamed"), n2=Title("Fresh", 1, 2002))
     with monkeypatch.context() as patched:
-        patched.setattr("retrieval.rebuild.survey.placed", lambda live, store_keys: None)
+        patched.setattr("retrieval.rebuild.survey.placed", lambda live, store_keys, known: None)
         assert rebuild(service.job(told)).outcome is Outcome.PUBLISHED
     service.fresh(told, tmp_path / "fresh")
     assert answers(Retriever.open(service.root)) == answers(Retriever.open(tmp_path / "fresh" / "releases"))
@@ -244,17 +318,16 @@ def test_a_delta_whose_titles_are_one_file_is_gone_on_from(service: Artifacts, t
     live = open_release(service.root).folder
     whole = read_titles(live)
     (live / LINES_FILE).unlink()
-    (live / "items.parquet").unlink()  # not through its other name
+    for name in ("items.parquet", DIGESTS_FILE):
+        (live / name).unlink()  # not through its other name
     write_titles(live, whole)
     manifest = json.loads((live / "manifest.json").read_text())
-    del manifest["files"][LINES_FILE]
+    del manifest["files"][LINES_FILE], manifest["files"][DIGESTS_FILE]
     content = (live / "items.parquet").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     manifest["files"]["items.parquet"] = {"sha256": digest, "size_bytes": len(content)}
     manifest["format_version"] = 3
-    sealed = json.dumps(manifest).encode()
-    (live / "manifest.json").write_bytes(sealed)
-    (live / "manifest.sha256").write_text(f"{hashlib.sha256(sealed).hexdigest()}  manifest.json\n")
+    reseal(live, manifest)
     told = told.with_titles(n1=None, t005=replace(told.titles["t005"], name="Other"))
     summary = rebuild(service.job(told))
     assert summary.plan is not None

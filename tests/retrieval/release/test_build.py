@@ -212,7 +212,7 @@ def test_any_changed_file_is_named_before_it_is_parsed(exported: Exported, tmp_p
     spec = IndexSpec(IndexKind.HNSW)
     folder = build_release(exported.model, exported.tables, tmp_path, spec, GateSettings(k=10)).folder
     names = sorted(path.name for path in folder.iterdir())
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         content = (folder / name).read_bytes()
         # Noise from end to end: a parser that were handed it would raise an error of its own, or crash.

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from retrieval.index.build import build_index
@@ -31,7 +32,7 @@ def _candidate(
 ) -> Candidate:
     asked = _normal(9, 20, vectors.shape[1]) if query is None else query
     return Candidate(
-        item_id=tuple(f"i{row}" for row in range(len(vectors))) if item_id is None else item_id,
+        item_id=pa.array([f"i{row}" for row in range(len(vectors))] if item_id is None else item_id),
         vectors=vectors,
         searched=vectors,
         num_events=np.zeros(len(vectors), np.int64) if num_events is None else num_events,

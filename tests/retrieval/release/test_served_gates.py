@@ -15,10 +15,12 @@ from conf.compose import compose_settings
 from conf.schema import PipelineSettings
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility.compile import Eligibility
+from retrieval.eligibility.licences import Licences
 from retrieval.index.spec import IndexSpec
 from retrieval.release.answered import Answered, answered, cpu_milliseconds, newest_events
 from retrieval.release.build import build_release
 from retrieval.release.eligibility_gates import (
+    Shown,
     eligibility_parity,
     share_available,
     share_changed,
@@ -28,17 +30,10 @@ from retrieval.release.footprint import reachable_bytes
 from retrieval.release.gates import SOUNDNESS, Gate, GateSettings, LiveBounds
 from retrieval.release.manifest import parse_manifest
 from retrieval.release.read import read_release
-from retrieval.release.served_gates import (
-    coverage,
-    days_behind,
-    exposure,
-    popularity_lift,
-    quality,
-    titles_kept,
-    within,
-)
+from retrieval.release.served_gates import coverage, exposure, popularity_lift, quality, within
 from retrieval.release.store import current, open_release
 from retrieval.release.tables import gates_table
+from retrieval.release.title_gates import days_behind, titles_kept
 from tests.retrieval.conftest import Exported
 from tests.retrieval.worlds import items_table, release
 from tests.worlds import SIGNALS, block_world, write_tables
@@ -46,6 +41,7 @@ from towers.data.dataset import Dataset, dataset_from_tables, read_dataset
 from towers.data.schema import Tables
 from towers.data.signals.settings import signals_of
 from towers.data.split import SplitKind, SplitSettings, sampled_test, sampled_validation, split
+from towers.data.vocabulary import OOV
 from towers.errors import ConfigError, GateError
 
 BOUNDS = LiveBounds()
@@ -86,10 +82,9 @@ def test_what_is_shown_is_held_against_what_the_live_release_shows() -> None:
 
 
 def test_titles_days_and_costs_are_held_against_the_live_ones() -> None:
-    live = [f"i{row}" for row in range(100)]
-    assert titles_kept([*live[5:], "new"], live, BOUNDS).value == 0.95
-    assert not titles_kept(live[50:], live, BOUNDS).passed
-    assert titles_kept(live, None, BOUNDS).passed
+    assert titles_kept(0.95, BOUNDS).value == 0.95
+    assert not titles_kept(0.5, BOUNDS).passed
+    assert titles_kept(None, BOUNDS).passed
     assert days_behind(86_400, 2 * 86_400, BOUNDS).value == 1.0
     assert not days_behind(86_400, 2 * 86_400, BOUNDS).passed
     assert days_behind(3 * 86_400, 2 * 86_400, BOUNDS).passed
@@ -118,12 +113,12 @@ def test_the_same_questions_are_asked_of_catalogues_in_other_orders() -> None:
     vectors = np.random.default_rng(0).standard_normal((30, 8)).astype(np.float32)
     dataset = dataset_from_tables(block_world(3, 10, 20, 5, seed=0))
     asked = sampled_test(dataset, SplitSettings(), 50)
-    ids = dataset.catalogue.ids
     order = np.random.default_rng(1).permutation(30)
     table = dataset.items.select(items_table(1).column_names)
     one = release(vectors, items=table)
     two = release(vectors[order], items=table.take(pa.array(order)), num_events=one.num_events[order])
-    first, second = (answered(each, asked, ids) for each in (one, two))
+    back = np.argsort(order)
+    first, second = answered(one, asked, np.arange(30)), answered(two, asked, back)
     # The prior of the encoder of these tests is the first vector, so only the same histories are the same.
     assert np.count_nonzero(first.ndcg != second.ndcg) == 0
     assert (first.coverage, first.gini) == (second.coverage, second.gini)
@@ -131,8 +126,9 @@ def test_the_same_questions_are_asked_of_catalogues_in_other_orders() -> None:
     gone = release(vectors[:15], items=table.slice(0, 15))
     unknown = np.isin(asked.target_row, np.arange(15, 30))
     assert unknown.any()
-    assert not answered(gone, asked, ids).ndcg[unknown].any()
-    assert all(each > 0.0 for each in cpu_milliseconds([one, two], asked, ids, 10))
+    kept = np.where(np.arange(30) < 15, np.arange(30), OOV)
+    assert not answered(gone, asked, kept).ndcg[unknown].any()
+    assert all(each > 0.0 for each in cpu_milliseconds([(one, np.arange(30)), (two, back)], asked, 10))
 
 
 def test_the_questions_are_those_of_the_split() -> None:
@@ -199,13 +195,15 @@ def _of(tables: Tables) -> Dataset:
 def test_rules_compiled_from_another_table_than_the_source_are_found() -> None:
     tables = block_world(3, 20, 8, 6, seed=0)
     newest = int(dataset_from_tables(tables).history.time_seconds.max())
-    dataset = _of(_licensed(tables, newest + 10))
-    assert eligibility_parity(Eligibility(Catalogue(dataset.items)), dataset) == 0
-    stale = _of(_licensed(tables, newest - 10))
-    assert eligibility_parity(Eligibility(Catalogue(stale.items)), dataset) > 0
-    shuffled = dataset.items.take(pa.array(np.random.default_rng(0).permutation(60)))
-    assert eligibility_parity(Eligibility(Catalogue(shuffled)), dataset) > 0
-    assert eligibility_parity(Eligibility(Catalogue(dataset.items.slice(1))), dataset) > 0
+    items = _licensed(tables, newest + 10).items
+
+    def parity(compiled: pa.Table) -> int:
+        return eligibility_parity(Eligibility(Catalogue(compiled)), items, newest)
+
+    assert parity(items) == 0
+    assert parity(_licensed(tables, newest - 10).items) > 0
+    assert parity(items.take(pa.array(np.random.default_rng(0).permutation(60)))) > 0
+    assert parity(items.slice(1)) > 0
 
 
 def test_events_of_titles_without_licence_say_that_the_table_is_stale() -> None:
@@ -218,7 +216,7 @@ def test_events_of_titles_without_licence_say_that_the_table_is_stale() -> None:
 
 
 def test_the_past_of_licences_does_not_change() -> None:
-    def made(ends: list[int | None]) -> object:
+    def made(ends: list[int | None]) -> Shown:
         licences = [
             [
                 {
@@ -231,13 +229,13 @@ def test_the_past_of_licences_does_not_change() -> None:
         ]
         table = items_table(4, licences=licences)
         one = release(np.eye(4, dtype=np.float32), items=table, profiles={"p": [0]})
-        return replace(one, profiles=replace(one.profiles, country=np.array(["DE"]), as_of_seconds=1000))
+        profiles = replace(one.profiles, country=np.array(["DE"]), as_of_seconds=1000)
+        return Shown(Licences(table["licences"]), np.arange(4), profiles)
 
     live, later, stale = made([None, 900, None, None]), made([None, 900, 1500, None]), made([None] * 4)
     for candidate, expected in ((later, 0.0), (stale, 0.25)):
-        found = share_changed(Eligibility(candidate.catalogue), candidate, Eligibility(live.catalogue), live)  # type: ignore[attr-defined,arg-type]
-        assert found == expected
-    assert share_available(Eligibility(live.catalogue), live) == 0.75  # type: ignore[attr-defined,arg-type]
+        assert share_changed(candidate, live) == expected
+    assert share_available(live) == 0.75
 
 
 # Whole builds

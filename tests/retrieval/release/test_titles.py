@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.release.titles import LINES_FILE, Lines, read_lines, read_titles, write_lines, write_titles
+from retrieval.release.titles import (
+    LINES_FILE,
+    Lines,
+    read_lines,
+    read_some_built,
+    read_titles,
+    write_lines,
+    write_titles,
+)
 from towers.data.schema import ITEMS, table
 from towers.errors import ReleaseError
 
@@ -45,6 +53,21 @@ def test_lines_are_read_in_their_rows(
 def test_without_lines_the_titles_are_those_of_the_build(tmp_path: Path) -> None:
     write_titles(tmp_path, items(["one", "two"]))
     assert read_titles(tmp_path).equals(items(["one", "two"]))
+
+
+def test_some_titles_of_a_build_are_read_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, rng = items(["one", "two", "three", "four", "five"]), np.random.default_rng(0)
+    write_titles(tmp_path, items([]))
+    assert read_some_built(tmp_path, rng)[1].num_rows == 0
+    monkeypatch.setattr("retrieval.release.titles._GROUP_ROWS", 2)
+    write_titles(tmp_path, whole)
+    write_lines(tmp_path, Lines(np.array([0]), items(["other"])))
+    found = dict(read_some_built(tmp_path, rng) for _ in range(50))
+    assert sorted(found) == [0, 2, 4]
+    for first, some in found.items():
+        assert some.equals(whole.slice(first, 2))
 
 
 @pytest.mark.parametrize("rows", [[1, 1], [1, 0], [-1, 0]])
