@@ -24,7 +24,6 @@ REMEDIES = {
         "model.event_dropout=0.3",
         "model.embedding_dropout=0.3",
     ),
-    "averaged over .995": ("trainer.ema_decay=0.995",),
 }
 
 
