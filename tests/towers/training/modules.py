@@ -1,5 +1,9 @@
-"""A module with its batches, outside of a trainer."""
+"""A module with its batches, outside of a trainer; and a training that is cut off."""
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -10,6 +14,7 @@ from towers.data.loader import EpochPlan
 from towers.data.split import Split
 from towers.data.windows import Blocks, TrainingWindows
 from towers.nets.two_tower import TwoTower
+from towers.training.fit import fit_towers
 from towers.training.module import TwoTowerModule
 from towers.training.settings import FitSettings
 from towers.training.strata import title_probability
@@ -53,3 +58,24 @@ def gradients(module: TwoTowerModule, loss: Tensor) -> dict[str, Tensor]:
         for name, weight in module.towers.named_parameters()
         if weight.grad is not None
     }
+
+
+class _StoppedError(Exception):
+    """What a power cut would be, for a process that must live on to compare."""
+
+
+def fit_cut_off(
+    world: tuple[Dataset, Split], settings: FitSettings, folder: Path, *, epoch: int, batch: int
+) -> None:
+    """A training that ends, without any farewell, before this batch of this epoch."""
+    step = TwoTowerModule.training_step
+
+    def cut_off(self: TwoTowerModule, given: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (epoch, batch):
+            raise _StoppedError
+        return step(self, given, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TwoTowerModule, "training_step", cut_off)
+        with pytest.raises(_StoppedError):
+            fit_towers(*world, settings, folder)

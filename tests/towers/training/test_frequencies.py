@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.towers.training.frequency_ranks import NUM_STEPS, STREAMED, learned, pool_of, run
-from tests.towers.training.modules import module_and_batches
+from tests.towers.training.modules import fit_cut_off, module_and_batches
 from tests.towers.training.worlds import block_split, uneven_split
 from towers.data.dataset import Dataset
 from towers.data.split import Split
@@ -91,27 +91,13 @@ def test_only_a_step_that_was_taken_is_learned_from_and_after_it(
         assert torch.equal(saved[SKETCH + name], value), name
 
 
-class StoppedError(Exception):
-    """What a power cut would be, for a process that must live on to compare."""
-
-
 def test_a_run_that_was_cut_off_goes_on_with_them_to_the_bit(
-    world: tuple[Dataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: tuple[Dataset, Split], tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
     settings = training(max_epochs=2)
     unbroken = fit_towers(*world, settings, tmp_path / "unbroken")
-    step = TwoTowerModule.training_step
-
-    def cut_off(self: TwoTowerModule, batch: Any, batch_idx: int) -> Any:
-        if (self.current_epoch, batch_idx) == (1, 6):
-            raise StoppedError
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(TwoTowerModule, "training_step", cut_off)
-    with pytest.raises(StoppedError):
-        fit_towers(*world, settings, tmp_path / "cut")
-    monkeypatch.undo()
+    fit_cut_off(world, settings, tmp_path / "cut", epoch=1, batch=6)
     assert torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["global_step"] % 12 != 0
     resuming = replace(settings, trainer=replace(settings.trainer, resume=True))
     resumed = fit_towers(*world, resuming, tmp_path / "cut")

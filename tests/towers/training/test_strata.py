@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from tests.towers.training.modules import module_and_batches
+from tests.towers.training.modules import fit_cut_off, module_and_batches
 from tests.towers.training.worlds import MANY_STEPS, block_split
 from towers.data.dataset import Dataset
 from towers.data.schema import ITEMS, table
@@ -18,7 +18,6 @@ from towers.data.split import Split
 from towers.errors import ConfigError, TrainingError
 from towers.objectives.settings import STRATA_COLUMNS, NegativeKind, ObjectiveKind, ObjectiveSettings
 from towers.training.fit import fit_towers
-from towers.training.module import TwoTowerModule
 from towers.training.settings import FitSettings
 from towers.training.strata import title_probability
 
@@ -123,26 +122,12 @@ def test_every_rank_draws_the_same_whatever_its_batch(world: tuple[Dataset, Spli
         assert torch.equal(one.log_weight, other.log_weight)
 
 
-class StoppedError(Exception):
-    """What a power cut would be, for a process that must live on to compare."""
-
-
 def test_a_training_by_strata_that_was_cut_off_ends_with_the_weights_of_an_unbroken_one(
-    world: tuple[Dataset, Split], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: tuple[Dataset, Split], tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
     unbroken = fit_towers(*world, learning(max_epochs=2), tmp_path / "unbroken")
-    step = TwoTowerModule.training_step
-
-    def cut_off(self: TwoTowerModule, batch: Any, batch_idx: int) -> Any:
-        if (self.current_epoch, batch_idx) == (1, 6):
-            raise StoppedError
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(TwoTowerModule, "training_step", cut_off)
-    with pytest.raises(StoppedError):
-        fit_towers(*world, learning(max_epochs=2), tmp_path / "cut")
-    monkeypatch.undo()
+    fit_cut_off(world, learning(max_epochs=2), tmp_path / "cut", epoch=1, batch=6)
     resuming = learning(max_epochs=2, resume=True)
     # Titles that say another genre are other negatives.
     dataset, parts = world
