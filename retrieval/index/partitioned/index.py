@@ -22,6 +22,8 @@ from towers.errors import IndexBuildError, QueryError
 _FILE = "index.safetensors"
 # Stops that a search may be told, up to one that reads nearly everything.
 _DEPTHS = np.arange(1, 257) * (10.0 / 256)
+# Where codes refine, what rounding took off is kept of so many coordinates: of the first, which vary most.
+_FINE_DIM = 32
 # Items turned into coordinates at once.
 _CHUNK = 1 << 16
 # Fewer queries are not worth the product of matrices; entries beyond could leave float32 in it.
@@ -39,8 +41,9 @@ class Layout:
     """What a search reads: N rows in L lists at M places, M > N where lists share rows.
 
     basis: query → H coordinates. centre, spread, offset: of the lists, as in `Partition`. code: the first C
-    coordinates of the item at each place by `scale`; tail: the others, where they refine. row: whose code it
-    is; place: one place of each row.
+    coordinates of the item at each place by `scale`; tail: where codes refine, the other H - C, and what
+    rounding took off the first ones, which are coordinates of the query a second time. row: whose code it is;
+    place: one place of each row.
     """
 
     basis: Float32[np.ndarray, "H D"]
@@ -304,12 +307,13 @@ def partitioned_in(
 ) -> PartitionedIndex:
     """The index of the vectors in these coordinates and lists, with codes as the spec says."""
     basis = frame.basis
-    if spec.refinement is Refinement.CODES and len(basis.item) - spec.code_dim > MAX_CODE_DIM:
-        raise IndexBuildError(
-            f"index: {len(basis.item)} coordinates, {spec.code_dim} of them in the code; expected at most "
-            f"{MAX_CODE_DIM} others where codes refine"
-        )
     code_dim = _code_dim(spec, basis)
+    most = MAX_CODE_DIM - _FINE_DIM
+    if spec.refinement is Refinement.CODES and len(basis.item) - code_dim > most:
+        raise IndexBuildError(
+            f"index: {len(basis.item)} coordinates, {code_dim} of them in the code; expected at most {most} "
+            f"others where codes refine"
+        )
     head = _turned(vectors, basis.item[:code_dim])
     asked = None if queries is None else _turned(queries, basis.query[:code_dim])
     lists = partition(head, asked, frame.list_of)
@@ -368,21 +372,24 @@ def _laid_out(
     spec: IndexSpec,
 ) -> Layout:
     code_dim = head.shape[1]
-    rest = item_map[code_dim:] if spec.refinement is Refinement.CODES else item_map[:0]
-    tail = _turned(vectors, rest)
     code, scale = _in_8_bits(head)
-    tail_code, tail_scale = _in_8_bits(tail)
+    basis, tail = query_map[:code_dim], np.empty((0, 0), np.int8)
+    if spec.refinement is Refinement.CODES:
+        fine = min(_FINE_DIM, code_dim)
+        lost = head[:, :fine] - code[:, :fine] * scale[:fine]
+        tail, tail_scale = _in_8_bits(np.hstack([_turned(vectors, item_map[code_dim:]), lost]))
+        tail, scale = tail[lists.row], np.concatenate([scale, tail_scale])
+        basis = np.concatenate([query_map, query_map[:fine]])
     place = np.empty(len(vectors), np.int32)
     place[lists.row[::-1]] = np.arange(len(lists.row) - 1, -1, -1)
-    used = code_dim + len(rest)
     return Layout(
-        basis=np.ascontiguousarray(query_map[:used]),
+        basis=np.ascontiguousarray(basis),
         centre=lists.centre,
         spread=lists.spread,
         offset=lists.offset,
         code=code[lists.row],
-        tail=tail_code[lists.row] if spec.refinement is Refinement.CODES else np.empty((0, 0), np.int8),
-        scale=np.concatenate([scale, tail_scale]),
+        tail=tail,
+        scale=scale,
         row=lists.row.astype(np.int32),
         place=place,
     )

@@ -46,6 +46,30 @@ def test_codes_alone_find_what_vectors_do_with_scores_nearly_theirs() -> None:
     assert np.abs(score - true).mean() < 0.01 * np.abs(true).mean()
 
 
+def test_of_the_coordinates_that_vary_most_codes_know_what_rounding_took_off() -> None:
+    """Sixteen coordinates say nearly everything: 8 bits of them alone would be off by 4 in a thousand."""
+    vectors, query = _normal(14, 4000, 64), _normal(15, 60, 64)
+    vectors[:, 16:] *= 0.01
+    spec = replace(ITEMS, code_dim=32, refinement=Refinement.CODES, stop=9.0, refine_factor=2.0)
+    score, row = build_partitioned(vectors, spec).search(query, 10)
+    true = np.take_along_axis(query @ vectors.T, row, axis=1)
+    np.testing.assert_allclose(score, true, atol=2e-4 * np.abs(true).max())
+    assert recall_by_query(row, exact_rows(vectors, query, 10)).mean() > 0.99
+
+
+def test_an_index_of_an_older_version_that_kept_no_rounding_is_read(tmp_path: Path) -> None:
+    vectors, query = _normal(16, 2000, 64), _normal(17, 40, 64)
+    spec = replace(ITEMS, code_dim=32, refinement=Refinement.CODES, stop=9.0, refine_factor=30.0)
+    build_partitioned(vectors, spec).save(tmp_path)
+    arrays = load_file(tmp_path / "index.safetensors")
+    older = {name: arrays[name][:64] for name in ("basis", "scale")} | {
+        "tail": np.ascontiguousarray(arrays["tail"][:, :32])
+    }
+    save_file(arrays | older, tmp_path / "index.safetensors")
+    index = load_partitioned(tmp_path, vectors, spec)
+    assert recall_by_query(index.search(query, 10)[1], exact_rows(vectors, query, 10)).mean() > 0.9
+
+
 @pytest.mark.parametrize("num_copies", [3000, 9000])
 def test_more_equal_items_than_a_search_can_hold_fill_the_answer_once_each(num_copies: int) -> None:
     vectors = np.repeat(_normal(4, 2, 8), num_copies, axis=0)
