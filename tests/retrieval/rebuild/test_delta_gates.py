@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,19 @@ def test_a_new_title_whose_vector_is_not_of_unit_length_stops_a_delta(
     summary = rebuild(large.job(NEWER))
     assert summary.outcome is Outcome.REFUSED
     assert "FAILED unit_vectors" in str(summary.error)
+
+
+@pytest.mark.parametrize("item_id", ["t000", "t001", "t002", "t003"])
+def test_a_changed_title_whose_vector_is_no_number_stops_a_delta(
+    large: Artifacts, monkeypatch: pytest.MonkeyPatch, item_id: str
+) -> None:
+    monkeypatch.setattr(
+        "retrieval.rebuild.delta.embedded", lambda *asked: np.full_like(embedded(*asked), np.nan)
+    )
+    turned = replace(LARGE.titles[item_id], genre=(LARGE.titles[item_id].genre + 1) % 5)
+    summary = rebuild(large.job(LARGE.with_titles(**{item_id: turned})))
+    assert summary.outcome is Outcome.FAILED
+    assert "1 of 1 vectors are not finite" in str(summary.error)
 
 
 def test_a_large_catalogue_of_which_nothing_is_wrong_is_published(large: Artifacts) -> None:
