@@ -24,9 +24,9 @@ from towers.data.schema import Tables, read_tables
 from towers.data.signals.settings import signals_of
 from towers.data.split import split, split_of
 from towers.evaluation.measured import measured
-from towers.exported import FINGERPRINT, TRAINING_FILE, VECTORS_FILE, WEIGHTS_FILE, read_context
+from towers.exported import FINGERPRINT, MODEL_FILE, TRAINING_FILE, VECTORS_FILE, WEIGHTS_FILE, read_context
 from towers.ladder.heuristics import fit_popular
-from towers.nets.two_tower import fingerprint, load_towers, save_towers
+from towers.nets.two_tower import TwoTower, fingerprint, load_towers, save_towers
 
 
 @dataclass(slots=True)
@@ -91,12 +91,8 @@ def popularity_collapse(world: GateWorld, broken: Broken) -> None:
     towers = load_towers(broken.model)
     arrays = load_file(broken.model / VECTORS_FILE)
     top = np.argsort(-arrays["num_events"], kind="stable")[: 10 + 10 * (broken.turn % 5)]
-    direction = torch.from_numpy(arrays["vector"][top].mean(axis=0))
-    with torch.no_grad():
-        users = towers.pairs()[0].users
-        # What all want at a moment drowns what one wants: one direction, whatever the history.
-        moments = users.moments()[-1]
-        moments.knot[:] = (5.0 + broken.turn) * direction[: users.width]
+    direction = arrays["vector"][top].mean(axis=0)
+    collapse_users(towers, direction, 5.0 + broken.turn)
     save_towers(towers, broken.model)
     _save_vectors(broken.model, arrays["vector"], arrays["num_events"])
     _measured_again(broken)
@@ -112,10 +108,7 @@ def nan_rows(world: GateWorld, broken: Broken) -> None:
             arrays["vector"][rows, rng.integers(arrays["vector"].shape[1])] = bad
             _save_vectors(broken.model, arrays["vector"], arrays["num_events"])
         case _:
-            weights = load_file(broken.model / WEIGHTS_FILE)
-            name = sorted(name for name in weights if ".users.item" in name or ".users.out" in name)[0]
-            weights[name].reshape(-1)[rng.integers(weights[name].size)] = bad
-            save_file(weights, broken.model / WEIGHTS_FILE)
+            nan_in_users(broken.model, bad, rng)
             _save_vectors(broken.model, arrays["vector"], arrays["num_events"])
 
 
@@ -128,9 +121,9 @@ def wrong_tower(world: GateWorld, broken: Broken) -> None:
     arrays = load_file(broken.model / VECTORS_FILE)
     match broken.turn % 4:
         case 0:  # the weights were copied from another training, the vectors were not
-            _copy_towers(world.trained(other), broken.model)
+            copy_towers(world.trained(other), broken.model)
         case 1:  # the same, of vectors written before they named their towers
-            _copy_towers(world.trained(other), broken.model)
+            copy_towers(world.trained(other), broken.model)
             save_file(arrays, broken.model / VECTORS_FILE)
         case 2:  # the user tower alone is of another training, and everything says that it belongs
             ours, theirs = (load_towers(each) for each in (broken.model, world.another()))
@@ -142,7 +135,7 @@ def wrong_tower(world: GateWorld, broken: Broken) -> None:
             save_towers(ours, broken.model)
             _save_vectors(broken.model, arrays["vector"], arrays["num_events"])
         case _:  # the export of another service, whose titles have the same ids
-            _copy_towers(world.another(), broken.model)
+            copy_towers(world.another(), broken.model)
             _exported_again(broken)
 
 
@@ -169,7 +162,7 @@ def half_missing(world: GateWorld, broken: Broken) -> None:
 def stale_eligibility(world: GateWorld, broken: Broken) -> None:
     """What may be shown is that of weeks ago: the feed of licences stood still, or all tables did."""
     tables = read_tables(broken.tables)
-    live = _newest(read_tables(world.tables(broken.pair.live.day)))
+    live = newest(read_tables(world.tables(broken.pair.live.day)))
     if broken.turn % 4 == 3:  # all tables are older than those of the live release
         until = pa.scalar(live - timedelta(days=1 + broken.turn), tables.events["start"].type)
         older = tables.events.filter(pc.less_equal(tables.events["start"], until))
@@ -224,8 +217,9 @@ def _measured_again(broken: Broken) -> None:
     (broken.model / TRAINING_FILE).write_text(said, encoding="utf-8")
 
 
-def _copy_towers(source: Path, model: Path) -> None:
-    for name in ("model.json", WEIGHTS_FILE):
+def copy_towers(source: Path, model: Path) -> None:
+    """The towers of one folder in place of those of another."""
+    for name in (MODEL_FILE, WEIGHTS_FILE):
         shutil.copyfile(source / name, model / name)
 
 
@@ -249,6 +243,22 @@ def _keep_titles(broken: Broken, kept: np.ndarray) -> None:
     broken.ingest(replace(tables, items=items, events=tables.events.filter(known)))
 
 
-def _newest(tables: Tables) -> datetime:
-    newest: datetime = pc.max(tables.events["start"]).as_py()
-    return newest
+def newest(tables: Tables) -> datetime:
+    """The moment of the newest event."""
+    found: datetime = pc.max(tables.events["start"]).as_py()
+    return found
+
+
+def collapse_users(towers: TwoTower, direction: np.ndarray, weight: float) -> None:
+    """What all want at a moment drowns what one wants: one direction, (D,), whatever the history."""
+    with torch.no_grad():
+        users = towers.pairs()[0].users
+        users.moments()[-1].knot[:] = weight * torch.from_numpy(direction[: users.width])
+
+
+def nan_in_users(model: Path, bad: np.float32, rng: np.random.Generator) -> None:
+    """One weight of the user tower in a folder is no number."""
+    weights = load_file(model / WEIGHTS_FILE)
+    name = sorted(name for name in weights if ".users.item" in name or ".users.out" in name)[0]
+    weights[name].reshape(-1)[rng.integers(weights[name].size)] = bad
+    save_file(weights, model / WEIGHTS_FILE)

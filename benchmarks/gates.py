@@ -3,15 +3,14 @@
 Twenty injections of each of six faults, each into the files or inputs of an honest release, in several of the
 ways in which it comes about; then the build with its gates, as scripts/build_index.py does it, beside a live
 release. An injection is caught where nothing is published and the error is one of this project's. Honest
-releases are stopped falsely where a gate refuses them.
+releases are stopped falsely where a gate refuses them. The same of the deltas of scripts/rebuild.py, of
+another service whose titles are more than the gates of a delta embed again (benchmarks/gate_deltas.py).
 """
 
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.environment import BENCH
+from benchmarks.gate_deltas import Outcomes, deltas
 from benchmarks.gate_faults import FAULTS, Broken, published
+from benchmarks.gate_outcomes import Outcome, counted, failed_gates, works
 from benchmarks.gate_worlds import GateWorld, Honest, Made, Model
 from benchmarks.measurement import Measurement
 from retrieval.release.operations import roll_back
@@ -28,7 +29,7 @@ from retrieval.release.writer import single_writer
 from towers.data.sources.simulated import SimulatedSettings
 from towers.errors import GateError, TowersError
 
-NUM_INJECTIONS, NUM_HONEST, NUM_ROLLBACKS = 20, 80, 20
+NUM_INJECTIONS, NUM_HONEST, NUM_HONEST_DELTAS, NUM_ROLLBACKS = 20, 80, 40, 20
 WORLD = GateWorld(
     BENCH / "gates",
     SimulatedSettings(num_events=40_000, num_profiles=1_500, num_items=900),
@@ -36,64 +37,84 @@ WORLD = GateWorld(
     models=(Model(0, 0), Model(0, 1), Model(2, 2), Model(4, 3)),
     training=("trainer.max_epochs=4",),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a build: the gates, or the error, that stopped it; none where it was published."""
-
-    stopped_by: tuple[str, ...]
-
-    @property
-    def published(self) -> bool:
-        """Whether it was published."""
-        return not self.stopped_by
+DELTAS = GateWorld(
+    BENCH / "gates" / "deltas",
+    SimulatedSettings(num_events=60_000, num_profiles=2_000, num_items=2_400),
+    days=(28, 14, 0),
+    models=(Model(0, 0), Model(0, 1)),
+    training=("trainer.max_epochs=4",),
+)
 
 
 def measure() -> Measurement:
-    """Every injection and honest release, some minutes beside the training of four models."""
-    return measured(WORLD, NUM_INJECTIONS, NUM_HONEST)
+    """Every injection, honest release and honest delta, some minutes beside the training of seven models."""
+    return measured(WORLD, DELTAS, NUM_INJECTIONS, NUM_HONEST, NUM_HONEST_DELTAS)
 
 
-def measured(world: GateWorld, num_injections: int, num_honest: int) -> Measurement:
-    """The figures of a world."""
+def measured(
+    world: GateWorld, of_deltas: GateWorld, num_injections: int, num_honest: int, num_honest_deltas: int
+) -> Measurement:
+    """The figures of the world whose releases are built and of the one whose releases are deltas."""
+    caught, builds, seconds, size_bytes = _built(world, num_injections, num_honest)
+    caught_deltas, honest_deltas = deltas(of_deltas, num_injections, num_honest_deltas)
+    every = [one for faults in (caught, caught_deltas) for outcomes in faults.values() for one in outcomes]
+    honest = [*builds, *honest_deltas]
+    return Measurement(
+        figures={
+            "caught_share": sum(not one.published for one in every) / len(every),
+            "false_stop_share": sum(not one.published for one in honest) / len(honest),
+            "rollback_seconds": round(max(seconds), 4),
+        },
+        data=(
+            f"{num_injections} injections of each of {len(caught)} faults and {len(builds)} honest releases "
+            f"of {_spelled(world)}; as many injections and {len(honest_deltas)} honest deltas of "
+            f"{_spelled(of_deltas)}"
+        ),
+        seeds=tuple(range(num_injections)),
+        details={
+            **_told(caught, builds),
+            "deltas": _told(caught_deltas, honest_deltas)
+            | {"work": {fault: works(outcomes) for fault, outcomes in caught_deltas.items()}},
+            "rollback median seconds": round(float(np.median(seconds)), 4),
+            "rollback release bytes": size_bytes,
+        },
+    )
+
+
+def _built(
+    world: GateWorld, num_injections: int, num_honest: int
+) -> tuple[Outcomes, list[Outcome], list[float], int]:
+    """What became of the injections and of honest releases; seconds of going back, and bytes of a release."""
     world.make()
     honest = list(world.honest())
     pairs = [honest[at] for at in np.linspace(0, len(honest) - 1, min(num_honest, len(honest))).astype(int)]
     with TemporaryDirectory(dir=world.folder) as name:
         roots = Roots(world, Path(name))
         builds = [roots.build_honest(pair) for pair in pairs]
-        caught: dict[str, list[Outcome]] = {}
+        print(f"honest: {counted(builds)}", file=sys.stderr, flush=True)
+        caught: Outcomes = {}
         for fault, inject in FAULTS.items():
             caught[fault] = []
             for turn in range(num_injections):
                 pair = pairs[turn * len(pairs) // num_injections]
                 caught[fault].append(roots.build_broken(pair, partial(inject, world), turn))
-            print(f"{fault}: {_counted(caught[fault])}", file=sys.stderr, flush=True)
-        seconds, size_bytes = roots.rollbacks(pairs[-1])
-    stopped = [build for build in builds if not build.published]
-    print(f"honest: {len(stopped)} of {len(builds)} stopped {_counted(stopped)}", file=sys.stderr, flush=True)
-    every = [one for outcomes in caught.values() for one in outcomes]
-    return Measurement(
-        figures={
-            "caught_share": sum(not one.published for one in every) / len(every),
-            "false_stop_share": len(stopped) / len(builds),
-            "rollback_seconds": round(max(seconds), 4),
-        },
-        data=(
-            f"{len(every)} injections and {len(builds)} honest releases of a simulated service, "
-            f"{world.service.items:,} titles, {world.service.profiles:,} profiles, {world.days[0]} days"
-        ),
-        seeds=tuple(range(num_injections)),
-        details={
-            "caught": {
-                fault: sum(not one.published for one in outcomes) for fault, outcomes in caught.items()
-            },
-            "stopped by": {fault: _counted(outcomes) for fault, outcomes in caught.items()},
-            "honest stopped by": _counted(stopped),
-            "rollback median seconds": round(float(np.median(seconds)), 4),
-            "rollback release bytes": size_bytes,
-        },
+            print(f"{fault}: {counted(caught[fault])}", file=sys.stderr, flush=True)
+        return caught, builds, *roots.rollbacks(pairs[-1])
+
+
+def _told(caught: Outcomes, honest: Sequence[Outcome]) -> dict[str, object]:
+    """By fault, how many were caught and by what; and what stopped honest ones."""
+    return {
+        "caught": {fault: sum(not one.published for one in outcomes) for fault, outcomes in caught.items()},
+        "stopped by": {fault: counted(outcomes) for fault, outcomes in caught.items()},
+        "honest stopped by": counted([one for one in honest if not one.published]),
+    }
+
+
+def _spelled(world: GateWorld) -> str:
+    service = world.service
+    return (
+        f"a simulated service, {service.items:,} titles, {service.profiles:,} profiles, {world.days[0]} days"
     )
 
 
@@ -149,9 +170,7 @@ class Roots:
         try:
             info = broken.build(root)
         except GateError as error:
-            lines = str(error).splitlines()
-            failed = tuple(line.split()[1].rstrip(":") for line in lines if line.split()[0] == "FAILED")
-            return Outcome(failed or ("GateError",))
+            return Outcome(failed_gates(str(error)))
         except TowersError as error:
             return Outcome((type(error).__name__,))
         finally:
@@ -160,8 +179,3 @@ class Roots:
         with single_writer(root) as writer:
             writer.remove(info.release_id)
         return Outcome(())
-
-
-def _counted(outcomes: list[Outcome]) -> dict[str, int]:
-    """How often each gate was the first that stopped a build."""
-    return dict(Counter(one.stopped_by[0] if one.stopped_by else "published" for one in outcomes))

@@ -56,7 +56,8 @@ def made_delta(
     again = changes.changed[asked]
     if again.any():
         before = vectors[changes.live_row[changes.changed]]
-        differs[changes.changed] = np.abs(new[again] - before).max(axis=1) > _SAME
+        # A vector that is no number differs too: it is for the gates to see, not to be left aside.
+        differs[changes.changed] = ~(np.abs(new[again] - before).max(axis=1) <= _SAME)
     layout = layout_of(changes.live_row, differs, num_built)
     added = gathered(vectors, changes.live_row, differs, new[differs[asked]], layout.added)
     return Delta(layout, added, int(asked.sum()), int(differs.sum()))

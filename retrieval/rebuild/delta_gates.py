@@ -21,7 +21,8 @@ from towers.data.dataset import Dataset
 from towers.errors import GateError
 from towers.nets.two_tower import TwoTower
 
-# Titles that keep their vector and are embedded all the same, to see that the towers still give it.
+# Titles, spread over all, that are embedded again beside what was added: to see that the towers still give
+# the vectors of the build.
 _NUM_PARITY = 1000
 
 
@@ -63,7 +64,8 @@ def gated(
         write_certificate(certificate, folder)
 
     whole = searched if vectors is None else vectors
-    again = _spread(len(whole), _NUM_PARITY)
+    # Of what was added every one: a few that are wrong would hide between a thousand of a large catalogue.
+    again = np.union1d(_spread(len(whole), _NUM_PARITY), np.flatnonzero(rows >= delta.layout.num_built))
     candidate = Candidate(
         item_id=ids if every else ids.take(pa.array(rows)),
         vectors=whole,
@@ -76,6 +78,7 @@ def gated(
         length=asked.history.lengths,
         encode_new=lambda: answers.encoder.encode(new_queries(placed, gates.num_queries)),
         keep=keep,
+        is_unit=True,
         embedded=again,
     )
     failed: GateError | None = None
