@@ -7,6 +7,7 @@ from typing import Any
 from conf.structured import register
 from retrieval.control.controls import Controls
 from retrieval.explain import MOST_CAUSES
+from towers.errors import ConfigError
 from towers.settings import bounded
 
 __all__ = ["ControlSettings", "ExplainSettings"]
@@ -16,10 +17,10 @@ __all__ = ["ControlSettings", "ExplainSettings"]
 class ExplainSettings:
     """What explain.py explains of the current release of `artifacts`.
 
-    profile: who asks; null shows the main parameters. item: the title; null is the first that is recommended.
-    country: of the request, where it differs from the profile's. most: causes that are named. metadata: also
-    what the title's own facts add; it needs towers, and the extra `audit`. store_key: the keys that the
-    release may be sealed under, a path or env:NAME.
+    profile: who asks; null shows the main parameters, and nothing of one title. item: the title; null is the
+    first that is recommended. country: of the request, where it differs from the profile's. most: causes that
+    are named. metadata: also what the title's own facts add; it needs towers, and the extra `audit`.
+    store_key: the keys that the release may be sealed under, a path or env:NAME.
     """
 
     artifacts: str = "artifacts"
@@ -29,6 +30,10 @@ class ExplainSettings:
     most: int = bounded(MOST_CAUSES, ge=0)
     metadata: bool = False
     store_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.profile is None and self.item is not None:
+            raise ConfigError(f"item: {self.item!r} without a profile; expected profile=… to explain it to")
 
 
 @dataclass(frozen=True, slots=True)

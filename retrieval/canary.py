@@ -14,7 +14,7 @@ import numpy as np
 from retrieval.release.operations import promote, roll_back
 from retrieval.release.store import current
 from retrieval.retriever import Retriever
-from towers.errors import ConfigError, QueryError
+from towers.errors import ConfigError, ConflictError, QueryError
 from towers.evaluation.sequential import Arm, Lift, anytime_lift
 from towers.settings import bounded, check_ranges
 
@@ -166,7 +166,7 @@ class Canary:
         An answer of another release than the profile's side does not count, as one that was on the screen
         before the canary began. Raises QueryError on a number that is negative or not finite.
         """
-        if plays < 0 or not (math.isfinite(minutes) and minutes >= 0.0):
+        if not all(math.isfinite(number) and number >= 0 for number in (plays, minutes)):
             raise QueryError(f"plays = {plays}, minutes = {minutes}; expected 0 or more of each")
         digest, side = self._placed(profile_id)
         if self._retrievers[side].release_id != release_id:
@@ -182,7 +182,10 @@ class Canary:
         return judged(self.tally if tally is None else tally, self._settings)
 
     def conclude(self, root: Path, verdict: Verdict) -> str | None:
-        """Makes the release that the verdict names current and gives its id; None where it says to go on."""
+        """Makes the release that the verdict names current and gives its id; None where it says to go on.
+
+        ConflictError where neither of the two is current: what was published since is newer than both.
+        """
         ids = {side: each.release_id for side, each in self._retrievers.items()}
         match verdict.decision:
             case Decision.GO_ON:
@@ -191,14 +194,23 @@ class Canary:
                 chosen = ids[Side.CANDIDATE]
             case Decision.ROLL_BACK:
                 chosen = ids[Side.LIVE]
-        if current(root) != chosen:
-            (promote if verdict.decision is Decision.PROMOTE else roll_back)(root, chosen)
+        now = current(root)
+        if now not in ids.values():
+            raise ConflictError(
+                f"{root}: {now} is current; expected {' or '.join(ids.values())}, of which the canary is: "
+                "begin another"
+            )
+        if now != chosen:
+            change = promote if verdict.decision is Decision.PROMOTE else roll_back
+            change(root, chosen, only_over=now)
         log.info("canary concluded decision=%s id=%s reason=%s", verdict.decision, chosen, verdict.reason)
         return chosen
 
     def _placed(self, profile_id: str) -> tuple[bytes, Side]:
         said = self._retrievers[Side.CANDIDATE].release_id + "\0" + profile_id
-        digest = hashlib.blake2b(said.encode(), key=self._key, digest_size=_DIGEST_BYTES).digest()
+        digest = hashlib.blake2b(
+            said.encode(errors="surrogatepass"), key=self._key, digest_size=_DIGEST_BYTES
+        ).digest()
         drawn = int.from_bytes(digest, "big") / (1 << 8 * _DIGEST_BYTES)
         return digest, Side.CANDIDATE if drawn < self._settings.share else Side.LIVE
 

@@ -1,6 +1,7 @@
 """Hot swap: a Retriever of the current release, replaced by that of the next one while queries run."""
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -19,7 +20,7 @@ from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
 from towers.data.privacy.pseudonyms import Pseudonyms
 from towers.data.privacy.sealed import StoreKeys
-from towers.errors import ReleaseError
+from towers.errors import ConfigError, ReleaseError
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,10 @@ class Following:
         controls: of profiles, kept to by every release that takes another's place; pseudonyms and
         store_keys: as there.
         patience_seconds: how long a look waits for requests to let go of the last release but one.
+        ConfigError where there is no such time between looks.
         """
+        if not 0 < every_seconds < math.inf:
+            raise ConfigError(f"every_seconds = {every_seconds}: expected seconds between looks, above 0")
         self._root, self._every, self._verify = Path(root), every_seconds, verify
         self._alarm, self._controls, self._pseudonyms = alarm, controls, pseudonyms
         self._store_keys = store_keys

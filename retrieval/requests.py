@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
 from retrieval.control.view import EVERYTHING, View, without
-from retrieval.eligibility.rules import check_country
+from retrieval.eligibility.rules import LAST_SECOND, check_country, shown
 from retrieval.profiles import ProfileHistories
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV, Vocabulary
@@ -87,10 +87,7 @@ def questions(
     views: Sequence[View] | None = None,
 ) -> Queries:
     """What the profiles first to last - 1 ask, as far as views let it be read; see `Retriever.questions`."""
-    if not 0 <= first <= last <= len(stored.profiles):
-        raise QueryError(
-            f"questions: profiles {first} to {last}; expected a part of 0 to {len(stored.profiles)}"
-        )
+    check_part(first, last, len(stored.profiles))
     at = 0 if time_seconds is None else whole_seconds("time_seconds", time_seconds)
     row = np.arange(first, last)
     read = np.ones(len(row), bool) if views is None else np.array([view.personalised for view in views], bool)
@@ -108,19 +105,32 @@ def questions(
     return Queries(history, latest, country, features)
 
 
+def check_part(first: int, last: int, num_profiles: int) -> None:
+    """QueryError unless the profiles first to last - 1 are a part of all."""
+    if not 0 <= first <= last <= num_profiles:
+        raise QueryError(f"profiles {first} to {last}; expected a part of 0 to {num_profiles}")
+
+
 def known_rows(items: Vocabulary, item_ids: Sequence[str]) -> Int64[np.ndarray, " n"]:
     """Rows of the ids that the catalogue has; QueryError where they are no sequence of ids."""
     if isinstance(item_ids, str) or not isinstance(item_ids, Iterable):
         raise QueryError(f"exclude is {item_ids!r}; expected a sequence of item ids")
-    rows = items.rows(list(item_ids))
+    ids = list(item_ids)
+    for one in ids:
+        # A number would be an unknown id, and the title that was meant would be shown.
+        if not isinstance(one, str):
+            raise QueryError(f"exclude: holds {shown(one)}; expected item ids")
+    rows = items.rows(ids)
     known: np.ndarray = rows[rows != OOV]
     return known
 
 
 def whole_seconds(where: str, seconds: object) -> int:
-    """A time as an int; QueryError, beginning with `where`, unless it is one."""
+    """A time as an int; QueryError, beginning with `where`, unless it is one: milliseconds are none."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | np.integer):
         raise QueryError(f"{where} is {seconds!r}; expected whole Unix seconds")
+    if not 0 <= seconds <= LAST_SECOND:
+        raise QueryError(f"{where} is {shown(seconds)}; expected whole Unix seconds, 0 to {LAST_SECOND}")
     return int(seconds)
 
 
@@ -132,8 +142,8 @@ def text_or_none(where: str, given: object) -> None:
 
 def _given(history: GivenHistory, items: Vocabulary, now: int) -> tuple[Histories, int]:
     """A history of these events by time; ids without one lie at that of the request, each once."""
-    if isinstance(history, str):
-        raise QueryError(f"history is the text {history!r}; expected a sequence of item ids")
+    if isinstance(history, str) or not isinstance(history, Iterable):
+        raise QueryError(f"history is {shown(history)}; expected a sequence of item ids")
     events = [_event(one) for one in history]
     if len({second is None for _, second in events}) > 1:
         raise QueryError("history: some events have a time and some have none; expected all or none")

@@ -26,7 +26,7 @@ from retrieval.query_vectors import QueryVectors
 from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
-from retrieval.requests import Asked, GivenHistory, asked, known_rows, questions, text_or_none
+from retrieval.requests import Asked, GivenHistory, asked, check_part, known_rows, questions, text_or_none
 from retrieval.rerank.rerank import Reranker
 from retrieval.search.lexical import check_text
 from retrieval.search.order import Liking, best_first
@@ -196,10 +196,12 @@ class Retriever:
     def views(self, first: int, last: int) -> list[View]:
         """What each of the profiles first to last - 1 of `profile_ids` may be shown, by its controls now.
 
-        QueryError where there are controls, which go by the ids of the service, and profiles by pseudonyms.
+        QueryError where these are no part of them, or there are controls, which go by the ids of the service,
+        and profiles by pseudonyms.
         """
+        check_part(first, last, len(self._known.stored.profiles))
         if self._controls is None:
-            return [EVERYTHING] * max(0, last - first)
+            return [EVERYTHING] * (last - first)
         if self._known.by_pseudonym:
             raise QueryError("views: controls are of ids, profiles of pseudonyms; expected to be asked by id")
         return list(map(self._viewing.view, self._controls.of_many(self.profile_ids[first:last])))
@@ -287,10 +289,8 @@ class Retriever:
         Raises UnknownIdError where the catalogue lacks the id, and QueryError on a negative k.
         """
         check_k(k)
-        if item_id not in self.items:
-            raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        row = self._row(item_id)
         rule = self._view(profile_id).within(rule)
-        row = self.items.vocabulary.row(item_id)
         left_out = np.union1d(self._rows(exclude), [row])
         allowed = self._among(Allowed.but(np.array([0, len(left_out)]), left_out), [rule])
         return self._first_of(self._release.answers.similar(row, min(k, len(self.items)), allowed))
@@ -385,12 +385,10 @@ class Retriever:
         metadata is asked for of a release that reads none, or a request is not as described there.
         """
         check_k(most)
-        if item_id not in self.items:
-            raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        row = self._row(item_id)
         controls = self._controls_of(profile_id)
         view = self._viewing.view(controls)
         asks = self._asked(profile_id, history, country, time_seconds, view)
-        row = self.items.vocabulary.row(item_id)
         rules = [*([(REQUEST_RULE, rule)] if rule is not None else []), *self._viewing.rules(controls)]
         filters = filters_of(self._eligibility, rules, asks.query.history, row)
         explained = explain(self._release, asks, row, filters, most)
@@ -407,6 +405,7 @@ class Retriever:
         return attributor.attribute(row, answers.encoder.encode(asks.query)[0])
 
     def _controls_of(self, profile_id: str | None) -> Controls:
+        text_or_none("profile_id", profile_id)  # bytes would be asked for as another profile than their text
         if self._controls is None or profile_id is None:
             return Controls()
         return self._controls.of(profile_id)
@@ -442,7 +441,6 @@ class Retriever:
         time_seconds: int | None,
         view: View,
     ) -> Asked:
-        text_or_none("profile_id", profile_id)
         profiles, items = self._known.stored, self.items.vocabulary
         name = self._known.name(profile_id) if view.personalised else None
         return asked(profiles, items, name, history, country, time_seconds, view)
@@ -454,6 +452,11 @@ class Retriever:
         if len(rules) != len(allowed):
             raise QueryError(f"rules: {len(rules)} for {len(allowed)} queries; expected one each, or None")
         return allowed.among(*self._eligibility.bitmaps(rules))
+
+    def _row(self, item_id: str) -> int:
+        if not isinstance(item_id, str) or item_id not in self.items:
+            raise UnknownIdError(f"item {item_id!r} is not among the {len(self.items)} of {self.release_id}")
+        return self.items.vocabulary.row(item_id)
 
     def _rows(self, item_ids: Sequence[str]) -> np.ndarray:
         return known_rows(self.items.vocabulary, item_ids)

@@ -41,7 +41,9 @@ def sample(retriever: Retriever) -> tuple[list[str], str | None, str | None]:
     profiles = [watched[place * (len(watched) - 1) // 2] for place in range(3)] if watched else []
     popular = [retriever.items[item_id] for item_id in retriever.recommend(k=_POPULAR).item_id]
     similar = popular[0].item_id if popular else None
-    search = next((item.cast[0] for item in popular if item.cast), popular[0].title if popular else None)
+    search = next(
+        (item.cast[0] for item in popular if item.cast), popular[0].title or None if popular else None
+    )
     return list(dict.fromkeys(profiles)), similar, search
 
 

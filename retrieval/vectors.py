@@ -112,7 +112,7 @@ class VectorAnswers:
     def _index_at(self, recall: float | None) -> Index:
         if recall is None:
             return self.index
-        if isinstance(recall, bool) or not isinstance(recall, float | int):
+        if isinstance(recall, bool) or not isinstance(recall, float | int) or not recall > 0.0:
             raise QueryError(f"recall = {recall!r}: expected a share, above 0 and below 1")
         updated = self.index if isinstance(self.index, UpdatedIndex) else None
         built = self.index if updated is None else updated.base

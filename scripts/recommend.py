@@ -18,9 +18,9 @@ def recommend(settings: RecommendSettings) -> None:
     folder = Path(settings.artifacts)
     controls, store_keys = controls_beside(folder), read_store_keys(settings.store_key)
     retriever = Retriever.open(folder / "releases", controls=controls, store_keys=store_keys)
-    asked = any((settings.profile, settings.similar, settings.search))
+    asked = {settings.profile, settings.similar, settings.search} != {None}
     profiles, similar, search = (
-        ([settings.profile] if settings.profile else [], settings.similar, settings.search)
+        ([] if settings.profile is None else [settings.profile], settings.similar, settings.search)
         if asked
         else sample(retriever)
     )
@@ -29,13 +29,13 @@ def recommend(settings: RecommendSettings) -> None:
         with timed() as times:
             ranking = retriever.recommend(profile, country=settings.country, k=settings.k)
         console.print(profile_view(retriever, profile, ranking, times))
-    if similar:
+    if similar is not None:
         console.print(
             similar_view(
                 retriever, similar, retriever.similar(similar, settings.k, profile_id=settings.profile)
             )
         )
-    if search:
+    if search is not None:
         found = retriever.search(search, profile_id=settings.profile, country=settings.country, k=settings.k)
         console.print(search_view(retriever, search, found, settings.profile))
 

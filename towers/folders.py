@@ -67,16 +67,41 @@ def replace_file(path: Path, text: str) -> None:
 
 @contextmanager
 def file_aside(path: Path) -> Iterator[Path]:
-    """Where to write what then takes the place of a file, synced and whole; on an error nothing does."""
+    """Where to write what then takes the place of a file, synced and whole; on an error nothing does.
+
+    An empty file lies there. Of several processes or threads at once, each waits for the one before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
-    try:
-        yield aside
-        sync(aside)
-        aside.replace(path)
+    with _held(aside):
+        try:
+            yield aside
+            sync(aside)
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
         sync(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Holds an empty file that none but this caller writes to."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel frees it when the process ends, however it ends
+            # Whoever held it before has moved it away by now, or removed it: then another is to be made.
+            if _stands_at(path, file.fileno()):
+                file.truncate(0)  # of what a killed process left
+                yield
+                return
+
+
+def _stands_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -227,7 +227,8 @@ class ControlsStore:
         try:
             with self._lock:
                 yield
-        except sqlite3.Error as error:
+        # A lone surrogate, as JSON may bring one, is a text to Python and none that a file can hold.
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             raise ControlsError(
                 f"{self._path}: {error}; expected a store of controls that can be read and written"
             ) from error

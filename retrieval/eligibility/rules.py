@@ -11,13 +11,16 @@ import reprlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from towers.data.signals.countries import country_codes
 from towers.errors import QueryError
 
 KIDS_AGE = 7
 """Up to which certificate a title is for kids, unless a rule says otherwise: that of "TV-Y7" and "7+"."""
 LAST_YEAR = 9999
-_LAST_SECOND = 253_402_300_799  # of the year 9999; milliseconds taken for seconds are later
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999; milliseconds taken for seconds are later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,14 @@ class Available:
 
     def __post_init__(self) -> None:
         check_country(self.country)
-        _check_range("time_seconds", self.time_seconds, _LAST_SECOND, "Unix seconds")
+        _check_range("time_seconds", self.time_seconds, LAST_SECOND, "Unix seconds")
 
 
 def check_country(country: str) -> str:
     """The code in capitals; QueryError unless it is one of a country, or ""."""
-    code = country.upper()
-    if code and code not in country_codes():
+    # What is no ASCII may become it in capitals: "ß" is no South Sudan.
+    code = country.upper() if isinstance(country, str) and country.isascii() else None
+    if code is None or (code and code not in country_codes()):
         raise QueryError(
             f"country is {shown(country)}; "
             'expected an ISO 3166-1 alpha-2 code, such as GB, or "" where unknown'
@@ -161,6 +165,8 @@ class AttributeIn:
     values: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise QueryError(f"name is {shown(self.name)}; expected a text")
         _check_texts("values", self.values)
 
 
@@ -170,6 +176,9 @@ class All:
 
     rules: "tuple[Rule, ...]"
 
+    def __post_init__(self) -> None:
+        _check_rules(self.rules)
+
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
@@ -177,12 +186,18 @@ class AnyOf:
 
     rules: "tuple[Rule, ...]"
 
+    def __post_init__(self) -> None:
+        _check_rules(self.rules)
+
 
 @dataclass(frozen=True, slots=True)
 class Not:
     """Titles that do not pass the rule, those among them of which it has no fact to go by."""
 
     rule: "Rule"
+
+    def __post_init__(self) -> None:
+        check_rule(self.rule)
 
 
 Atom: TypeAlias = (
@@ -204,12 +219,19 @@ Rule: TypeAlias = Atom | All | AnyOf | Not
 
 
 def check_rule(rule: object) -> None:
-    """Raises QueryError unless this is a rule; what is inside of it is checked when it is compiled."""
+    """Raises QueryError unless this is a rule; what is inside of one was checked as it was made."""
     if not isinstance(rule, Rule):
         raise QueryError(
             f"rule: a {type(rule).__name__}; expected a rule of retrieval.eligibility.rules, or what "
             "rule_from_plain makes of JSON"
         )
+
+
+def _check_rules(rules: object) -> None:
+    if not isinstance(rules, tuple):
+        raise QueryError(f"rules is {shown(rules)}; expected a tuple of rules")
+    for rule in rules:
+        check_rule(rule)
 
 
 def shown(value: object) -> str:
@@ -227,6 +249,6 @@ def _check_texts(name: str, values: object) -> None:
         raise QueryError(f"{name} is {shown(values)}; expected a tuple of texts, such as ('…',)")
 
 
-def _check_range(name: str, value: int, high: int, unit: str) -> None:
-    if not 0 <= value <= high:
+def _check_range(name: str, value: object, high: int, unit: str) -> None:
+    if not (isinstance(value, int | float | np.number) and 0 <= value <= high):
         raise QueryError(f"{name} is {shown(value)}; expected 0 to {high} {unit}")

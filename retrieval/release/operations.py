@@ -11,7 +11,7 @@ from retrieval.release.manifest import Manifest, is_release_id
 from retrieval.release.store import current, release_ids, release_of
 from retrieval.release.verify import Verify
 from retrieval.release.writer import CURRENT_FILE, Writer, single_writer
-from towers.errors import IntegrityError, ReleaseError, TowersError
+from towers.errors import ConflictError, IntegrityError, ReleaseError, TowersError
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +52,20 @@ def standing(root: Path, verify: Verify = Verify.TRUSTED) -> tuple[Standing, ...
     return tuple(found)
 
 
-def roll_back(root: Path, to: str | None = None, verify: Verify = Verify.FULL) -> str:
+def roll_back(
+    root: Path, to: str | None = None, verify: Verify = Verify.FULL, *, only_over: str | None = None
+) -> str:
     """Makes an earlier release current, verified first, and gives its id.
 
     to: its id; where None, the parent of the current one. The release left stays where it is, and the next
-    publish takes an id above all. Raises ReleaseError where there is nothing to go back to, or another is
-    publishing, and IntegrityError where the release is not whole; CURRENT is then as it was.
+    publish takes an id above all. only_over: the id that must be current still; any where None. Raises
+    ConflictError where another is, or another process is publishing, ReleaseError where there is nothing to
+    go back to, and IntegrityError where the release is not whole; CURRENT is then as it was.
     """
     with _changing(root) as writer:
         now = _current(root)
+        if only_over not in (None, now):
+            raise ConflictError(f"{root}: {now} is current; expected {only_over}, which was to be replaced")
         target = to or release_of(root, now, Verify.TRUSTED).manifest.parent
         if target is None:
             raise ReleaseError(f"{root}: {now} is the first release; there is none to go back to")
@@ -71,9 +76,11 @@ def roll_back(root: Path, to: str | None = None, verify: Verify = Verify.FULL) -
     return target
 
 
-def promote(root: Path, release_id: str, verify: Verify = Verify.FULL) -> str:
+def promote(
+    root: Path, release_id: str, verify: Verify = Verify.FULL, *, only_over: str | None = None
+) -> str:
     """Makes a release that was published as a candidate current; see `roll_back`, which does the same."""
-    return roll_back(root, release_id, verify)
+    return roll_back(root, release_id, verify, only_over=only_over)
 
 
 def pins(root: Path) -> frozenset[str]:

@@ -143,6 +143,8 @@ def open_release(path: Path, verify: Verify = Verify.FULL) -> ReleaseInfo:
     if (path / MANIFEST_FILE).exists() or (path / HASH_FILE).exists():
         return ReleaseInfo(path, verified(path, verify))
     release_id = current(path)
+    if release_id is None and is_release_id(path.name) and (known := release_ids(path.parent)):
+        raise ReleaseError(f"{path.parent}: no release {path.name!r}; there are {', '.join(known)}")
     if release_id is None:
         raise ReleaseError(
             f"{path}: no {CURRENT_FILE} and no {MANIFEST_FILE}; expected a folder of releases or one "

@@ -82,7 +82,7 @@ def test_a_mistake_is_one_line_that_names_the_key(overrides: tuple[str, ...], me
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["build_index", "evaluate", "recommend", "recommend_all"])
+@pytest.mark.parametrize("name", ["audit", "build_index", "evaluate", "recommend", "recommend_all"])
 def test_a_step_before_its_input_says_what_to_run_first(name: str, tmp_path: Path) -> None:
     done = run(name, f"artifacts={tmp_path}")
     assert done.returncode == 2

@@ -9,9 +9,10 @@ import pytest
 from retrieval.canary import Canary, CanarySettings, Decision, Measure, Side, Tally, judged
 from retrieval.release.store import current
 from retrieval.retriever import Retriever
+from tests.forked import run_program
 from tests.retrieval.conftest import Exported
 from tests.retrieval.releases import published
-from towers.errors import ConfigError, IntegrityError, QueryError
+from towers.errors import ConfigError, ConflictError, IntegrityError, QueryError
 
 KEY = b"a secret of the service"
 
@@ -48,6 +49,7 @@ def test_a_profile_stays_on_its_side_and_the_share_is_kept(root: Path) -> None:
     both = sum(side is other is Side.CANDIDATE for side, other in zip(sides, others, strict=True))
     assert abs(both / len(ids) - 0.04) < 0.02
     assert one.side(None) is Side.LIVE
+    assert one.side("\ud800") in Side  # half of a character, as JSON may bring it
     # A larger share only adds profiles: nobody goes back.
     wider = canary_of(root, CanarySettings(share=0.5))
     assert all(
@@ -163,6 +165,35 @@ def test_a_verdict_becomes_current(root: Path, exported: Exported, tmp_path: Pat
     assert canary.conclude(tmp_path, promoted) == "r000002" == current(tmp_path)
     # Going back is the same verdict where the candidate had become current.
     assert canary.conclude(tmp_path, rolled_back) == "r000001" == current(tmp_path)
+
+
+def test_plays_that_are_no_number_are_refused(root: Path) -> None:
+    # In a process of its own, without the type checks of the test suite, which would be first.
+    program = f"""
+from pathlib import Path
+from tests.retrieval.test_canary import canary_of
+from towers.errors import QueryError
+canary = canary_of(Path({str(root)!r}))
+try:
+    canary.report("p0", "r000001", plays=float("nan"), minutes=1.0)
+except QueryError as error:
+    print(error, len(canary.tally))
+"""
+    assert run_program(program).stdout == "plays = nan, minutes = 1.0; expected 0 or more of each 0\n"
+
+
+@pytest.mark.parametrize("candidate_plays", [0.0, 2.0])
+def test_what_was_published_since_is_not_replaced_by_an_older_release(
+    candidate_plays: float, exported: Exported, tmp_path: Path
+) -> None:
+    for number in range(2):
+        published(exported, tmp_path, becomes_current=number == 0)
+    canary = canary_of(tmp_path)
+    published(exported, tmp_path)
+    verdict = judged(_of_outcomes(1.0, candidate_plays), CanarySettings())
+    with pytest.raises(ConflictError, match="r000003 is current; expected r000001 or r000002"):
+        canary.conclude(tmp_path, verdict)
+    assert current(tmp_path) == "r000003"
 
 
 def test_a_damaged_candidate_is_not_promoted(exported: Exported, tmp_path: Path) -> None:

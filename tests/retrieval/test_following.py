@@ -1,6 +1,7 @@
 """A newer release takes over between two requests; one that cannot be served does not."""
 
 import gc
+import math
 import shutil
 import sys
 import threading
@@ -27,7 +28,7 @@ from retrieval.release.verify import Verify
 from retrieval.retriever import Retriever
 from tests.retrieval.conftest import Exported
 from tests.retrieval.releases import published
-from towers.errors import IntegrityError, ReleaseError
+from towers.errors import ConfigError, IntegrityError, ReleaseError
 from towers.exported import FINGERPRINT, VECTORS_FILE
 from towers.nets.two_tower import fingerprint
 
@@ -48,6 +49,12 @@ def damaged(info: ReleaseInfo) -> Path:
 def test_there_must_be_a_release_to_begin_with(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="run scripts/build_index"):
         Following(tmp_path)
+
+
+@pytest.mark.parametrize("every_seconds", [0.0, -1.0, math.nan, math.inf])
+def test_looks_have_time_between_them(root: Path, every_seconds: float) -> None:
+    with pytest.raises(ConfigError, match=f"every_seconds = {every_seconds}: expected seconds"):
+        Following(root, every_seconds=every_seconds)
 
 
 def test_the_next_release_takes_over_and_the_older_one_is_freed(root: Path, exported: Exported) -> None:

@@ -49,6 +49,9 @@ def test_more_recall_is_more_of_the_exact_answer(retriever: Retriever) -> None:
 def test_what_the_index_does_not_reach_is_refused(retriever: Retriever) -> None:
     with pytest.raises(QueryError, match=r"recall = 0\.995: the index reaches 0\.99"):
         retriever.recommend("ann", recall=0.995)
+    for nothing in (0.0, -0.9, float("nan")):
+        with pytest.raises(QueryError, match=f"recall = {nothing}: expected a share, above 0 and below 1"):
+            retriever.recommend("ann", recall=nothing)
     flat = Retriever(release(np.eye(8, dtype=np.float32), profiles={"ann": [1]}))
     with pytest.raises(QueryError, match="one depth of search"):
         flat.recommend("ann", recall=0.9)

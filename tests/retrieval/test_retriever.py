@@ -220,9 +220,9 @@ def test_what_is_no_request_is_refused_and_named() -> None:
     program = """
 import numpy as np
 from retrieval import Retriever
-from retrieval.eligibility.rules import GenresAny, ItemIn
+from retrieval.eligibility.rules import All, AttributeIn, Available, ForKids, GenresAny, ItemIn, Not
 from tests.retrieval.worlds import release
-from towers.errors import QueryError
+from towers.errors import QueryError, UnknownIdError
 r = Retriever(release(np.eye(3, dtype=np.float32), profiles={"ann": [1]}))
 for ask in (
     lambda: r.recommend("ann", k=2.5),
@@ -241,10 +241,28 @@ for ask in (
     lambda: r.recommend("ann", rule=GenresAny("Horror")),
     lambda: r.recommend("ann", rule=GenresAny((1,))),
     lambda: r.recommend("ann", rule=ItemIn(["i1"])),
+    lambda: r.recommend("ann", time_seconds=1_700_000_000_000),
+    lambda: r.recommend(history=[("i1", 10**30)]),
+    lambda: r.recommend(history=[("i1", -1)]),
+    lambda: r.recommend(history=5),
+    lambda: r.recommend("ann", exclude=["i1", 2]),
+    lambda: r.similar("i0", exclude=[["i1"]]),
+    lambda: r.similar("i0", profile_id=b"ann"),
+    lambda: r.suggest("title", profile_id=5),
+    lambda: r.similar(["i0"]),
+    lambda: r.views(0, 10**9),
+    lambda: r.recommend("ann", country="\u00df"),  # SS in capitals, of South Sudan
+    lambda: r.recommend("ann", rule=Available(None, 5)),
+    lambda: r.recommend("ann", rule=Available("DE", "now")),
+    lambda: r.recommend("ann", rule=ForKids("7")),
+    lambda: r.recommend("ann", rule=AttributeIn(5, ("a",))),
+    lambda: r.recommend("ann", rule=All([ForKids()])),
+    lambda: r.recommend("ann", rule=All(ForKids())),
+    lambda: r.recommend("ann", rule=Not(None)),
 ):
     try:
-        ask()
-    except QueryError as error:
+        print("answered", ask())
+    except (QueryError, UnknownIdError) as error:
         print(error)
 """
     answer = run_program(program)
@@ -266,6 +284,26 @@ for ask in (
         "genres is 'Horror'; expected a tuple of texts, such as ('…',)",
         "genres is (1,); expected a tuple of texts, such as ('…',)",
         "item_ids is ['i1']; expected a tuple of texts, such as ('…',)",
+        "time_seconds is 1700000000000; expected whole Unix seconds, 0 to 253402300799",
+        "history: the time of 'i1' is 1000000000000000000000000000000; expected whole Unix seconds, 0 to "
+        "253402300799",
+        "history: the time of 'i1' is -1; expected whole Unix seconds, 0 to 253402300799",
+        "history is 5; expected a sequence of item ids",
+        "exclude: holds 2; expected item ids",
+        "exclude: holds ['i1']; expected item ids",
+        "profile_id: found bytes; expected a text, or None",
+        "profile_id: found int; expected a text, or None",
+        "item ['i0'] is not among the 3 of r000001",
+        "profiles 0 to 1000000000; expected a part of 0 to 1",
+        "country is 'ß'; expected an ISO 3166-1 alpha-2 code, such as GB, or \"\" where unknown",
+        'country is None; expected an ISO 3166-1 alpha-2 code, such as GB, or "" where unknown',
+        "time_seconds is 'now'; expected 0 to 253402300799 Unix seconds",
+        "age is '7'; expected 0 to 99 years",
+        "name is 5; expected a text",
+        "rules is [ForKids(age=7)]; expected a tuple of rules",
+        "rules is ForKids(age=7); expected a tuple of rules",
+        "rule: a NoneType; expected a rule of retrieval.eligibility.rules, or what rule_from_plain makes of "
+        "JSON",
     ]
 
 

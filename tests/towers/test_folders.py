@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from towers.errors import ConfigError
-from towers.folders import only_one, replace_file, replace_folder
+from towers.folders import file_aside, only_one, replace_file, replace_folder
 
 
 def writer(text: str, *names: str) -> "Writer":
@@ -209,6 +209,44 @@ def test_of_two_writers_at_once_the_second_waits_for_the_first(folder: Path) -> 
     second.join()
     assert order == ["slow", "quick"]
     assert content(folder) == {"a": "quick"}
+
+
+def test_of_two_writers_of_a_file_at_once_the_second_waits_and_each_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    begun, go_on, found = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        with file_aside(path) as aside, aside.open("wb") as file:
+            file.write(b"first, ")
+            file.flush()
+            begun.set()
+            assert go_on.wait(60)
+            file.write(b"and whole")
+
+    def second() -> None:
+        with file_aside(path) as aside:
+            found.append(path.read_bytes())
+            aside.write_bytes(b"second")
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    assert begun.wait(60)
+    threads[1].start()
+    threads[1].join(0.2)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert found == [b"first, and whole"]
+    assert path.read_bytes() == b"second"
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_of_a_file_left_is_no_part_of_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".file.new").write_bytes(b"half of a long")
+    with file_aside(tmp_path / "file") as aside, aside.open("ab") as file:
+        file.write(b"short")
+    assert (tmp_path / "file").read_bytes() == b"short"
+    assert [left.name for left in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_is_held_by_one_job_at_a_time_and_freed_by_a_kill(tmp_path: Path) -> None:

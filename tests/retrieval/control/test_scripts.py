@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conf.compose import compose_settings
+from conf.schema import RecommendSettings
 from conf.viewers import ControlSettings, ExplainSettings
 from retrieval.control.controls import Controls
 from retrieval.control.store import CONTROLS_FILE
@@ -14,8 +15,9 @@ from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
 from scripts.control import control
 from scripts.explain import explain
+from scripts.recommend import recommend
 from tests.retrieval.conftest import Exported
-from towers.errors import MissingDataError, PinError
+from towers.errors import ConfigError, MissingDataError, PinError, QueryError
 
 
 def test_controls_are_set_from_a_terminal_and_kept_to_by_what_is_explained(
@@ -47,5 +49,9 @@ def test_controls_are_set_from_a_terminal_and_kept_to_by_what_is_explained(
     assert "no genre that you excluded" in because
     assert "adds to the score" in because
     assert shown().startswith("# The main parameters")
+    with pytest.raises(ConfigError, match="item: 'i0' without a profile"):
+        shown("item=i0")
+    with pytest.raises(QueryError, match="the text is blank"):
+        recommend(compose_settings(RecommendSettings, "recommend", (where, "search=''")))
     assert told("forget=true") == "forgotten\n"
     assert json.loads(told())["removed"] == []

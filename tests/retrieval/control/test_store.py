@@ -230,6 +230,18 @@ def test_the_file_holds_no_pin_and_after_forgetting_nothing_of_the_profile(tmp_p
     assert store.of("other-7").excluded_people == ("someone",)
 
 
+def test_half_of_a_character_is_an_error_of_its_kind(tmp_path: Path) -> None:
+    store = ControlsStore.create(tmp_path / "controls.sqlite")
+    half = "\ud800"
+    with pytest.raises(ControlsError, match="surrogates not allowed"):
+        store.of(half)
+    with pytest.raises(ControlsError, match="surrogates not allowed"):
+        store.change(half, lambda held: replace(held, removed=("i1",)))
+    with pytest.raises(ControlsError, match="surrogates not allowed"):
+        store.change("bob", lambda held: replace(held, excluded_people=(half,)))
+    assert store.profile_ids() == []
+
+
 def test_a_file_that_is_gone_or_damaged_is_an_error_and_never_an_empty_store(tmp_path: Path) -> None:
     path = tmp_path / "controls.sqlite"
     with pytest.raises(ControlsError):

@@ -20,7 +20,7 @@ from retrieval.release.store import current, open_release, publish, release_ids
 from retrieval.release.verify import Verify
 from retrieval.release.writer import single_writer
 from tests.retrieval.release.publisher import description, write_files
-from towers.errors import IntegrityError, ReleaseError
+from towers.errors import ConflictError, IntegrityError, ReleaseError
 
 
 @pytest.fixture
@@ -53,6 +53,18 @@ def test_going_back_to_what_is_not_there_is_refused(root: Path, target: str) -> 
     with pytest.raises(ReleaseError, match=r"no release .*; there are r000001, r000002, r000003, r000004"):
         roll_back(root, target)
     assert current(root) == "r000004"
+
+
+def test_a_release_that_is_not_there_is_told_from_those_that_are(root: Path) -> None:
+    with pytest.raises(ReleaseError, match="no release 'r000009'; there are r000001, r000002"):
+        open_release(root / "r000009")
+
+
+def test_a_change_over_one_release_is_refused_over_another(root: Path) -> None:
+    with pytest.raises(ConflictError, match="r000004 is current; expected r000003"):
+        roll_back(root, "r000001", only_over="r000003")
+    assert current(root) == "r000004"
+    assert roll_back(root, "r000001", only_over="r000004") == "r000001"
 
 
 def test_a_damaged_release_does_not_become_current(root: Path) -> None:

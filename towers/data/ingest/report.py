@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from towers.errors import MissingDataError, SchemaError
+
 REPORT_FILE = "ingest.json"
 """What became of the rows of the source (`IngestReport`)."""
 
@@ -118,5 +120,14 @@ class IngestReport:
 
 
 def read_report(folder: Path) -> IngestReport:
-    """The report that `ingest` wrote to a folder of tables."""
-    return IngestReport.from_json(json.loads((folder / REPORT_FILE).read_text(encoding="utf-8")))
+    """The report that `ingest` wrote to a folder of tables.
+
+    MissingDataError where there is none, SchemaError where it is another thing.
+    """
+    path = folder / REPORT_FILE
+    if not path.is_file():
+        raise MissingDataError(f"{path}: no such report; run scripts/ingest.py to read the logs first")
+    try:
+        return IngestReport.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SchemaError(f"{path}: {error}; expected what scripts/ingest.py wrote: run it again") from error

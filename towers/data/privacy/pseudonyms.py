@@ -37,7 +37,9 @@ class PseudonymKey:
 
     def pseudonym(self, id_: str, of: Whose = Whose.PROFILE) -> str:
         """The pseudonym of an id as the source spells it, without blanks around it."""
-        return f"{self.name}-{self._hash(of.encode() + bytes(1) + id_.encode())[:_ID_BYTES].hex()}"
+        # Whoever is asked for by half of a character is nobody, and no error of its own.
+        said = of.encode() + bytes(1) + id_.encode(errors="surrogatepass")
+        return f"{self.name}-{self._hash(said)[:_ID_BYTES].hex()}"
 
     def _hash(self, content: bytes) -> bytes:
         return hmac.digest(self.secret, content, hashlib.sha256)

@@ -10,11 +10,11 @@ import pytest
 
 from tests.towers.data.ingest.raws import EVENT, FILMS, Row, counts, ingested, raw, rejected, service
 from towers.data.ingest.columns import frame_type
-from towers.data.ingest.ingest import ingest, read_report
+from towers.data.ingest.ingest import REPORT_FILE, ingest, read_report
 from towers.data.ingest.rules import Policy, RuleSettings, check_rules
 from towers.data.raw import ROW, RawSource, RawTable
 from towers.data.schema import LICENCES, read_tables
-from towers.errors import ConfigError, SchemaError
+from towers.errors import ConfigError, MissingDataError, SchemaError
 
 LENIENT = RuleSettings(max_rejected_share=1.0)
 NO_FILM: list[Row] = []
@@ -36,6 +36,18 @@ def test_a_clean_source_loses_nothing_and_counts_nothing(tmp_path: Path) -> None
     assert tables.events["minutes_watched"].to_pylist() == [90.5, 90.5]
     assert not (tmp_path / "tables" / "rejected").exists()
     assert read_report(tmp_path / "tables") == report
+
+
+def test_a_report_that_is_not_there_or_damaged_says_what_to_run(tmp_path: Path) -> None:
+    ingested(service([EVENT]), tmp_path / "tables")
+    for content in ("", "[]", "{}", '{"counts": [5]}'):
+        (tmp_path / "tables" / REPORT_FILE).write_text(content)
+        with pytest.raises(
+            SchemaError, match=rf"{REPORT_FILE}: (?s:.)*; expected what scripts/ingest\.py wrote"
+        ):
+            read_report(tmp_path / "tables")
+    with pytest.raises(MissingDataError, match=rf"{REPORT_FILE}: no such report; run scripts/ingest\.py"):
+        read_report(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ def test_a_pseudonym_is_the_keyed_hash_of_the_id() -> None:
     assert key_name(OLD.pseudonym("zoë")) == OLD.name == name
 
 
+def test_half_of_a_character_is_nobodys_id_and_no_error() -> None:
+    key = PseudonymKey(b"k" * 32)
+    assert key.pseudonym("\ud800") not in {key.pseudonym(one) for one in ("", "?", "\ufffd", "\ud801")}
+
+
 def test_a_household_and_a_profile_of_one_id_have_nothing_in_common() -> None:
     assert OLD.pseudonym("7") != OLD.pseudonym("7", Whose.HOUSEHOLD)
 
