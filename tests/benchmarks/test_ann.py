@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import ann_records
 from benchmarks.ann import figures
-from benchmarks.ann_records import measured_set, peers_of, standing_set, version
-from benchmarks.ann_sweeps import Peer
+from benchmarks.ann_records import best_settings, measured_set, peers_of, standing_set, version
+from benchmarks.ann_sweeps import Peer, Setting
 from benchmarks.ann_vectors import SetName
 from benchmarks.claims import BenchmarkError
 
@@ -24,8 +24,17 @@ def peer(single: float | None, batch: float | None, size: int = 512) -> dict[str
     return {
         "qps": rates,
         "builds": [{"build": build, "seconds": 1.0, "bytes": size}],
-        "points": [{"build": build, "single_qps": 10.0}],
+        "points": [point(build, {}, 1.0, 10.0)],
     }
+
+
+def point(build: dict[str, Any], search: dict[str, Any], recall: float, qps: float) -> dict[str, Any]:
+    both = {
+        f"{mode}_{name}": one
+        for mode in ("single", "batch")
+        for name, one in (("recall", recall), ("qps", qps))
+    }
+    return {"build": build, "search": search, "refused": None} | both
 
 
 def peers(own: float | None = 600.0) -> dict[str, dict[str, Any]]:
@@ -64,26 +73,60 @@ def test_an_index_of_ours_that_does_not_reach_the_recall_is_no_ratio() -> None:
         figures({name: peers(own=None) for name in SetName})
 
 
-def test_a_record_stands_until_what_measured_it_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = SetName.TOWERS_50K
-    swept: list[Peer] = []
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Peer, list[Setting] | None]]:
+    """What was measured, in order: of a peer everything (None) or these settings."""
+    asked: list[tuple[Peer, list[Setting] | None]] = []
 
-    def sweep(_: SetName, one: Peer) -> dict[str, Any]:
-        swept.append(one)
-        return peers()[one]
+    def measure(_: SetName, one: Peer, settings: list[Setting] | None = None) -> dict[str, Any]:
+        asked.append((one, settings))
+        return peers()[one] | {"date": "today"}
 
     monkeypatch.setattr(ann_records, "FOLDER", tmp_path / "ann")
-    monkeypatch.setattr(ann_records, "_swept", sweep)
+    monkeypatch.setattr(ann_records, "_measured", measure)
+    return asked
+
+
+def test_a_record_stands_until_what_measured_it_changes(
+    measured: list[tuple[Peer, list[Setting] | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = SetName.TOWERS_50K
+    others = [one for one in peers_of(name) if one is not Peer.OWN]
     assert standing_set(name) is None
     first = measured_set(name)
     assert measured_set(name) == standing_set(name) == first
-    assert swept == [one for one in Peer if one is not Peer.SCANN_TRANSFORMED]
+    # Each is swept; then our own, and the best of each once more.
+    scan = [Setting({"factory": "Flat", "refinement": "codes"}, (({},),))]
+    again = [(Peer.OWN, None), *((one, scan) for one in others)]
+    assert measured == [(one, None) for one in others] + again
     monkeypatch.setattr(
         ann_records, "version", lambda at, one: "another" if one is Peer.OWN else version(at, one)
     )
     assert standing_set(name) is None
+    measured.clear()
+    measured_set(name)
+    # Their sweeps stand in the record; what is compared is measured in one go.
+    assert measured == again
+
+
+def test_the_best_settings_are_those_that_no_other_beats_in_recall_and_rate() -> None:
+    one, other, flat = {"lists": 1}, {"lists": 2}, {"factory": "Flat"}
+    points = [
+        point(one, {"n": 1}, 0.80, 900.0),  # too low to be compared
+        point(one, {"n": 2}, 0.90, 500.0),
+        point(one, {"n": 3}, 0.95, 100.0),  # beaten by the next
+        point(other, {"n": 3}, 0.96, 200.0),
+        point(other, {"n": 4}, 0.97, 50.0) | {"batch_qps": 10.0},  # beaten in batches alone
+        point(other, {"n": 5}, 0.98, 40.0),
+        point(other, {"n": 6}, 0.99, 60.0) | {"refused": "fewer than k"},
+        point(flat, {}, 1.0, 1.0),
+        point(one, {"n": 9}, 1.0, 2.0),
+    ]
+    assert best_settings(points) == [
+        Setting(flat, (({},),)),
+        Setting(one, (({"n": 2},), ({"n": 9},))),
+        Setting(other, (({"n": 3},), ({"n": 4},), ({"n": 5},))),
+    ]
 
 
 def test_over_a_million_titles_one_graph_is_measured_and_whoever_else_there_is() -> None:
