@@ -24,6 +24,8 @@ TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 # Items of the trial builds, and queries that trials and the curve are measured on.
 _MAX_TRIAL_ITEMS, _NUM_TRIAL_QUERIES, _NUM_TUNING = 50_000, 300, 1000
 _CODE_DIMS, _FIRST_CODE_DIM, _REFINE_FACTORS = (32, 64, 96, 128), 64, (1.2, 1.8)
+# How many candidates are refined is decided over all items: the more there are, the more lie close together.
+_WHOLE_FACTORS = (1.2, 1.8, 3.0, 5.0)
 # Codes and depths of plain FAISS; one bit a coordinate was slower than its 2, and 32 slower than 8.
 _PLAIN = ((Codes.PQ4, 1.5), (Codes.PQ4, 3.0), (Codes.SQ8, 1.2))
 
@@ -56,8 +58,9 @@ def compile_index(
 
     queries: real ones; a thousand of them, or a third, are held back to measure on. On a sample of the items
     is tried: the geometry, the coordinates of a code, how many candidates are refined; and lists of plain
-    FAISS. Costs are reckoned from what is read, not timed, so the outcome is a function of its input. Where
-    nothing reaches the target well cheaper than a scan of everything, the outcome is a scan.
+    FAISS. The cheapest that reaches the target over all items is taken; how many candidates it refines is
+    tried again there. Costs are reckoned from what is read, not timed, so the outcome is a function of its
+    input. Where nothing reaches the target well cheaper than a scan of everything, the outcome is a scan.
     Raises IndexBuildError on what cannot be indexed, and without queries.
     """
     check_ranges(target, "index")
@@ -77,16 +80,21 @@ def compile_index(
     scan = replace(target, kind=IndexKind.FLAT)
     scan_cost = _scan_cost(*vectors.shape)
     exact = exact_rows(vectors, tuning, min(target.target_k, len(vectors)))
-    for trial in sorted((t for t in trials if t.cost is not None), key=lambda t: t.cost or 0.0):
-        index = build_index(trial.spec, vectors, laid_out_for)
-        assert isinstance(index, DepthIndex)
+    reaching = sorted((t for t in trials if t.cost is not None), key=lambda t: t.cost or 0.0)
+    # Specs that differ in what is decided over all items are built once.
+    for spec in dict.fromkeys(replace(trial.spec, refine_factor=_WHOLE_FACTORS[0]) for trial in reaching):
+        built = build_index(spec, vectors, laid_out_for)
+        assert isinstance(built, DepthIndex)
+        index = _well_refined(built, tuning, exact, target)
+        if index is None:
+            continue
         curve = operating_curve(index, tuning, exact, {*TARGETS, target.target_recall})
         point = curve.at(target.target_recall)
         if point is None or curve.bytes_per_item > target.max_bytes_per_item:
             continue
         log.info(
             "index compiled kind=%s recall=%.4f codes=%.0f lists=%.0f bytes_per_item=%.0f",
-            trial.spec.kind,
+            index.spec.kind,
             point.recall,
             point.codes,
             point.lists,
@@ -98,6 +106,20 @@ def compile_index(
         break
     log.info("index compiled kind=%s: a scan is cheapest", scan.kind)
     return Compiled(scan, build_index(scan, vectors), None, tuple(trials))
+
+
+def _well_refined(
+    index: DepthIndex, tuning: np.ndarray, exact: np.ndarray, target: IndexSpec
+) -> DepthIndex | None:
+    """The same, refining as many candidates as make it cheapest at the target; None where it is beyond it."""
+    asked, known = tuning[:_NUM_TRIAL_QUERIES], exact[:_NUM_TRIAL_QUERIES]
+    found: list[tuple[float, DepthIndex]] = []
+    for factor in _WHOLE_FACTORS:
+        each = index.at(replace(index.spec, refine_factor=factor))
+        point = operating_curve(each, asked, known, [target.target_recall]).at(target.target_recall)
+        if point is not None:
+            found.append((_cost(each, target.target_k, point), each))
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def _trials(

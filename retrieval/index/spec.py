@@ -184,6 +184,10 @@ class DepthIndex(SelectiveIndex, Protocol):
 
     spec: IndexSpec
 
+    def at(self, spec: IndexSpec) -> "DepthIndex":
+        """The same lists and codes, searched as another spec says; nothing is copied."""
+        ...
+
     @property
     def depths(self) -> Float[np.ndarray, " P"]:
         """How far it may be told to read, ascending: `stop` of a partition, `nprobe` of lists of FAISS."""
