@@ -1,8 +1,11 @@
 """The compiler finds an index that keeps its promise on queries it has not seen, and says what it found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from retrieval.index import compile as compiling
 from retrieval.index.compile import compile_index
 from retrieval.index.operating import exact_rows, recall_by_query
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec
@@ -39,6 +42,20 @@ def test_an_index_of_many_items_keeps_its_recall_on_other_queries_and_reads_a_pa
     assert point.codes < 0.3 * len(items)
     recalls = [each.recall for each in made.curve.points]
     assert recalls == sorted(recalls)
+
+
+def test_how_many_candidates_are_refined_is_decided_over_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sample of a twentieth few lie close together, and hardly more than wanted must be refined."""
+    monkeypatch.setattr(compiling, "_MAX_TRIAL_ITEMS", 1500)
+    items, queries = _world(30_000, 1500, 4)
+    wanted = replace(WANTED, target_recall=0.98)
+    made = compile_index(items, queries[:1200], wanted)
+    sampled = min(trial.cost for trial in made.trials if trial.cost is not None)
+    (on_sample,) = (trial.spec for trial in made.trials if trial.cost == sampled)
+    assert made.spec.refine_factor > on_sample.refine_factor
+    held_out = queries[1200:]
+    found = made.index.search(held_out, 20)[1]
+    assert recall_by_query(found, exact_rows(items, held_out, 20)).mean() > 0.97
 
 
 def test_the_same_input_compiles_to_the_same_spec() -> None:
