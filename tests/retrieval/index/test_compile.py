@@ -8,6 +8,7 @@ import pytest
 from retrieval.index import compile as compiling
 from retrieval.index.compile import compile_index
 from retrieval.index.operating import exact_rows, recall_by_query
+from retrieval.index.partitioned.index import build_partitioned
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec
 from towers.errors import IndexBuildError
 
@@ -44,18 +45,27 @@ def test_an_index_of_many_items_keeps_its_recall_on_other_queries_and_reads_a_pa
     assert recalls == sorted(recalls)
 
 
-def test_how_many_candidates_are_refined_is_decided_over_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a sample of a twentieth few lie close together, and hardly more than wanted must be refined."""
-    monkeypatch.setattr(compiling, "_MAX_TRIAL_ITEMS", 1500)
-    items, queries = _world(30_000, 1500, 4)
-    wanted = replace(WANTED, target_recall=0.98)
-    made = compile_index(items, queries[:1200], wanted)
-    sampled = min(trial.cost for trial in made.trials if trial.cost is not None)
-    (on_sample,) = (trial.spec for trial in made.trials if trial.cost == sampled)
-    assert made.spec.refine_factor > on_sample.refine_factor
-    held_out = queries[1200:]
-    found = made.index.search(held_out, 20)[1]
-    assert recall_by_query(found, exact_rows(items, held_out, 20)).mean() > 0.97
+@pytest.mark.parametrize(("alike", "expected"), [(60, 3.0), (90, 5.0)])
+def test_as_many_candidates_are_refined_as_look_alike_to_the_codes(alike: int, expected: float) -> None:
+    """Titles of a group differ in what no code holds: for its best 20, nearly the whole of it is refined."""
+    rng = np.random.default_rng(4)
+    head = np.repeat(rng.standard_normal((300, 32)), alike, axis=0)
+    head += 0.05 * rng.standard_normal(head.shape)
+    items = np.hstack([head, 0.2 * rng.standard_normal(head.shape)]).astype(np.float32)
+    queries = items[rng.integers(0, len(items), 300)] + 0.3 * rng.standard_normal((300, 64)).astype(
+        np.float32
+    )
+    queries[:, 32:] = rng.standard_normal((300, 32))
+    target = replace(WANTED, target_recall=0.95)
+    spec = replace(
+        target, kind=IndexKind.PARTITIONED, geometry=Geometry.ITEMS, code_dim=32, extra_candidates=0
+    )
+    exact = exact_rows(items, queries, 20)
+    made = compiling._well_refined(build_partitioned(items, spec), queries, exact, target)
+    assert made is not None
+    assert made.spec.refine_factor == expected
+    found = made.search_with(queries, 20, stop=10.0)[1]
+    assert recall_by_query(found, exact).mean() > 0.95
 
 
 def test_the_same_input_compiles_to_the_same_spec() -> None:
