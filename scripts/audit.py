@@ -1,6 +1,8 @@
 """Is the input inclusive, the output fair, are members told, does a feedback loop narrow; and the card."""
 
 import json
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,4 +83,6 @@ def _released(artifacts: Path, settings: AuditSettings) -> output_report.OutputA
 
 
 if __name__ == "__main__":
+    # Elsewhere `stage` is the scale of a service; an audit has none, and here it is another word for part.
+    sys.argv[1:] = [re.sub(r"^stage=", "part=", argument) for argument in sys.argv[1:]]
     run(audit, AuditSettings, "audit")

@@ -76,7 +76,7 @@ def test_a_claim_that_nothing_measures_yet_says_so(planted: dict[str, Claim]) ->
 def test_every_benchmark_module_measures_a_claim() -> None:
     machinery = {
         *("__init__", "__main__", "claims", "measurement", "stages", "environment"),
-        *("gate_faults", "gate_worlds"),
+        *("delta_faults", "delta_worlds", "gate_deltas", "gate_faults", "gate_outcomes", "gate_worlds"),
         *("results", "judged_searches", "search_data", "streaming_titles", "training_steps"),
         *("search_curve", "search_service"),
         *("ann_encoders", "ann_own", "ann_peers", "ann_records", "ann_sweeps", "ann_vectors"),

@@ -30,7 +30,7 @@ def test_a_planted_segment_is_named_and_no_id_is_written(tmp_path: Path) -> None
     where = f"artifacts={tmp_path}"
     planted = ("data.underserved=0.6", "data.underserved_segment='country=US'")
     must_run("ingest", where, "card=false", "data.num_events=20000", "data.num_profiles=1500", *planted)
-    said = must_run("audit", where, f"population={population_file(tmp_path)}")
+    said = must_run("audit", "stage=input", where, f"population={population_file(tmp_path)}")
     assert "under-served segments: " in said
     text = (tmp_path / "audit" / "input.json").read_text()
     found = json.loads(text)
