@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64
 
+from retrieval.index.spec import Index
+from retrieval.index.updates import UpdatedIndex
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, layout_of
 from retrieval.release.files import ADDED_FILE, read_rows
@@ -41,6 +43,15 @@ def whole_rows(live: ReleaseInfo, opened: Placed | None, towers: TwoTower) -> Fl
         if answers.vectors.shape[1] == towers.settings.dim:
             return answers.vectors
     return read_rows(live.folder)[0]
+
+
+def base_of(opened: Placed | None) -> Index | None:
+    """The index of the live release as it was built, where that one is open."""
+    if opened is None:
+        return None
+    answers = opened.release.answers
+    assert isinstance(answers, VectorAnswers)  # no other kind has towers
+    return answers.index.base if isinstance(answers.index, UpdatedIndex) else answers.index
 
 
 def made_delta(

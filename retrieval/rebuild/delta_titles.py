@@ -68,10 +68,12 @@ def of_delta(
     if live is None:
         return OfTitles(parity, shown)
     before = Shown(licences, line[changes.titles.catalogue.rows], live)
-    common = np.flatnonzero(~changes.added)
-    of_common = Shown(licences, line[changes.live_row[common]], live)
-    changed = share_changed(Shown(licences, common, profiles), of_common)
-    return OfTitles(parity, shown, len(common) / changes.num_live, before, changed)
+    num_common = int((~changes.added).sum())
+    # The others say what they said.
+    told = np.flatnonzero(changes.described)
+    of_told = Shown(licences, line[changes.live_row[told]], live)
+    changed = share_changed(Shown(licences, told, profiles), of_told, num_common)
+    return OfTitles(parity, shown, num_common / changes.num_live, before, changed)
 
 
 def _parity(folder: Path, dataset: Dataset, layout: Layout, changes: Changes, lines: Lines) -> int:

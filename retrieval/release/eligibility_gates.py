@@ -97,20 +97,22 @@ def share_available(shown: Shown) -> float | None:
     return float(np.average(shares, weights=num_profiles))
 
 
-def share_changed(own: Shown, live: Shown) -> float | None:
+def share_changed(own: Shown, live: Shown, num_titles: int | None = None) -> float | None:
     """The share of titles whose licence at the live release's newest event is not what that one says.
 
-    Of titles that both have, line by line the same ones. The mean over the countries of the live profiles,
-    by their numbers.
+    Of titles that both have, line by line the same ones; num_titles: how many there are, where some are left
+    out of which both are known to say the same. The mean over the countries of the live profiles, by their
+    numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
-    if not len(codes) or not len(own.row):
+    num_titles = len(own.row) if num_titles is None else num_titles
+    if not len(codes) or not num_titles:
         return None
     now = live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
         before, after = (each.licences.available(code, now)[each.row] for each in (live, own))
-        changed.append(float(np.mean(before != after)))
+        changed.append(int((before != after).sum()) / num_titles)
     return float(np.average(changed, weights=num_profiles))
 
 
