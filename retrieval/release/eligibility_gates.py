@@ -28,6 +28,7 @@ from retrieval.eligibility.rules import (
 from retrieval.profiles import ProfileHistories
 from retrieval.release.answered import newest_events
 from towers.data.dataset import Dataset
+from towers.data.rows import taken
 
 _NUM_TITLES, _NUM_MODELS = 256, 24
 _NUM_EVENTS = 4000
@@ -108,6 +109,8 @@ def share_changed(own: Shown, live: Shown, num_titles: int | None = None) -> flo
     num_titles = len(own.row) if num_titles is None else num_titles
     if not len(codes) or not num_titles:
         return None
+    if not len(own.row):
+        return 0.0
     now = live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
@@ -158,5 +161,5 @@ def _spread(num: int, most: int) -> np.ndarray:
 
 
 def _titles(items: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
-    taken: list[dict[str, Any]] = items.take(pa.array(rows)).to_pylist()
-    return taken
+    found: list[dict[str, Any]] = taken(items, rows).to_pylist()
+    return found
