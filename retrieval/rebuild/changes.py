@@ -76,7 +76,7 @@ def changes_of(
 
     digest: of the titles of the tables, under the key of the release's. titles: those of the release.
     """
-    live_row = dataset.catalogue.rows_in(titles.catalogue.vocabulary)
+    live_row = titles.catalogue.id_table().rows_of(dataset.catalogue.column)
     common = np.flatnonzero(live_row != OOV)
     described, changed = np.zeros(len(live_row), bool), np.zeros(len(live_row), bool)
     described[common] = (titles.digest[live_row[common]] != digest[common]).any(axis=1)

@@ -174,7 +174,8 @@ def read_parts(
     """
     known = known or Known(Catalogue(read_titles(folder)))
     catalogue = known.catalogue
-    profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary, store_keys, release_id=release_id)
+    ids = catalogue.id_table()
+    profiles = read_profiles(folder / PROFILES_FILE, ids, store_keys, release_id=release_id)
     answers: VectorAnswers | ListAnswers
     texts = None
     if about.index is None:
