@@ -54,15 +54,16 @@ def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarr
     if not path.is_file():
         raise MissingDataError(f"{path}: no exported item vectors; run scripts/train.py first")
     try:
-        # Copied out of the map at once: the file may be replaced while this lives.
         with safe_open(path, "numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            found = {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
+            kinds = {name: (kind, len(shape)) for name, (kind, shape) in found.items()}
+            if (kinds.get("vector"), kinds.get("num_events")) == (("F32", 2), ("I64", 1)):
+                # Copied out of the map at once: the file may be replaced while these live.
+                return file.get_tensor("vector"), file.get_tensor("num_events")
     except SafetensorError as error:
         raise ReleaseError(f"{path}: {error}; expected a safetensors file") from error
-    if not (_is(arrays.get("vector"), np.float32, 2) and _is(arrays.get("num_events"), np.int64, 1)):
-        found = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
-        raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
-    return arrays["vector"], arrays["num_events"]
+    raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
 
 
 def read_index(
@@ -106,7 +107,3 @@ def read_rows(
             f"{VECTORS_FILE}"
         )
     return np.concatenate([built, added]), num_events
-
-
-def _is(array: np.ndarray | None, dtype: type, ndim: int) -> bool:
-    return array is not None and array.dtype == np.dtype(dtype) and array.ndim == ndim
