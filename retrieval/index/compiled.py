@@ -1,47 +1,15 @@
-"""Functions in machine code, and those that several kernels share."""
+"""Kernels in machine code, and what several of them share."""
 
-import inspect
-import logging
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 
-log = logging.getLogger(__name__)
+from towers.machine_code import Function, machine_code
 
 _NUM_BINS = 256
 
-Function = TypeVar("Function", bound=Callable[..., object])
-
 
 def compiled(function: Function) -> Function:
-    """The function in machine code, made for this processor when it is first called, and kept beside it.
-
-    What is kept is made anew when its own file changes, not when another does that it calls into.
-    It holds no interpreter lock. Sums may be taken in any order; NaN and infinity keep their meaning.
-    """
-    flags = {"reassoc", "contract", "nsz", "arcp"}
-    return cast(Function, _made(function, flags))
-
-
-def _made(function: Callable[..., object], flags: set[str]) -> object:
-    # What checks shapes in tests wraps every function; a wrapper is no code for a kernel.
-    plain = inspect.unwrap(function)
-    try:
-        made: Any = numba.njit(nogil=True, cache=True, fastmath=flags, error_model="numpy")(plain)
-    except RuntimeError:  # no folder to keep it in: neither beside the module nor the user's own
-        return numba.njit(nogil=True, fastmath=flags, error_model="numpy")(plain)
-    keep = made._cache.save_overload
-
-    def keep_if_possible(signature: object, code: object) -> None:
-        try:
-            keep(signature, code)
-        except OSError as error:  # a full disk must not keep a query from its answer
-            log.warning("machine code not kept function=%s reason=%s", plain.__name__, error)
-
-    made._cache.save_overload = keep_if_possible
-    return made
+    """The function in machine code: sums in any order; NaN and infinity keep their meaning."""
+    return machine_code(function, {"reassoc", "contract", "nsz", "arcp"})
 
 
 def _largest(values: np.ndarray, start: int, stop: int) -> np.float32:
@@ -54,7 +22,7 @@ def _largest(values: np.ndarray, start: int, stop: int) -> np.float32:
 
 
 # A maximum becomes one of vectors only where NaN is ruled out.
-largest = cast(Callable[[np.ndarray, int, int], np.float32], _made(_largest, {"nnan", "nsz"}))
+largest = machine_code(_largest, {"nnan", "nsz"})
 
 
 @compiled

@@ -5,15 +5,15 @@ doi:10.1145/1356052.1356053. Unlike there nothing is packed: the right side is t
 a cache as it lies. Arrays are given by their addresses and what lies between their rows, in bytes.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from towers.machine_code import machine_code
 
 
 def _lanes() -> int:
@@ -38,18 +38,8 @@ _SMALLEST_EXPONENT = -126.0
 
 
 def compiled(function: Callable[..., object]) -> Any:
-    """The function in machine code, made for this CPU when it is first called, and kept beside it.
-
-    What is kept is made anew when its own file changes, not when another does that it calls into. It holds no
-    interpreter lock.
-    """
-    # What checks shapes in tests wraps every function; a wrapper is no code for a kernel.
-    plain = inspect.unwrap(function)
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(plain)
-    except RuntimeError:  # no folder to keep it in: neither beside the module nor the user's own
-        return numba.njit(**options)(plain)
+    """The function in machine code (`machine_code`): sums in the order that they are written in."""
+    return machine_code(function, {"contract", "nsz"})
 
 
 _FLOAT, _LONG = ir.FloatType(), ir.IntType(64)
