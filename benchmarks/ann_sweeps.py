@@ -3,11 +3,15 @@
 As wide as it takes for the best of a peer at recall .90, .95 and .99 to lie inside, and not at an end.
 """
 
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 from typing import Any
+
+from benchmarks.peers.ann_timing import _ENOUGH, _LEAST_GAIN
 
 
 class Peer(StrEnum):
@@ -113,3 +117,38 @@ def _graphs(num_items: int) -> list[dict[str, Any]]:
 
 def _efforts() -> tuple[tuple[dict[str, Any], ...], ...]:
     return (tuple({"ef": ef} for ef in _EFFORTS),)
+
+
+def unswept(settings: Sequence[Setting], points: Sequence[dict[str, Any]]) -> list[Setting]:
+    """What of these settings is not among the points: builds, each with what is left of its lines.
+
+    A line that has ended, as a peer's script ends it, has nothing left beyond that.
+    """
+    known = {key_of(one["build"], one["search"]): one for one in points}
+    left = []
+    for setting in settings:
+        lines = [_left(setting.build, line, known) for line in setting.lines]
+        if any(lines):
+            left.append(Setting(setting.build, tuple(line for line in lines if line)))
+    return left
+
+
+def _left(
+    build: dict[str, Any], line: Sequence[dict[str, Any]], known: dict[str, dict[str, Any]]
+) -> tuple[dict[str, Any], ...]:
+    left, last = [], -1.0
+    for search in line:
+        point = known.get(key_of(build, search))
+        if point is None:
+            left.append(search)
+        elif point["refused"] is None:
+            least = min(point["single_recall"], point["batch_recall"])
+            if least >= _ENOUGH or least < last + _LEAST_GAIN:
+                break
+            last = least
+    return tuple(left)
+
+
+def key_of(*said: dict[str, Any]) -> str:
+    """A build, or a build and a search, as one string: whatever the order of their keys."""
+    return json.dumps(said, sort_keys=True)

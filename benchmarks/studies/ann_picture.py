@@ -94,9 +94,9 @@ def table(sets: dict[str, dict[str, Any]], at: str) -> str:
 if __name__ == "__main__":
     paths = {name: FOLDER / f"{name}.json" for name in SetName}
     measured = {
-        str(name): json.loads(path.read_text(encoding="utf-8"))["peers"]
+        str(name): record["peers"]
         for name, path in paths.items()
-        if path.is_file()
+        if path.is_file() and "peers" in (record := json.loads(path.read_text(encoding="utf-8")))
     }
     picture(measured, ROOT / "docs" / "ann.png")
     for recall in ("0.95", "0.99"):
