@@ -40,13 +40,13 @@ Run = dict[str, Any]
 
 
 def peers_of(name: SetName) -> tuple[Peer, ...]:
-    """Who is measured over a set: all that a figure hangs on, but over a million titles one graph alone.
+    """Who is measured over a set: all, but over a million titles one graph alone.
 
     Over every smaller set hnswlib is the fastest of them, at .95 by two fifths at the least, and such a graph
     takes long to build.
     """
     slow = (Peer.USEARCH, Peer.VOYAGER) if name in _MILLIONS else ()
-    return tuple(peer for peer in Peer if peer not in (*slow, Peer.SCANN_TRANSFORMED))
+    return tuple(peer for peer in Peer if peer not in slow)
 
 
 def measured_set(name: SetName) -> dict[str, Any]:

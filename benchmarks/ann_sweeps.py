@@ -21,7 +21,8 @@ class Peer(StrEnum):
     FAISS = "faiss"
     SCANN = "scann"
     SCANN_TRANSFORMED = "scann_transformed"
-    """ScaNN over vectors that are brought into the metric of real queries first: no figure hangs on it."""
+    """ScaNN over vectors that are brought into the metric of real queries first, as ours are: what of the
+    difference is the metric. No figure hangs on it."""
     HNSWLIB = "hnswlib"
     USEARCH = "usearch"
     VOYAGER = "voyager"

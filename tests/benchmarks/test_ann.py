@@ -39,6 +39,7 @@ def peers(own: float | None = 600.0) -> dict[str, dict[str, Any]]:
         Peer.OWN: peer(own, 900.0, 140),
         Peer.FAISS: peer(200.0, 300.0),
         Peer.SCANN: peer(400.0, 500.0, 560),
+        Peer.SCANN_TRANSFORMED: peer(500.0, 700.0, 150),  # the best of all: no figure hangs on it
         Peer.HNSWLIB: peer(100.0, 100.0),
         Peer.USEARCH: peer(120.0, None),
         Peer.VOYAGER: peer(None, None),

@@ -236,7 +236,7 @@ def test_a_run_on_a_faster_machine_beats_no_other_run() -> None:
 
 
 def test_over_a_million_titles_one_graph_is_measured_and_whoever_else_there_is() -> None:
-    others = {Peer.OWN, Peer.FAISS, Peer.SCANN}
+    others = {Peer.OWN, Peer.FAISS, Peer.SCANN, Peer.SCANN_TRANSFORMED}
     for name in SetName:
         graphs = {one for one in Peer if one.is_graph} if "1m" not in name else {Peer.HNSWLIB}
         assert set(peers_of(name)) == others | graphs
