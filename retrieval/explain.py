@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from retrieval.attribution import Attributions, Attributor
+from retrieval.eligibility.columns import Once
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.plain import to_plain
 from retrieval.eligibility.rules import All, Rule
@@ -82,9 +83,31 @@ class Explanation:
         return all(one.passes for one in self.filters)
 
 
-def explain(
-    release: Release, asks: Asked, row: int, filters: Sequence[Filter], most: int = MOST_CAUSES
-) -> Explanation:
+class Explainer:
+    """Explains what one release answers; see `Retriever.explain`. Safe for any number of threads."""
+
+    def __init__(self, release: Release, eligibility: Eligibility) -> None:
+        self._release, self._eligibility = release, eligibility
+        self._attributor = Once(lambda: attributor_of(release))
+
+    def explain(
+        self, asks: Asked, row: int, rules: Sequence[tuple[str, Rule]], most: int, metadata: bool
+    ) -> Explanation:
+        """Why the title of a row has its score for who asks. rules: what may be shown to them, by name."""
+        filters = filters_of(self._eligibility, rules, asks.query.history, row)
+        explained = explain(self._release, asks, row, filters, most)
+        return replace(explained, metadata=self._attributed(asks, row)) if metadata else explained
+
+    def _attributed(self, asks: Asked, row: int) -> Attributions:
+        attributor = self._attributor()
+        if asks.degraded is Degraded.UNKNOWN_PROFILE:
+            raise QueryError("explain: popularity reads no metadata; expected a profile, or a history")
+        answers = self._release.answers
+        assert isinstance(answers, VectorAnswers)  # else there is no attributor
+        return attributor.attribute(row, answers.encoder.encode(asks.query)[0])
+
+
+def explain(release: Release, asks: Asked, row: int, filters: Sequence[Filter], most: int) -> Explanation:
     """The explanation of the title of a row to who asks; `filters` are given, as they are by other means."""
     item_id = release.catalogue.vocabulary.ids[row]
     watched = np.unique(asks.query.history.item_row)

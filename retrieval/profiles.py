@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrieval.id_table import IdTable
 from retrieval.profile_store import store_table, stored_table
 from towers.data.columns import source_column
 from towers.data.dataset import Dataset
@@ -98,7 +99,7 @@ def profiles_table(dataset: Dataset, columns: Sequence[str] = (), *, weighted: b
 
 def read_profiles(
     path: Path,
-    catalogue: Vocabulary,
+    catalogue: Vocabulary | IdTable,
     store_keys: StoreKeys | None = None,
     *,
     release_id: str | None = None,

@@ -2,36 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from retrieval.attribution import Attributions
+from retrieval.askers import Askers
 from retrieval.catalogue import Catalogue
 from retrieval.completion import unseen
-from retrieval.control.controls import Controls
 from retrieval.control.store import ReadsControls
-from retrieval.control.view import EVERYTHING, View, Viewing
-from retrieval.eligibility.columns import Once
+from retrieval.control.view import View
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.rules import Rule
-from retrieval.explain import MOST_CAUSES, REQUEST_RULE, Explanation, attributor_of, explain, filters_of
+from retrieval.explain import MOST_CAUSES, REQUEST_RULE, Explainer, Explanation
 from retrieval.index.allowed import Allowed
-from retrieval.known import KnownProfiles, forgotten_of
-from retrieval.lists import ListAnswers
+from retrieval.known import forgotten_of
 from retrieval.query_vectors import QueryVectors
 from retrieval.ranking import Ranking
 from retrieval.release.read import Release, read_release
 from retrieval.release.verify import Verify
-from retrieval.requests import Asked, GivenHistory, asked, check_part, known_rows, questions, text_or_none
+from retrieval.requests import Asked, GivenHistory, known_rows
 from retrieval.rerank.rerank import Reranker
+from retrieval.search.answers import TextAnswers
 from retrieval.search.lexical import check_text
-from retrieval.search.order import Liking, best_first
-from retrieval.search.search import Found, TextSearch, Undo, as_spelled_first, text_search
-from retrieval.search.text_vectors import meant
+from retrieval.search.search import Undo
 from retrieval.stages import Stage, stage
 from retrieval.vectors import VectorAnswers
 from towers.data.privacy.forgotten import ForgottenFile
@@ -39,7 +34,7 @@ from towers.data.privacy.pseudonyms import Pseudonyms
 from towers.data.privacy.sealed import StoreKeys
 from towers.errors import QueryError, UnknownIdError
 from towers.evaluation.exact import ExactRecommender
-from towers.recommender import PAD, Degraded, Queries, Rankings, check_history, check_k
+from towers.recommender import Degraded, Queries, Rankings, check_history, check_k
 
 __all__ = ["GivenHistory", "Ranking", "Retriever"]
 
@@ -62,24 +57,14 @@ class Retriever:
         like: "Retriever | None" = None,
     ) -> None:
         self._release = release
-        self._known = KnownProfiles(release.profiles, release.release_id, forgotten, pseudonyms)
-        self._controls = controls
-        self._viewing = Viewing(release.catalogue.vocabulary, partial(_nearest, release.answers))
+        self._askers = Askers(release, controls, forgotten, pseudonyms)
         rows = release.catalogue.rows
         self._by_popularity = rows[np.argsort(-release.num_events[rows], kind="stable")]
         same = like if like is not None and like.items is release.catalogue else None
         self._eligibility: Eligibility = Eligibility(release.catalogue) if same is None else same._eligibility
-        # Made by the first search: a service that only recommends needs none. It must hold no Retriever:
-        # what holds itself is freed only when Python looks for such.
-        eligibility, text = self._eligibility, None if same is None else same._text.made
-        self._text: Once[TextSearch] = Once(
-            lambda: (
-                text_search(release.catalogue, release.num_events, eligibility)
-                if text is None
-                else text.with_popularity(release.num_events)
-            )
-        )
-        self._attributor = Once(lambda: attributor_of(release))
+        texts = None if same is None else same._texts
+        self._texts: TextAnswers = TextAnswers(release, self._eligibility, texts)
+        self._explainer = Explainer(release, self._eligibility)
 
     @classmethod
     def open(
@@ -129,26 +114,19 @@ class Retriever:
     @property
     def profile_ids(self) -> tuple[str, ...]:
         """The profiles that the release knows, with or without a history, under the ids that it has."""
-        return self._known.stored.profiles.ids
+        return self._askers.stored.profiles.ids
 
     @property
     def as_of_seconds(self) -> int:
         """The newest event of the histories, Unix seconds; 0 without events."""
-        return self._known.stored.as_of_seconds
+        return self._askers.stored.as_of_seconds
 
     def history(self, profile_id: str) -> tuple[str, ...]:
         """Ids of what a profile watched, oldest first, but for what it removed.
 
         UnknownIdError where the profile is not known.
         """
-        profiles, name = self._known.stored, self._known.name(profile_id)
-        if name is None:
-            raise UnknownIdError(
-                f"the profile asked for is not among the {len(profiles.profiles)} of {self.release_id}"
-            )
-        watched = profiles.history.of(profiles.profiles.row(name))
-        removed = self.items.vocabulary.rows(list(self._controls_of(profile_id).removed))
-        return self._ids(watched.item_row[~np.isin(watched.item_row, removed)])
+        return self._ids(self._askers.history(profile_id))
 
     def exact(self) -> ExactRecommender | None:
         """The same vectors searched exactly: what the index approximates; None where lists answer."""
@@ -181,7 +159,7 @@ class Retriever:
         check_k(k)
         check_history(queries.history, self.items.num_rows)
         with stage(Stage.FILTER):
-            allowed = self._among(unseen(queries.history), rules)
+            allowed = self._eligibility.among(unseen(queries.history), rules or ())
         if vectors is not None:
             return self._by_vectors().nearest(vectors, k, allowed, recall)
         return self._release.answers.rank(queries, k, allowed, recall)
@@ -199,12 +177,7 @@ class Retriever:
         QueryError where these are no part of them, or there are controls, which go by the ids of the service,
         and profiles by pseudonyms.
         """
-        check_part(first, last, len(self._known.stored.profiles))
-        if self._controls is None:
-            return [EVERYTHING] * (last - first)
-        if self._known.by_pseudonym:
-            raise QueryError("views: controls are of ids, profiles of pseudonyms; expected to be asked by id")
-        return list(map(self._viewing.view, self._controls.of_many(self.profile_ids[first:last])))
+        return self._askers.views(first, last)
 
     def questions(
         self, first: int, last: int, time_seconds: int | None = None, views: Sequence[View] | None = None
@@ -214,7 +187,7 @@ class Retriever:
         time_seconds: of the request, Unix seconds; else, and never before, that of each one's last event.
         views: of each, how much of it may be read; whoever asks `rank` gives it their rules besides.
         """
-        return questions(self._known.stored, first, last, time_seconds, views)
+        return self._askers.questions(first, last, time_seconds, views)
 
     def recommend(
         self,
@@ -247,8 +220,8 @@ class Retriever:
         """
         with stage(Stage.QUERY):
             check_k(k)
-            view = self._view(profile_id)
-            asks = self._asked(profile_id, history, country, time_seconds, view)
+            view = self._askers.view(profile_id)
+            asks = self._askers.asked(profile_id, history, country, time_seconds, view)
         return self._best(asks, k, view.within(rule), exclude, recall, reranker)
 
     def _best(
@@ -262,7 +235,7 @@ class Retriever:
     ) -> Ranking:
         k = min(k, len(self.items))
         with stage(Stage.FILTER):
-            allowed = self._among(unseen(asks.query.history, self._rows(exclude)), [rule])
+            allowed = self._eligibility.among(unseen(asks.query.history, self._rows(exclude)), [rule])
         if asks.degraded is Degraded.UNKNOWN_PROFILE:
             best = self._by_popularity[allowed.mask(0, self.items.num_rows)[self._by_popularity]][:k]
             score = self._release.num_events[best]
@@ -290,9 +263,9 @@ class Retriever:
         """
         check_k(k)
         row = self._row(item_id)
-        rule = self._view(profile_id).within(rule)
+        rule = self._askers.view(profile_id).within(rule)
         left_out = np.union1d(self._rows(exclude), [row])
-        allowed = self._among(Allowed.but(np.array([0, len(left_out)]), left_out), [rule])
+        allowed = self._eligibility.among(Allowed.but(np.array([0, len(left_out)]), left_out), [rule])
         return self._first_of(self._release.answers.similar(row, min(k, len(self.items)), allowed))
 
     def search(
@@ -328,27 +301,17 @@ class Retriever:
         check_k(k)
         check_text(text)
         k = min(k, len(self.items))
-        view = self._view(profile_id)
+        view = self._askers.view(profile_id)
         rule = view.within(rule)
-        found = self._text().find(text, rule, understood)
-        matches = found.matches
-        if found.withheld is not None:
-            allowed = self._among(Allowed.but(np.array([0, 1]), np.array([found.withheld])), [rule])
-            similar = self._release.answers.similar(found.withheld, k, allowed).item_row[0]
-            matches = as_spelled_first(matches, similar[similar != PAD])
-        asks = None if profile_id is None else self._asked(profile_id, None, country, None, view)
+        asks = None if profile_id is None else self._askers.asked(profile_id, None, country, None, view)
         reason = None if asks is None else asks.degraded
         known = None if asks is None or reason is Degraded.UNKNOWN_PROFILE else asks.query
-        dense, liking = self._meant(text, found, k, known)
-        if len(matches.row) == 0:
-            reason = Degraded.NO_MATCH
-        if found.withheld is not None:
-            reason = Degraded.NOT_AVAILABLE
-        if len(matches.row) == 0 and (dense is None or len(dense) == 0):
-            other = asks or self._asked(profile_id, None, country, None, view)
+        answer = self._texts.answer(text, k, rule, understood, known)
+        reason = answer.degraded or reason
+        if answer.degraded is not None and len(answer.row) == 0:
+            other = asks or self._askers.asked(profile_id, None, country, None, view)
             return replace(self._best(other, k, rule), degraded=reason)
-        row, score = best_first(matches, k, self._text().place, liking, dense)
-        return replace(self._ranking(row, score, reason), understood=found.understood)
+        return replace(self._ranking(answer.row, answer.score, reason), understood=answer.understood)
 
     def suggest(
         self, prefix: str, k: int = 10, *, profile_id: str | None = None, rule: Rule | None = None
@@ -363,7 +326,7 @@ class Retriever:
         if isinstance(prefix, str) and not prefix.strip():
             return ()
         check_text(prefix)
-        return self._ids(self._text().suggest(prefix, k, self._view(profile_id).within(rule)))
+        return self._ids(self._texts.suggest(prefix, k, self._askers.view(profile_id).within(rule)))
 
     def explain(
         self,
@@ -386,72 +349,16 @@ class Retriever:
         """
         check_k(most)
         row = self._row(item_id)
-        controls = self._controls_of(profile_id)
-        view = self._viewing.view(controls)
-        asks = self._asked(profile_id, history, country, time_seconds, view)
-        rules = [*([(REQUEST_RULE, rule)] if rule is not None else []), *self._viewing.rules(controls)]
-        filters = filters_of(self._eligibility, rules, asks.query.history, row)
-        explained = explain(self._release, asks, row, filters, most)
-        if not metadata:
-            return explained
-        return replace(explained, metadata=self._attributed(asks, row))
-
-    def _attributed(self, asks: Asked, row: int) -> Attributions:
-        attributor = self._attributor()
-        if asks.degraded is Degraded.UNKNOWN_PROFILE:
-            raise QueryError("explain: popularity reads no metadata; expected a profile, or a history")
-        answers = self._release.answers
-        assert isinstance(answers, VectorAnswers)  # else there is no attributor
-        return attributor.attribute(row, answers.encoder.encode(asks.query)[0])
-
-    def _controls_of(self, profile_id: str | None) -> Controls:
-        text_or_none("profile_id", profile_id)  # bytes would be asked for as another profile than their text
-        if self._controls is None or profile_id is None:
-            return Controls()
-        return self._controls.of(profile_id)
-
-    def _view(self, profile_id: str | None) -> View:
-        return self._viewing.view(self._controls_of(profile_id))
+        controls, viewing = self._askers.controls(profile_id), self._askers.viewing
+        asks = self._askers.asked(profile_id, history, country, time_seconds, viewing.view(controls))
+        rules = [*([(REQUEST_RULE, rule)] if rule is not None else []), *viewing.rules(controls)]
+        return self._explainer.explain(asks, row, rules, most, metadata)
 
     def _by_vectors(self) -> VectorAnswers:
         answers = self._release.answers
         if not isinstance(answers, VectorAnswers):
             raise QueryError(f"{self.release_id}: answers from lists, by no vectors; expected an index")
         return answers
-
-    def _meant(
-        self, text: str, found: Found, k: int, query: Queries | None
-    ) -> tuple[Int64[np.ndarray, " d"] | None, Liking | None]:
-        """What a vector of text and asker finds, where it can change the answer; and the asker's liking."""
-        answers, texts = self._release.answers, self._release.texts
-        if not isinstance(answers, VectorAnswers):
-            return None, None if query is None else partial(answers.liking, query)
-        user = None if query is None else answers.encoder.encode(query)
-        liking = None if user is None else partial(answers.liked, user)
-        if texts is None or found.withheld is not None or found.matches.num_spelled >= k:
-            return None, liking
-        allowed = self._among(Allowed.but(np.zeros(2, np.int64), np.zeros(0, np.int64)), [found.rule])
-        return meant(texts, answers, self.num_events, text, user, k, allowed), liking
-
-    def _asked(
-        self,
-        profile_id: str | None,
-        history: GivenHistory | None,
-        country: str | None,
-        time_seconds: int | None,
-        view: View,
-    ) -> Asked:
-        profiles, items = self._known.stored, self.items.vocabulary
-        name = self._known.name(profile_id) if view.personalised else None
-        return asked(profiles, items, name, history, country, time_seconds, view)
-
-    def _among(self, allowed: Allowed, rules: Sequence[Rule | None] | None) -> Allowed:
-        """What is allowed, of what passes each query's rule."""
-        if rules is None or all(rule is None for rule in rules):
-            return allowed
-        if len(rules) != len(allowed):
-            raise QueryError(f"rules: {len(rules)} for {len(allowed)} queries; expected one each, or None")
-        return allowed.among(*self._eligibility.bitmaps(rules))
 
     def _row(self, item_id: str) -> int:
         if not isinstance(item_id, str) or item_id not in self.items:
@@ -475,10 +382,3 @@ class Retriever:
 
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
         return tuple(map(self.items.vocabulary.ids.__getitem__, row.tolist()))
-
-
-def _nearest(answers: VectorAnswers | ListAnswers, row: int, num: int) -> Int64[np.ndarray, " n"]:
-    """The titles most like one, nearest first."""
-    found = answers.similar(row, num, Allowed.but(np.array([0, 1]), np.array([row]))).item_row[0]
-    near: np.ndarray = found[found != PAD]
-    return near

@@ -73,8 +73,17 @@ def _lists_and_texts() -> None:
     _texts()
 
 
+def _softmax() -> None:
+    """What training takes the full softmax by."""
+    from towers.objectives.softmax import full_softmax
+
+    target, weight = torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1)
+    full_softmax(torch.ones(2, 3), torch.ones(4, 3), target, weight, temperature=1.0)
+
+
 _SHARES: tuple[tuple[str, Callable[[], None]], ...] = (
     ("retrieval/user_tower/kernels.py", _service),
     ("retrieval/search/text_kernels.py", _lists_and_texts),
+    ("towers/objectives/vector_walk.py", _softmax),
 )
 """By a file whose kernels are among the last that are compiled."""

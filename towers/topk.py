@@ -12,8 +12,8 @@ from towers.errors import QueryError
 # fast, small enough to lie in a cache or near one (32 Mi scores are 128 MiB).
 _MAX_SCORES = 1 << 25
 _MAX_QUERIES = 512
-# Where few scores are of interest, a block of them is compared in a cache: 1 Mi scores are 4 MiB.
-_CACHED_SCORES = 1 << 20
+# Where few scores are of interest, a block of them is compared in a cache: half a Mi scores are 2 MiB.
+_CACHED_SCORES = 1 << 19
 # Lines shorter than this are looked through whole.
 _MIN_GROUPED = 4096
 # Of scores that reach a bound, so many for each place of an answer are few.
@@ -88,13 +88,21 @@ def topk_from(
     k items of a query do not reach it after all.
     """
     width, found, num_found = max(1, _CACHED_SCORES // max(len(query), 1)), [], 0
+    room = torch.empty((len(query), min(width, len(item))), device=query.device)
     for first in range(0, len(item), width):
-        scores = _scores(query, item[first : first + width])
-        line, column = torch.nonzero(scores >= least[:, None], as_tuple=True)
+        scores = _scores(query, item[first : first + width], room)
+        # Most lines have nothing in a block; of one with NaN the maximum says nothing.
+        near = torch.nonzero(~(scores.amax(1) < least)).flatten()
+        if len(near) == 0:
+            continue
+        scores = scores[near]
+        line, column = torch.nonzero(scores >= least[near, None], as_tuple=True)
         num_found += len(line)
         if num_found > _FEW_PER_PLACE * k * len(query):
             return None
-        found.append((scores[line, column], line, column + first))
+        found.append((scores[line, column], near[line], column + first))
+    if not found:
+        return None
     score, line, row = (torch.cat(parts) for parts in zip(*found, strict=True))
     num = torch.bincount(line, minlength=len(query))
     if len(query) == 0 or int(num.min()) < k:
@@ -170,9 +178,14 @@ def _joined(score: Tensor, row: Tensor, more: Tensor, more_row: Tensor, k: int) 
     return best, torch.where(place < 0, -1, rows.gather(1, place.clamp(min=0)))
 
 
-def _scores(query: Tensor, item: Tensor) -> Tensor:
-    """Of every item, that of the best interest: one interest's scores beside the best so far are held."""
+def _scores(query: Tensor, item: Tensor, room: Tensor | None = None) -> Tensor:
+    """Of every item, that of the best interest: one interest's scores beside the best so far are held.
+
+    room: float32 (Q, at least N), which holds the scores where that saves new memory.
+    """
     if query.ndim == 2:
+        if room is not None and query.dtype == item.dtype == room.dtype:
+            return torch.mm(query, item.T, out=room[:, : len(item)])
         return (query @ item.T).float()
     best = (query[:, 0] @ item.T).float()
     for interest in query.unbind(1)[1:]:

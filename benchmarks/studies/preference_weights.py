@@ -8,7 +8,7 @@ the settings that were best for it on a tenth of that rest.
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -124,7 +124,7 @@ def _quality(
     settings: ALSSettings,
     seed: int,
 ) -> Quality:
-    train, targets = _only(log.history, known, weight), _only(log.history, held_out, log.history.weight)
+    train, targets = replace(log.history, weight=weight).only(known), log.history.only(held_out)
     profile, item = fit_als(train, log.num_items, settings, seed)
     asked = np.flatnonzero(targets.lengths)
     scores = (profile[asked] @ item.T).astype(np.float32)
@@ -137,17 +137,6 @@ def _quality(
     found = np.take_along_axis(of_target, ranked, axis=1).sum(axis=1)
     quality.weight[asked] = found / of_target.sum(axis=1)
     return quality
-
-
-def _only(history: Histories, kept: Bool[np.ndarray, " E"], weight: np.ndarray) -> Histories:
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
-    return Histories(
-        before[history.offset],
-        history.item_row[kept],
-        history.time_seconds[kept],
-        history.minutes[kept],
-        weight[kept],
-    )
 
 
 def _over_seeds(qualities: Sequence[Quality]) -> Quality:

@@ -34,7 +34,9 @@ from retrieval.eligibility.rules import (
     Rule,
     check_rule,
 )
+from retrieval.index.allowed import Allowed
 from towers.data.vocabulary import OOV
+from towers.errors import QueryError
 from towers.settings import bounded, check_ranges
 
 _EVERY_TITLE = All(())
@@ -106,6 +108,17 @@ class Eligibility:
         return np.array(compiled, np.uint8).reshape(shape), np.array(
             [place_of[rule] for rule in rules], np.int64
         )
+
+    def among(self, allowed: Allowed, rules: Sequence[Rule | None]) -> Allowed:
+        """What each of Q queries is allowed, of what passes its rule; the same where there are no rules.
+
+        QueryError where there are some, and not Q.
+        """
+        if all(rule is None for rule in rules):
+            return allowed
+        if len(rules) != len(allowed):
+            raise QueryError(f"rules: {len(rules)} for {len(allowed)} queries; expected one each, or None")
+        return allowed.among(*self.bitmaps(rules))
 
     def count(self, rule: Rule | None) -> int:
         """How many titles pass a rule."""

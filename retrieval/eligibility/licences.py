@@ -1,6 +1,7 @@
 """Licence windows: which titles are available in a country at a moment."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -14,17 +15,23 @@ _EVER, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 """When a window without start begins, and one without end ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class _Windows:
     """The licences of one country, or of everywhere: title row[i] from start[i] until just before end[i].
 
-    Unix seconds. boundary: all starts and ends, sorted and distinct; between two of them nothing changes.
+    Unix seconds.
     """
 
     row: Int32[np.ndarray, " E"]
     start: Int64[np.ndarray, " E"]
     end: Int64[np.ndarray, " E"]
-    boundary: Int64[np.ndarray, " B"]
+
+    @cached_property
+    def boundary(self) -> Int64[np.ndarray, " B"]:
+        """All starts and ends, sorted and distinct, once asked for: between two of them nothing changes."""
+        edges = (self.start[self.start > _EVER], self.end[self.end < _NEVER])
+        distinct: np.ndarray = np.unique(np.concatenate(edges))
+        return distinct
 
     def open_rows(self, time_seconds: int) -> Int32[np.ndarray, " n"]:
         return self.row[(self.start <= time_seconds) & (time_seconds < self.end)]
@@ -65,7 +72,7 @@ class Licences:
             _seconds(pc.struct_field(entries, "end"), _NEVER),
         )
         windows = [
-            _windows(*(column[order[low:high]] for column in columns)) for low, high in pairwise(edge[:-1])
+            _Windows(*(column[order[low:high]] for column in columns)) for low, high in pairwise(edge[:-1])
         ]
         self._everywhere = windows[0]
         self._of_country = dict(zip(names, windows[1:], strict=True))
@@ -96,8 +103,3 @@ def _seconds(times: pa.ChunkedArray, where_null: int) -> Int64[np.ndarray, " E"]
     milliseconds = times.cast(pa.int64())
     second = -(-pc.fill_null(milliseconds, 0).to_numpy() // 1000)
     return np.where(milliseconds.is_valid().to_numpy(), second, where_null)
-
-
-def _windows(row: np.ndarray, start: np.ndarray, end: np.ndarray) -> _Windows:
-    boundary = np.unique(np.concatenate([start[start > _EVER], end[end < _NEVER]]))
-    return _Windows(row, start, end, boundary)

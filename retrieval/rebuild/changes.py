@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Int64, UInt64
 
 from retrieval.profile_store import stored_table
@@ -16,6 +15,7 @@ from retrieval.release.titles import read_titles
 from towers.data.dataset import Dataset
 from towers.data.features import ATTRIBUTE, ID_COLUMN
 from towers.data.privacy.sealed import StoreKeys
+from towers.data.rows import taken
 from towers.data.vocabulary import OOV
 from towers.nets.two_tower import TwoTower
 
@@ -76,15 +76,15 @@ def changes_of(
 
     digest: of the titles of the tables, under the key of the release's. titles: those of the release.
     """
-    live_row = dataset.catalogue.rows_in(titles.catalogue.vocabulary)
+    live_row = titles.catalogue.id_table().rows_of(dataset.catalogue.column)
     common = np.flatnonzero(live_row != OOV)
     described, changed = np.zeros(len(live_row), bool), np.zeros(len(live_row), bool)
     described[common] = (titles.digest[live_row[common]] != digest[common]).any(axis=1)
     place = np.flatnonzero(described)
     if len(place):
         columns = sorted(_columns_read(towers) & set(dataset.items.column_names))
-        before = read_titles(folder, columns).take(pa.array(live_row[place]))
-        now = dataset.items.select(columns).take(pa.array(place))
+        before = taken(read_titles(folder, columns), live_row[place])
+        now = taken(dataset.items.select(columns), place)
         for name in columns:
             changed[place] |= differing(before[name], now[name])
     histories = _histories_differ(folder, dataset, towers.encoder.profile_columns, store_keys)

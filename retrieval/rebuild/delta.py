@@ -6,6 +6,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64
 
+from retrieval.encoder import PrefixEncoder, QueryEncoder
+from retrieval.index.spec import Index
+from retrieval.index.updates import UpdatedIndex
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, layout_of
 from retrieval.release.files import ADDED_FILE, read_rows
@@ -13,7 +16,8 @@ from retrieval.release.served_gates import Placed
 from retrieval.release.store import ReleaseInfo
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
-from towers.nets.two_tower import TwoTower
+from towers.data.rows import taken
+from towers.nets.two_tower import TwoTower, load_towers
 
 # Two embeddings of one title differ by rounding alone; what differs more is another vector.
 _SAME = 1e-6
@@ -33,14 +37,31 @@ class Delta:
     num_new_vectors: int
 
 
+def towers_of(live: ReleaseInfo, opened: Placed | None) -> TwoTower:
+    """The towers of the live release."""
+    encoder = None if opened is None else _answers(opened).encoder
+    return encoder.towers if isinstance(encoder, QueryEncoder | PrefixEncoder) else load_towers(live.folder)
+
+
 def whole_rows(live: ReleaseInfo, opened: Placed | None, towers: TwoTower) -> Float32[np.ndarray, "R D"]:
     """The vectors of all rows of the live release, whole: read where it searches by less of them."""
-    if opened is not None:
-        answers = opened.release.answers
-        assert isinstance(answers, VectorAnswers)  # no other kind has towers
-        if answers.vectors.shape[1] == towers.settings.dim:
-            return answers.vectors
+    if opened is not None and (vectors := _answers(opened).vectors).shape[1] == towers.settings.dim:
+        return vectors
     return read_rows(live.folder)[0]
+
+
+def base_of(opened: Placed | None) -> Index | None:
+    """The index of the live release as it was built, where that one is open."""
+    if opened is None:
+        return None
+    index = _answers(opened).index
+    return index.base if isinstance(index, UpdatedIndex) else index
+
+
+def _answers(opened: Placed) -> VectorAnswers:
+    answers = opened.release.answers
+    assert isinstance(answers, VectorAnswers)  # no other kind has towers
+    return answers
 
 
 def made_delta(
@@ -70,7 +91,7 @@ def embedded(
     place = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
     if len(place) == 0:
         return np.empty((0, towers.settings.dim), np.float32)
-    return towers.embed(towers.encoder.encode(items.take(pa.array(place))))
+    return towers.embed(towers.encoder.encode(taken(items, place)))
 
 
 def has_updates(live: ReleaseInfo) -> bool:

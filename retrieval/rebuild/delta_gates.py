@@ -24,6 +24,9 @@ from towers.nets.two_tower import TwoTower
 # Titles, spread over all, that are embedded again beside what was added: to see that the towers still give
 # the vectors of the build.
 _NUM_PARITY = 1000
+# So many profiles for each that is asked for as if it were new, too: it is one slice of five, and the exact
+# answers are most of what judging a delta takes.
+_NEW_ONE_IN = 3
 
 
 class SlippedError(Exception):
@@ -76,7 +79,7 @@ def gated(
         encode=lambda: answers.encoder.encode(asked),
         build=lambda: ClosedUp(index),
         length=asked.history.lengths,
-        encode_new=lambda: answers.encoder.encode(new_queries(placed, gates.num_queries)),
+        encode_new=lambda: answers.encoder.encode(new_queries(placed, -(-gates.num_queries // _NEW_ONE_IN))),
         keep=keep,
         is_unit=True,
         embedded=again,

@@ -21,6 +21,7 @@ from retrieval.release.eligibility_gates import Shown, eligibility_parity, share
 from retrieval.release.title_gates import OfTitles
 from retrieval.release.titles import ITEMS_FILE, Lines, read_some_built, read_titles
 from towers.data.dataset import Dataset
+from towers.data.rows import taken
 from towers.errors import IntegrityError
 
 # Titles of the build whose rules are compiled again.
@@ -41,7 +42,7 @@ def said_licences(live: Path, dataset: Dataset, changes: Changes) -> tuple[Licen
     line[others] = dataset.items.num_rows + np.arange(len(others))
     column = dataset.items["licences"]
     if len(others):
-        before = read_titles(live, ["licences"])["licences"].take(pa.array(others))
+        before = taken(read_titles(live, ["licences"]), others)["licences"]
         column = pa.chunked_array([*column.chunks, *before.chunks])
     return Licences(column), line
 
@@ -68,10 +69,12 @@ def of_delta(
     if live is None:
         return OfTitles(parity, shown)
     before = Shown(licences, line[changes.titles.catalogue.rows], live)
-    common = np.flatnonzero(~changes.added)
-    of_common = Shown(licences, line[changes.live_row[common]], live)
-    changed = share_changed(Shown(licences, common, profiles), of_common)
-    return OfTitles(parity, shown, len(common) / changes.num_live, before, changed)
+    num_common = int((~changes.added).sum())
+    # The others say what they said.
+    told = np.flatnonzero(changes.described)
+    of_told = Shown(licences, line[changes.live_row[told]], live)
+    changed = share_changed(Shown(licences, told, profiles), of_told, num_common)
+    return OfTitles(parity, shown, num_common / changes.num_live, before, changed)
 
 
 def _parity(folder: Path, dataset: Dataset, layout: Layout, changes: Changes, lines: Lines) -> int:
@@ -90,7 +93,7 @@ def _parity(folder: Path, dataset: Dataset, layout: Layout, changes: Changes, li
     as_built = np.flatnonzero((place[row] >= 0) & ~np.isin(row, lines.row))
     as_built = rng.choice(as_built, min(_NUM_SAMPLED, len(as_built)), replace=False)
     told = np.flatnonzero(place[lines.row] >= 0)
-    titles = pa.concat_tables([some.take(pa.array(as_built)), lines.items.take(pa.array(told))])
-    expected = dataset.items.take(pa.array(place[np.concatenate([row[as_built], lines.row[told]])]))
+    titles = pa.concat_tables([taken(some, as_built), taken(lines.items, told)])
+    expected = taken(dataset.items, place[np.concatenate([row[as_built], lines.row[told]])])
     now = int(dataset.history.time_seconds.max(initial=0))
     return eligibility_parity(Eligibility(Catalogue(titles)), expected, now)

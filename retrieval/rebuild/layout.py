@@ -10,6 +10,7 @@ from retrieval.catalogue import NO_TITLE, Catalogue
 from retrieval.release.titles import Lines
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
+from towers.data.rows import taken
 from towers.data.schema import ITEMS, table
 
 
@@ -75,9 +76,9 @@ def lines_of(
     has_title = place < len(layout.row)
     # Blank lines are one, taken as often as it is needed.
     blank = table(ITEMS, {"item_id": [NO_TITLE], "title": [""]})
-    lines = pa.concat_tables([dataset.items.take(pa.array(place[has_title])), blank]).combine_chunks()
-    taken = np.where(has_title, np.cumsum(has_title) - 1, len(lines) - 1)
-    return Lines(row, lines.take(pa.array(taken)))
+    lines = pa.concat_tables([taken(dataset.items, place[has_title]), blank]).combine_chunks()
+    line = np.where(has_title, np.cumsum(has_title) - 1, len(lines) - 1)
+    return Lines(row, lines.take(pa.array(line)))
 
 
 def in_rows(dataset: Dataset, layout: Layout, catalogue: Catalogue) -> Dataset:

@@ -14,7 +14,7 @@ from retrieval.index.updates import UPDATES_FILE, read_counts, save_updates
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
-from retrieval.rebuild.delta import Delta, has_updates, made_delta, whole_rows
+from retrieval.rebuild.delta import Delta, base_of, has_updates, made_delta, towers_of, whole_rows
 from retrieval.rebuild.delta_gates import gated
 from retrieval.rebuild.delta_titles import of_delta, said_licences
 from retrieval.rebuild.layout import Layout, in_rows, lines_of
@@ -46,7 +46,6 @@ from towers.data.vocabulary import OOV
 from towers.errors import IntegrityError
 from towers.evaluation.cut import cut
 from towers.exported import VECTORS_FILE
-from towers.nets.two_tower import load_towers
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def publish_delta(
     SlippedError where the index is due to be built anew instead, GateError where another gate fails,
     ConflictError where another release became current meanwhile; then nothing has changed.
     """
-    towers = load_towers(live.folder)
+    towers = towers_of(live, opened)
     vectors = whole_rows(live, opened, towers)
     num_built = read_counts(live.folder)[0] if has_updates(live) else len(vectors)
     delta = made_delta(vectors, num_built, towers, dataset, changes)
@@ -93,7 +92,7 @@ def publish_delta(
                 write_profiles(dataset, folder / PROFILES_FILE, columns, store_keys=store_keys)
             else:  # sealed ones open in no other place
                 link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
-            known = Known(catalogue, vectors[:num_built])
+            known = Known(catalogue, vectors[:num_built], base_of(opened))
             release = read_parts(folder, folder.name, about, store_keys, known)
             older = None if opened is None else opened.release.profiles
 

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.updates import read_counts
 from retrieval.rebuild.changes import Changes, changes_of
-from retrieval.rebuild.delta import embedded, has_updates, whole_rows
+from retrieval.rebuild.delta import embedded, has_updates, towers_of, whole_rows
 from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
 from retrieval.rebuild.live_titles import LiveTitles, live_titles
 from retrieval.rebuild.plan import Facts
@@ -102,7 +102,7 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
         dataset = read_dataset(tables, signals_of(context))
         digest = digests(dataset.items, key_of(live.manifest.files[ITEMS_FILE].sha256))
         titles, opened = opening.result()
-    towers = load_towers(live.folder)
+    towers = towers_of(live, opened)
     changes = changes_of(live.folder, towers, dataset, digest, titles, asked.store_keys)
     if changes.num_removed == changes.num_live:
         raise SchemaError(

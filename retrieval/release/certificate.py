@@ -84,6 +84,10 @@ class Found:
     wanted: Bool[np.ndarray, "Q K"]
     hits: Int64[np.ndarray, " Q"]
 
+    def of(self, some: slice) -> "Found":
+        """The same of some of the queries."""
+        return Found(self.row[some], self.found[some], self.wanted[some], self.hits[some])
+
 
 def find(
     index: Index, vectors: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, "Q *I D"], k: int

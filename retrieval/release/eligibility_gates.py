@@ -28,6 +28,7 @@ from retrieval.eligibility.rules import (
 from retrieval.profiles import ProfileHistories
 from retrieval.release.answered import newest_events
 from towers.data.dataset import Dataset
+from towers.data.rows import taken
 
 _NUM_TITLES, _NUM_MODELS = 256, 24
 _NUM_EVENTS = 4000
@@ -97,20 +98,24 @@ def share_available(shown: Shown) -> float | None:
     return float(np.average(shares, weights=num_profiles))
 
 
-def share_changed(own: Shown, live: Shown) -> float | None:
+def share_changed(own: Shown, live: Shown, num_titles: int | None = None) -> float | None:
     """The share of titles whose licence at the live release's newest event is not what that one says.
 
-    Of titles that both have, line by line the same ones. The mean over the countries of the live profiles,
-    by their numbers.
+    Of titles that both have, line by line the same ones; num_titles: how many there are, where some are left
+    out of which both are known to say the same. The mean over the countries of the live profiles, by their
+    numbers.
     """
     codes, num_profiles = np.unique(live.profiles.country, return_counts=True)
-    if not len(codes) or not len(own.row):
+    num_titles = len(own.row) if num_titles is None else num_titles
+    if not len(codes) or not num_titles:
         return None
+    if not len(own.row):
+        return 0.0
     now = live.profiles.as_of_seconds
     changed = []
     for code in codes.tolist():
         before, after = (each.licences.available(code, now)[each.row] for each in (live, own))
-        changed.append(float(np.mean(before != after)))
+        changed.append(int((before != after).sum()) / num_titles)
     return float(np.average(changed, weights=num_profiles))
 
 
@@ -156,5 +161,5 @@ def _spread(num: int, most: int) -> np.ndarray:
 
 
 def _titles(items: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
-    taken: list[dict[str, Any]] = items.take(pa.array(rows)).to_pylist()
-    return taken
+    found: list[dict[str, Any]] = taken(items, rows).to_pylist()
+    return found

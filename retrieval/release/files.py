@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load
 
 from retrieval.encoder import FACTORS_FILE
 from retrieval.index.build import load_index
 from retrieval.index.spec import Index, IndexSpec
+from retrieval.index.updates import UPDATES_FILE, load_updated
 from retrieval.lists import LISTS_FILE
 from retrieval.release.manifest import AnswerKind
 from towers.errors import IndexBuildError, IntegrityError, MissingDataError, ReleaseError
@@ -54,18 +54,28 @@ def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarr
     if not path.is_file():
         raise MissingDataError(f"{path}: no exported item vectors; run scripts/train.py first")
     try:
-        arrays = load(path.read_bytes())  # read whole, not mapped: the file may be replaced while this lives
+        with safe_open(path, "numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            found = {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
+            kinds = {name: (kind, len(shape)) for name, (kind, shape) in found.items()}
+            if (kinds.get("vector"), kinds.get("num_events")) == (("F32", 2), ("I64", 1)):
+                # Copied out of the map at once: the file may be replaced while these live.
+                return file.get_tensor("vector"), file.get_tensor("num_events")
     except SafetensorError as error:
         raise ReleaseError(f"{path}: {error}; expected a safetensors file") from error
-    if not (_is(arrays.get("vector"), np.float32, 2) and _is(arrays.get("num_events"), np.int64, 1)):
-        found = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
-        raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
-    return arrays["vector"], arrays["num_events"]
+    raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
 
 
-def read_index(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) -> Index:
-    """The index of a release, as `load_index` reads it; IntegrityError where its files are not its own."""
+def read_index(
+    spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"], base: Index | None = None
+) -> Index:
+    """The index of a release, as `load_index` reads it; IntegrityError where its files are not its own.
+
+    base: the index as it was built, of a release made from another, where the caller has read it before.
+    """
     try:
+        if base is not None and (folder / UPDATES_FILE).is_file():
+            return load_updated(folder, vectors, lambda built: base)
         return load_index(spec, folder, vectors)
     except IndexBuildError as error:
         raise IntegrityError(str(error)) from error
@@ -97,7 +107,3 @@ def read_rows(
             f"{VECTORS_FILE}"
         )
     return np.concatenate([built, added]), num_events
-
-
-def _is(array: np.ndarray | None, dtype: type, ndim: int) -> bool:
-    return array is not None and array.dtype == np.dtype(dtype) and array.ndim == ndim

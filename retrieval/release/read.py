@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64
 from retrieval.catalogue import Catalogue
 from retrieval.encoder import load_encoder, load_fold_in
 from retrieval.index.operating import read_curve
+from retrieval.index.spec import Index
 from retrieval.index.updates import UpdatedIndex
 from retrieval.lists import ListAnswers, load_lists
 from retrieval.profiles import ProfileHistories, read_profiles
@@ -79,12 +80,13 @@ def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.n
 class Known:
     """What the caller has in memory of the files of a release, so that it is not read again.
 
-    catalogue: what `read_titles` gives. built: float32 (N, D), what VECTORS_FILE holds: that of another
-    release, which is the same file.
+    catalogue: what `read_titles` gives. Of another release, whose files are the same ones: built, float32
+    (N, D), what VECTORS_FILE holds; base, the index as it was built.
     """
 
     catalogue: Catalogue
     built: Float32[np.ndarray, "N D"] | None = None
+    base: Index | None = None
 
 
 def read_release(
@@ -170,18 +172,20 @@ def read_parts(
     StoreKeyError as `read_release`, and IntegrityError where towers, titles or profiles are not those of the
     description.
     """
-    catalogue = Catalogue(read_titles(folder)) if known is None else known.catalogue
-    profiles = read_profiles(folder / PROFILES_FILE, catalogue.vocabulary, store_keys, release_id=release_id)
+    known = known or Known(Catalogue(read_titles(folder)))
+    catalogue = known.catalogue
+    ids = catalogue.id_table()
+    profiles = read_profiles(folder / PROFILES_FILE, ids, store_keys, release_id=release_id)
     answers: VectorAnswers | ListAnswers
     texts = None
     if about.index is None:
         lists = load_lists(folder)
         num_events, answers = lists.num_events, ListAnswers(lists, profiles)
     else:
-        vectors, num_events = read_rows(folder, None if known is None else known.built)
+        vectors, num_events = read_rows(folder, known.built)
         encoder = read_encoder(about.kind, folder, vectors, about.dimension)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
-        index = read_index(about.index, folder, searched)
+        index = read_index(about.index, folder, searched, known.base)
         # What was published before vectors named their model is held to the manifest's word.
         model = vectors_model(folder / VECTORS_FILE) or about.model_fingerprint
         answers = VectorAnswers(searched, index, encoder, read_curve(folder), model)

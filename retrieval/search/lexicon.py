@@ -69,11 +69,6 @@ class Lexicon:
             total += rarity
         return score / np.float32(total) if total > 0.0 else score
 
-    def has(self, word: str) -> bool:
-        """Whether a title has this word."""
-        place = bisect.bisect_left(self.words, word)
-        return place < len(self.words) and self.words[place] == word
-
     def _num_titles(self, word: str) -> int:
         place = bisect.bisect_left(self.words, word)
         known = place < len(self.words) and self.words[place] == word

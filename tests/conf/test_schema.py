@@ -21,7 +21,10 @@ def test_other_places_beside_ten_are_free() -> None:
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("lr", "trainer, query_tower, index, dimension, gates, candidate, seed, warm_start"),
+        (
+            "lr",
+            "trainer, seed, artifacts, stage, split, query_tower, index, dimension, gates, candidate",
+        ),
         ("trainer.lr", "expected one of trainer."),
         ("learning_rate", "did you mean trainer.learning_rate?"),
         ("max_epoch", "did you mean trainer.max_epochs?"),

@@ -87,6 +87,11 @@ def test_what_is_known_to_be_reached_changes_no_answer(
         assert (found[0].tolist(), found[1].tolist()) == (score.tolist(), row.tolist())
         # What k items do not reach, and what too many do, is left to the other.
         assert topk_from(query, item, k, score[:, -1] + 1) is None
+        # A title without numbers hides none beside it.
+        broken = torch.cat([item, torch.full((1, size), torch.nan)])
+        found = topk_from(query, broken, k, score[:, -1])
+        assert found is not None
+        assert (found[0].tolist(), found[1].tolist()) == (score.tolist(), row.tolist())
         patched.setattr(topk_module, "_FEW_PER_PLACE", 0)
         assert topk_from(query, item, k, score[:, -1]) is None
 

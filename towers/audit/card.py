@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from towers.audit.card_plots import draw_plots
+from towers.data.markdown import escaped, table
 from towers.errors import MissingDataError, SchemaError
 from towers.folders import replace_folder
 from towers.ladder.extra import of_extra
@@ -96,7 +97,7 @@ def model_card(measured: Measured, plots: Sequence[str]) -> str:
         tags=["recommender-system", "retrieval", "two-tower"],
         model_name=f"{manifest['context']['title']}, {manifest['release_id']}",
     )
-    blocks = [f"# {_text(data.model_name)}", *_release(manifest), *_quality(measured.evaluation)]
+    blocks = [f"# {escaped(data.model_name)}", *_release(manifest), *_quality(measured.evaluation)]
     if "quality" in plots:
         blocks.append("![N@10 of each recommender](quality.png)")
     blocks += _fairness(measured.output)
@@ -126,7 +127,7 @@ def _release(manifest: Mapping[str, Any]) -> list[str]:
         f"{counts['events']:,} events; model {str(manifest['model_fingerprint'])[:12]}.",
         *_privacy(manifest["context"].get("differential_privacy")),
         "## Gates",
-        _table(["gate", "measured", "bound", "passed"], rows),
+        table(["gate", "measured", "bound", "passed"], rows),
     ]
 
 
@@ -139,9 +140,9 @@ def _privacy(spent: Mapping[str, Any] | None) -> list[str]:
         f"Trained with differential privacy of a {spent['unit']}: ε = {epsilon}, δ = {spent['delta']:.3g}; "
         f"σ = {spent['noise_multiplier']:.4g}, C = {spent['max_grad_norm']:g}, "
         f"q = {spent['sample_rate']:.4g}, {spent['num_steps']:,} steps; accountant: {spent['accountant']}. "
-        f"It covers {_text(spent['covers'])}.",
+        f"It covers {escaped(spent['covers'])}.",
         "It does not cover:",
-        "\n".join(f"- {_text(each)}" for each in spent["not_covered"]),
+        "\n".join(f"- {escaped(each)}" for each in spent["not_covered"]),
     ]
 
 
@@ -161,8 +162,8 @@ def _quality(evaluation: Mapping[str, Any]) -> list[str]:
     blocks = [
         "## Quality",
         f"{about['num_queries']:,} questions, split {about['split']}; "
-        f"candidates: {_text(about['candidates'])}; {_text(about['seen_filter'])}.",
-        _table(["recommender", *names], rows),
+        f"candidates: {escaped(about['candidates'])}; {escaped(about['seen_filter'])}.",
+        table(["recommender", *names], rows),
     ]
     if served is not None:
         blocks.append(
@@ -185,7 +186,7 @@ def _fairness(output: Mapping[str, Any]) -> list[str]:
     return [
         "## For whom",
         f"Mean N@{k} by group; one of fewer than {least} questions is unknown, not fair.",
-        _table(["quality by", "known", "best", "worst", "worst / best [95 %]"], rows),
+        table(["quality by", "known", "best", "worst", "worst / best [95 %]"], rows),
     ]
 
 
@@ -201,7 +202,7 @@ def _exposure(output: Mapping[str, Any]) -> list[str]:
         "## What is shown",
         f"Genres shown diverge from those watched by {_number(output['divergence'])} nats "
         "(Steck's C_KL, α = .01).",
-        _table(["exposure by", "value", "exposure", "merit", "ratio"], rows),
+        table(["exposure by", "value", "exposure", "merit", "ratio"], rows),
     ]
 
 
@@ -214,9 +215,9 @@ def _input(found: Mapping[str, Any]) -> list[str]:
     return [
         "## What it learned from",
         f"{found['num_profiles']:,} profiles with {found['num_events']:,} events. Under-served segments: "
-        f"{_text(', '.join(accused)) if accused else 'none found'}. Of {len(segments)} segments {hidden} are "
-        f"too small to show a quality gap of {found['settings']['max_quality_gap']:.0%}: there quality is "
-        "unknown.",
+        f"{escaped(', '.join(accused)) if accused else 'none found'}. Of {len(segments)} segments {hidden} "
+        f"are too small to show a quality gap of {found['settings']['max_quality_gap']:.0%}: there quality "
+        "is unknown.",
     ]
 
 
@@ -235,24 +236,11 @@ def _membership(found: Mapping[str, Any] | None) -> list[str]:
     ]
     columns = ["attack", "area [joint]", "members found at 1 % of others [joint]"]
     said = (
-        f"{found['num_members']:,} members, {found['num_others']:,} others ({_text(found['others'])}): "
-        f"{_text(found['finding'])}; {_text(found['reason'])}."
+        f"{found['num_members']:,} members, {found['num_others']:,} others ({escaped(found['others'])}): "
+        f"{escaped(found['finding'])}; {escaped(found['reason'])}."
     )
-    return ["## Whether it tells who it learned from", said, *([_table(columns, rows)] if rows else [])]
+    return ["## Whether it tells who it learned from", said, *([table(columns, rows)] if rows else [])]
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([_text(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _text(text: str) -> str:
-    """Text of the data as text of the page: no markup, no line of its own."""
-    flat = " ".join(text.split())
-    for sign in "\\`*_[]<>|#":
-        flat = flat.replace(sign, f"\\{sign}")
-    return flat

@@ -21,9 +21,7 @@ class Vocabulary:
     """Ids in row order; row i is ids[i], and an unknown id has row OOV (−1).
 
     What finds the row of an id is made where ids are given, or, of a column that is known to hold none twice
-    (`of_unique`), when it is first asked for. An embedding table over a vocabulary has one row more: row 0
-    stands for every id out of vocabulary, and id i has row i + 1 (`embedding_rows`, `table_size`).
-    Vocabularies only grow, so a row once given stays.
+    (`of_unique`), when it is first asked for. Vocabularies only grow, so a row once given stays.
     """
 
     __slots__ = ("_column", "_gap", "_known_ids", "_known_rows")
@@ -79,11 +77,6 @@ class Vocabulary:
             self._known_rows = self._found()
         return self._known_rows
 
-    @classmethod
-    def sorted_unique(cls, ids: Iterable[str]) -> "Vocabulary":
-        """A vocabulary of the distinct ids in sorted order, so that it does not depend on row order."""
-        return cls(sorted(set(ids)))
-
     def __len__(self) -> int:
         return len(self._ids) if self._column is None else len(self._column)
 
@@ -101,11 +94,6 @@ class Vocabulary:
         """All ids in row order."""
         return self._ids
 
-    @property
-    def table_size(self) -> int:
-        """Rows of an embedding table over this vocabulary: every id, and the out-of-vocabulary row 0."""
-        return len(self) + 1
-
     def row(self, id_: str) -> int:
         """The row of one id; UnknownIdError where it is out of vocabulary."""
         row = self._row_of.get(id_, OOV)
@@ -118,11 +106,6 @@ class Vocabulary:
         if not 0 <= row < len(self):
             raise UnknownIdError(f"row {row} is not in the vocabulary of {len(self)} ids")
         return self._ids[row]
-
-    def are_those_of(self, column: pa.ChunkedArray) -> bool:
-        """Whether a column of strings holds these ids, in their order, and no other."""
-        same: bool = self.column.equals(_one_piece(column))
-        return same
 
     @property
     def held_bytes(self) -> int:
@@ -151,10 +134,6 @@ class Vocabulary:
     def rows_in(self, other: "Vocabulary") -> Int64[np.ndarray, " N"]:
         """The row that each of these ids has in another vocabulary; OOV where none, and of a row without."""
         return other.rows_of(self.column)
-
-    def embedding_rows(self, ids: Iterable[str]) -> Int64[np.ndarray, " n"]:
-        """Rows of an embedding table: row + 1, and 0 for every id out of vocabulary."""
-        return self.rows(ids) + 1
 
     def grown(self, ids: Iterable[str]) -> "Vocabulary":
         """A vocabulary of these ids with new ids appended in the order given; known ones keep their rows."""

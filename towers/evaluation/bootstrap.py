@@ -21,11 +21,6 @@ class Interval:
     high: float
     level: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the sign of the difference is sure at `level`."""
-        return self.low > 0.0 or self.high < 0.0
-
 
 def paired_bootstrap(
     value: Float64[np.ndarray, " Q"],

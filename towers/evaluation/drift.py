@@ -4,7 +4,7 @@ They see inputs alone and need no outcome, so they speak before quality can be m
 where it passes its threshold by more than chance explains.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import sqrt
@@ -210,21 +210,6 @@ def embedding_reading(
 ) -> Reading:
     """The drift of the embeddings of matched items, row by row the same item in both."""
     return Reading(Monitor.EMBEDDING, subject, embedding_drift(old, new), settings.embedding)
-
-
-def read_features(
-    bins: Mapping[str, NumericBins | CategoryBins],
-    live: Mapping[str, Float64[np.ndarray, " n"] | Sequence[str | None]],
-    settings: DriftSettings,
-) -> tuple[Reading, ...]:
-    """A reading per feature; QueryError unless every feature of train is there, and no other."""
-    if set(bins) != set(live):
-        raise QueryError(f"live features {sorted(live)}; expected those of train, {sorted(bins)}")
-    return tuple(
-        # A feature's bins and its values are of one kind; a mixture fails in `counts`.
-        feature_reading(name, part.count, part.counts(live[name]), settings)  # type: ignore[arg-type]
-        for name, part in bins.items()
-    )
 
 
 def _binned(values: np.ndarray, edge: np.ndarray) -> np.ndarray:

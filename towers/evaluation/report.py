@@ -1,4 +1,4 @@
-"""Evaluations side by side: a terminal table, the same in Markdown for the docs, and JSON."""
+"""Evaluations side by side: a terminal table, and JSON."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from towers.evaluation.bootstrap import Interval, paired_bootstrap
 from towers.evaluation.evaluate import Evaluation, Metric, Slice
 from towers.evaluation.significance import holm, sign_flip
 from towers.evaluation.slice_report import SliceRow, slice_cells, slice_json, slice_rows, words
-from towers.evaluation.tables import NOTHING, Tables, estimate, markdown_table, number
+from towers.evaluation.tables import NOTHING, Tables, estimate, number
 
 _FORMULAE = (
     "R@k = hits / targets; N@k = Σ 1/log2(rank+1) over its ideal; MRR@k = mean of 1/rank of the first hit; "
@@ -147,20 +147,6 @@ def render(report: Report) -> Group:
     footer = _footer(report)
     parts.extend(Text(line, style="dim") for line in (["", *footer] if footer else []))
     return Group(*parts)
-
-
-def markdown(report: Report) -> str:
-    """The same report for a document."""
-    header = [f"- {line}" for line in _header(report)]
-    blocks = ["\n".join(header), markdown_table(*_main_cells(report))]
-    blocks += [f"- {_SHOWN}", markdown_table(*_shown_cells(report))]
-    if report.slice_rows:
-        blocks.append(f"- {_slice_note(report)}")
-        blocks.append(markdown_table(*slice_cells(report.slice_rows, report.k, report.min_queries)))
-    footer = _footer(report)
-    if footer:
-        blocks.append("\n".join(f"- {line}" for line in footer))
-    return "\n\n".join(blocks) + "\n"
 
 
 def to_json(report: Report) -> dict[str, Any]:

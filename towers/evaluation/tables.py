@@ -1,4 +1,4 @@
-"""Tables of figures, for a terminal however narrow and for a document."""
+"""Tables of figures, for a terminal however narrow."""
 
 import re
 from collections.abc import Iterator
@@ -56,13 +56,6 @@ def _side_by_side(widths: list[int], num_names: int, max_width: int) -> list[lis
         tables[-1].append(place)
         used += 1 + widths[place]
     return tables
-
-
-def markdown_table(columns: list[str], rows: list[list[str]]) -> str:
-    """The same rows for a document."""
-    rule = ["---:" if place and column != "recommender" else "---" for place, column in enumerate(columns)]
-    lines = [columns, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def number(value: float | None, form: str = ".4f") -> str:

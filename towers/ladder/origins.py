@@ -171,7 +171,7 @@ class Stocked:
 
     def rank(self, queries: Queries, k: int) -> Rankings:
         """The best k titles in stock: more and more are asked for, until k of them are."""
-        asked = replace(queries, history=_only(queries.history, self.in_stock[queries.history.item_row]))
+        asked = replace(queries, history=queries.history.only(self.in_stock[queries.history.item_row]))
         num_items = len(self.in_stock)
         width = min(2 * k, num_items)
         while True:
@@ -188,14 +188,3 @@ class Stocked:
         item_row[query, place[kept]] = ranked.item_row[query, column]
         score[query, place[kept]] = ranked.score[query, column]
         return Rankings(item_row, score, ranked.degraded)
-
-
-def _only(history: Histories, kept: Bool[np.ndarray, " E"]) -> Histories:
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
-    return Histories(
-        before[history.offset],
-        history.item_row[kept],
-        history.time_seconds[kept],
-        history.minutes[kept],
-        history.weight[kept],
-    )

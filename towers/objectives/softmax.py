@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from towers.objectives.fused_softmax import fused_softmax, fused_softmax_fits
+from towers.objectives.vector_walk import vector_walk, vector_walk_fits
 
 # Scores of one block, by "is on a GPU": 1 MiB of float32 stays in a core's cache through the four passes over
 # it; a GPU wants more at once.
@@ -59,9 +60,9 @@ def full_softmax(
     multiplied as such by `fused_softmax`, and summed in float32.
 
     On a CPU each of torch's threads has positions of its own, and the result is the same in every run with as
-    many of them. The floor is three products of 2·P·N·D operations, of which a block of scores kept in the
-    cache lets each run about as fast as a square product; an exponential and a sum per score come on top, at
-    d = 64 an eighth of the three.
+    many of them. The floor is three products of 2·P·N·D operations; an exponential and a sum per score come
+    on top. In float32 they are taken by `vector_walk` where the CPU has the instructions, in other types by
+    torch's own products, through blocks of scores kept in the cache.
     """
     if fused_softmax_fits(query, item, weight):
         return fused_softmax(query, item, target_row, weight, temperature=temperature)
@@ -140,13 +141,14 @@ def _by_threads(
     walk: _Walk, query: Tensor, item: Tensor, target_row: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `_walked` gives, by as many threads at once as the walk says."""
+    walked = _vector_walked if vector_walk_fits(query, item) else _walked
     if walk.threads == 1:
-        return _walked(walk, query, item, target_row, weight)
+        return walked(walk, query, item, target_row, weight)
     bounds = [len(query) * thread // walk.threads for thread in range(walk.threads + 1)]
     parts = [slice(start, stop) for start, stop in pairwise(bounds)]
     num_threads = torch.get_num_threads()
     found = _threads(walk.threads).map(
-        lambda part: _walked(walk, query[part], item, target_row[part], weight[part]), parts
+        lambda part: walked(walk, query[part], item, target_row[part], weight[part]), parts
     )
     log_total, mean_item, item_grad = zip(*found, strict=True)
     # A thread that sets its own number of threads sets that of all later ones too.
@@ -192,6 +194,20 @@ def _walked(
         pull = weight[part] * torch.where(whole > 0, total / whole, 0.0)[:, None]
         score.scatter_add_(0, target_row[part].T, -pull.T)
         item_grad.addmm_(score, chunk * (whole / total)[:, None])
+    return log_total, mean_item, item_grad
+
+
+def _vector_walked(
+    walk: _Walk, query: Tensor, item: Tensor, target_row: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `_walked` gives, in machine code."""
+    peak = query.new_zeros(len(query))
+    if walk.shifted:
+        chunks = torch.split(query * walk.exponent, walk.positions)
+        peak = torch.cat([_peak(walk, item, chunk.T) for chunk in chunks])
+    log_total, mean_item, item_grad = vector_walk(query, item, weight.sum(1), peak, walk.exponent)
+    for row, share in zip(target_row.T, weight.T, strict=True):
+        item_grad.index_add_(0, row, query * share[:, None], alpha=-1.0)
     return log_total, mean_item, item_grad
 
 

@@ -303,7 +303,7 @@ def test_missing_and_foreign_inputs_are_named(copied: Exported, tmp_path: Path) 
     with pytest.raises(ReleaseError, match="expected a safetensors file"):
         published()
     _spoil(copied, np.zeros((60, 16), np.float64), np.zeros(60, np.int64))
-    with pytest.raises(ReleaseError, match=r"float64.*expected vector float32 \(N, D\)"):
+    with pytest.raises(ReleaseError, match=r"F64.*expected vector float32 \(N, D\)"):
         published()
     (copied.model / "items.safetensors").unlink()
     with pytest.raises(MissingDataError, match=r"items\.safetensors: no exported item vectors"):

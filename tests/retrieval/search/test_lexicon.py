@@ -93,6 +93,6 @@ def test_words_are_found_in_every_field() -> None:
     lexicon = build_lexicon(items, [["one"], ["two"]])
     for row, words in enumerate((["one", "ana", "nunez", "sci", "fi", "1999"], ["two", "bo", "li", "heist"])):
         for word in words:
-            assert lexicon.has(word)
+            assert word in lexicon.words
             assert int(lexicon.score([word, word]).argmax()) == row
-    assert not lexicon.has("title")
+    assert "title" not in lexicon.words

@@ -20,7 +20,6 @@ def test_rows_are_the_places_of_the_ids_and_oov_elsewhere(known: list[str], want
     wanted = wanted + known
     expected = [known.index(id_) if id_ in known else OOV for id_ in wanted]
     assert vocabulary.rows(wanted).tolist() == expected
-    assert vocabulary.embedding_rows(wanted).tolist() == [row + 1 for row in expected]
     assert [id_ in vocabulary for id_ in wanted] == [row != OOV for row in expected]
 
 
@@ -34,29 +33,11 @@ def test_id_and_row_undo_each_other(known: list[str]) -> None:
 
 
 @relaxed
-@given(ids)
-def test_embedding_rows_fill_a_table_and_row_zero_is_for_the_unknown(known: list[str]) -> None:
-    vocabulary = Vocabulary(known)
-    rows = vocabulary.embedding_rows([*known, "an id longer than any that was drawn"])
-    assert rows.tolist() == [*range(1, vocabulary.table_size), 0]
-
-
-@relaxed
 @given(ids, asked)
 def test_growing_keeps_every_row_and_appends_new_ids_in_order(known: list[str], new: list[str]) -> None:
     grown = Vocabulary(known).grown(new)
     unseen = [id_ for place, id_ in enumerate(new) if id_ not in known and id_ not in new[:place]]
     assert list(grown.ids) == known + unseen
-
-
-@relaxed
-@given(asked, st.randoms(use_true_random=False))
-def test_a_sorted_vocabulary_does_not_depend_on_the_order_of_its_source(
-    source: list[str], random: object
-) -> None:
-    shuffled = sorted(source, key=lambda _: random.random())  # type: ignore[attr-defined]
-    assert Vocabulary.sorted_unique(shuffled) == Vocabulary.sorted_unique(source)
-    assert list(Vocabulary.sorted_unique(source).ids) == sorted(set(source))
 
 
 @relaxed
@@ -95,9 +76,8 @@ def test_vocabularies_are_equal_when_their_rows_are() -> None:
     assert Vocabulary("ab") != ("a", "b")
 
 
-def test_an_empty_vocabulary_knows_nothing_and_still_has_its_unknown_row() -> None:
+def test_an_empty_vocabulary_knows_nothing() -> None:
     vocabulary = Vocabulary([])
-    assert vocabulary.table_size == 1
     assert vocabulary.rows(["a"]).tolist() == [OOV]
     assert vocabulary.rows([]).tolist() == []
 
@@ -106,11 +86,8 @@ def test_a_column_without_repeats_is_the_vocabulary_of_its_ids_gaps_and_all() ->
     column = pa.chunked_array([["b", ""], ["a", ""]])
     lazy, eager = Vocabulary.of_unique(column, gap=""), Vocabulary(["b", "", "a", ""], gap="")
     assert lazy.rows(["a", "b", "", "c", None]).tolist() == eager.rows(["a", "b", "", "c", None]).tolist()
-    assert (len(lazy), lazy.table_size, lazy.ids, lazy.id(2)) == (4, 5, ("b", "", "a", ""), "a")
+    assert (len(lazy), lazy.ids, lazy.id(2)) == (4, ("b", "", "a", ""), "a")
     assert lazy == eager
-    assert lazy.are_those_of(column)
-    assert eager.are_those_of(column)
-    assert not lazy.are_those_of(pa.chunked_array([["b", "", "a"]]))
 
 
 def test_what_a_vocabulary_holds_is_counted() -> None:

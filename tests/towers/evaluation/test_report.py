@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.towers.evaluation.questions import Scripted, questions
 from towers.errors import QueryError
 from towers.evaluation.evaluate import Evaluation, Slice, evaluate
-from towers.evaluation.report import Protocol, Report, best_of, difference, markdown, render, to_json
+from towers.evaluation.report import Protocol, Report, best_of, difference, render, to_json
 from towers.evaluation.significance import sign_flip
 from towers.evaluation.slices import SliceKind, TargetSlice
 from towers.recommender import Degraded, Queries, Rankings
@@ -62,9 +62,13 @@ def printed(report: Report, width: int = 200) -> str:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("form", [printed, markdown])
-def test_every_form_states_the_protocol(report: Report, form: Callable[[Report], str]) -> None:
-    text = form(report)
+def cells(report: Report) -> list[list[str]]:
+    """The cells of each line where there is room for all; a name of several words is as many cells."""
+    return [re.findall(r"\S+ \[[^\]]*\]|\S+", line) for line in printed(report, 400).splitlines()]
+
+
+def test_the_protocol_is_stated(report: Report) -> None:
+    text = printed(report)
     for stated in ("planted", "leave one out", "own history is left out", "all items of the catalogue (20)"):
         assert stated in text
     assert "queries: 12 with 12 targets; k = 1, 3" in text
@@ -73,7 +77,7 @@ def test_every_form_states_the_protocol(report: Report, form: Callable[[Report],
 
 
 def test_a_row_holds_what_was_measured(report: Report) -> None:
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown(report).splitlines()]
+    lines = cells(report)
     columns = ["recommender", "R@1", "R@3", "N@1", "N@3", "MRR@3", "cov@3", "ΔN@3 [95 %]"]
     assert columns in lines
     rows = {line[0]: line for line in lines if len(line) == len(columns)}
@@ -111,11 +115,10 @@ def test_no_number_is_cut_however_narrow_the_terminal(
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     assert sum(line.startswith("recom") for line in text.splitlines()) == num_tables
-    in_document = markdown(report).splitlines()
-    for start in ("| recommender |", f"| {names[0]} |", f"| {names[1]} |"):
-        line = next(line for line in in_document if line.startswith(start))
-        # A document has room for every cell: they stand whole in the terminal too.
-        assert all(cell.strip() in text for cell in line.strip("|").split("|")[1:])
+    for name in ("recommender", *names):
+        line = next(line for line in cells(report) if line[: len(name.split())] == name.split())
+        # Where there is room for every cell, they stand whole; here too.
+        assert all(cell in text for cell in line)
 
 
 def test_the_difference_is_against_the_reference_over_the_same_questions(report: Report) -> None:
@@ -123,12 +126,12 @@ def test_the_difference_is_against_the_reference_over_the_same_questions(report:
     assert set(differences) == {"popular", "towers"}
     # Queries 3 to 5 are the only ones on which the two differ: by 1 each of 12.
     assert differences["popular"].difference == pytest.approx(-0.25)
-    assert not differences["towers"].excludes_zero
+    assert differences["towers"].low < 0.0 < differences["towers"].high
     assert -0.5 <= differences["popular"].low <= -0.25 <= differences["popular"].high <= 0.0
 
 
 def test_what_is_shown_has_a_row_of_its_own(report: Report) -> None:
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown(report).splitlines()]
+    lines = cells(report)
     columns = ["recommender", "MAP@1", "MAP@3", "Gini@1", "Gini@3", "nov@1", "nov@3", "lift@1", "lift@3"]
     assert columns in lines
     # One target per question: precision at its hit is 1 / rank. No train events are known here.
@@ -200,7 +203,7 @@ def test_a_single_question_has_no_interval_no_gap_and_no_verdict(report: Report)
     assert row.intervals["ndcg@3"] is None
     assert row.detectable_gaps["ndcg@3"] is None
     assert row.comparison is None
-    assert "| new profiles | towers | 1* | 1 | 1.0000 | .6309 | – | – | – | – |" in markdown(report)
+    assert ["new", "profiles", "towers", "1*", "1", "1.0000", ".6309", "–", "–", "–", "–"] in cells(report)
 
 
 def test_json_carries_the_slices_with_what_is_sure_of_them(report: Report) -> None:
@@ -230,24 +233,21 @@ def test_two_evaluations_can_be_compared_on_one_slice() -> None:
 
 
 def test_slices_are_shown_apart_with_their_counts(report: Report) -> None:
-    text = markdown(report)
+    rows = [line[:7] for line in cells(report)]
     # Question 0 has no history, and popular and item-kNN hit it.
-    assert "| new profiles | popular | 1* | 1 | 1.0000 | 1.0000 |" in text
-    assert "| known profiles | item-kNN | 11* | 11 | .4545 | .4545 |" in text
+    assert ["new", "profiles", "popular", "1*", "1", "1.0000", "1.0000"] in rows
+    assert ["known", "profiles", "item-kNN", "11*", "11", ".4545", ".4545"] in rows
 
 
-@pytest.mark.parametrize("form", [printed, markdown])
-def test_a_slice_that_is_empty_is_said_to_be_and_its_complement_not_repeated(
-    report: Report, form: Callable[[Report], str]
-) -> None:
-    text = form(report)
+def test_a_slice_that_is_empty_is_said_to_be_and_its_complement_not_repeated(report: Report) -> None:
+    text = printed(report)
     assert "cold items: none in this split" in text
     assert "seen items" not in text
 
 
 def test_degraded_answers_are_told() -> None:
     rows = (evaluation_of("served", 5, reason=Degraded.EMPTY_HISTORY),)
-    text = markdown(Report(PROTOCOL, rows, reference="served", k=3))
+    text = printed(Report(PROTOCOL, rows, reference="served", k=3))
     assert "served: 12 of 12 answers degraded (empty_history)" in text
 
 
@@ -266,10 +266,9 @@ def test_json_carries_protocol_numbers_and_differences(report: Report) -> None:
     assert read["differences"]["rows"]["popular"]["difference"] == pytest.approx(-0.25)
 
 
-def test_a_name_with_a_bar_or_a_bracket_breaks_neither_form() -> None:
+def test_a_name_with_a_bracket_is_no_markup() -> None:
     rows = (evaluation_of("a|b [bold]", 5),)
     report = Report(PROTOCOL, rows, reference="a|b [bold]", k=3)
-    assert "| a\\|b [bold] |" in markdown(report)
     assert "a|b [bold]" in printed(report)
 
 

@@ -11,6 +11,7 @@ from towers.data.card.wording import (
     summary,
     table_cells,
 )
+from towers.data.markdown import escaped, table
 
 _HEADINGS = {
     "events_over_time": "Events over time",
@@ -27,7 +28,7 @@ _TEXT_COLUMNS = {"table", "rule", "column", "outcome", "first", "most frequent (
 
 def markdown(card: Card, plots: Sequence[str] | None) -> str:
     """The page. plots: names of the pictures that stand beside it; None where they could not be drawn."""
-    blocks = [f"# Data card: {_escaped(card.title)}", *(map(_escaped, summary(card)))]
+    blocks = [f"# Data card: {escaped(card.title)}", *(map(escaped, summary(card)))]
     blocks.append(_table(*table_cells(card)))
     if card.report is not None:
         blocks.append("## Left out or changed")
@@ -42,23 +43,13 @@ def markdown(card: Card, plots: Sequence[str] | None) -> str:
         blocks.append(f"### {_HEADINGS[name]}")
         if plots and name in plots:
             blocks.append(f"![{_HEADINGS[name]}]({name}.png)")
-        blocks.append(_escaped(words))
+        blocks.append(escaped(words))
     for each in card.tables:
         if each.num_rows:
             blocks += [f"## Columns of {each.name}", _table(*column_cells(each))]
-            blocks += map(_escaped, column_notes(each, card.min_profiles))
+            blocks += map(escaped, column_notes(each, card.min_profiles))
     return "\n\n".join(blocks) + "\n"
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:
-    rule = ["---" if column in _TEXT_COLUMNS else "---:" for column in columns]
-    lines = [columns, rule, *([_escaped(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    """Text of the data as text of the page: no markup, no line of its own."""
-    flat = " ".join(text.split())
-    for sign in "\\`*_[]<>|#":
-        flat = flat.replace(sign, f"\\{sign}")
-    return flat
+    return table(columns, rows, set(columns) - _TEXT_COLUMNS)

@@ -5,41 +5,13 @@ standard M49 (its intermediate region where it has one: Caribbean, not Latin Ame
 no region; of Taiwan, which it does not list, the region is that of its neighbours.
 """
 
-import logging
-from dataclasses import dataclass
 from functools import cache
 
 import polars as pl
 
 from towers.data.signals.countries import COUNTRIES
 
-log = logging.getLogger(__name__)
-
 _SUBDIVISION = r"^([a-z]{2})[-_]([a-z0-9]{1,3})$"  # ISO 3166-2: alpha-2, then one to three letters or digits
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """What texts say of where: country and region are of the same length as the texts.
-
-    country: ISO 3166-1 alpha-2. region: ISO 3166-2, where the text had one. Both null where unknown.
-    num_unknown: texts that say something, but no country that is known.
-    """
-
-    country: pl.Series
-    region: pl.Series
-    num_unknown: int
-
-
-def places(texts: pl.Series) -> Places:
-    """Country and region of each text; unknown ones are null, counted and logged."""
-    read = pl.select(
-        country=country_code(pl.lit(texts)), region=subdivision_code(pl.lit(texts)), said=_says(pl.lit(texts))
-    )
-    num_unknown = int((read["said"] & read["country"].is_null()).sum())
-    if num_unknown:
-        log.warning("texts that name no known country left null num_texts=%d", num_unknown)
-    return Places(read["country"], read["region"], num_unknown)
 
 
 def country_code(text: pl.Expr) -> pl.Expr:
@@ -110,7 +82,3 @@ def _country_of_subdivision(key: pl.Expr) -> pl.Expr:
     codes = _countries()["code"].to_list()
     first = key.str.extract(_SUBDIVISION, 1).str.to_uppercase()
     return pl.when(first.is_in(codes)).then(first)
-
-
-def _says(text: pl.Expr) -> pl.Expr:
-    return (_key(text) != "").fill_null(False)

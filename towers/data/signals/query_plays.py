@@ -1,20 +1,11 @@
 """Searches joined to what was played after them."""
 
 import polars as pl
-import pyarrow as pa
 
-from towers.data.schema import QUERIES
 from towers.errors import ConfigError
 
 _ROW = "query_row"
 _WHO = "query_profile"
-
-
-def with_plays(queries: pa.Table, events: pa.Table, window_minutes: float = 30.0) -> pa.Table:
-    """The queries table with item_id filled by `played_after`; same rows, same order, same schema."""
-    frames = (pl.from_arrow(each).lazy() for each in (queries, events))  # type: ignore[union-attr]
-    joined = played_after(*frames, window_minutes=window_minutes).collect()
-    return joined.to_arrow().select(QUERIES.names).cast(QUERIES)
 
 
 def played_after(

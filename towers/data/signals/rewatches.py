@@ -16,7 +16,7 @@ def first_and_repeats(history: Histories) -> tuple[Histories, Histories]:
         pairs = _pairs(history, start, stop, 1 + _last_row(history, start, stop))
         order = stable_order(pairs)
         is_first[int(history.offset[start]) + order[_changes(np.take(pairs, order))]] = True
-    return _only(history, is_first), _only(history, ~is_first)
+    return history.only(is_first), history.only(~is_first)
 
 
 def with_rewatches(
@@ -87,14 +87,3 @@ def _pairs(history: Histories, start: int, stop: int, width: int) -> Int64[np.nd
     profile = np.repeat(np.arange(stop - start), np.diff(history.offset[start : stop + 1]))
     pairs: np.ndarray = profile * width + history.item_row[history.offset[start] : history.offset[stop]]
     return pairs
-
-
-def _only(history: Histories, kept: np.ndarray) -> Histories:
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
-    return Histories(
-        before[history.offset],
-        history.item_row[kept],
-        history.time_seconds[kept],
-        history.minutes[kept],
-        history.weight[kept],
-    )

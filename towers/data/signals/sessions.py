@@ -1,12 +1,10 @@
-"""Sessions and the clock: what was watched in one sitting, and when in the day and week."""
+"""Sessions: what was watched in one sitting."""
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Int64
 
 from towers.data.histories import Histories
 from towers.errors import ConfigError
-
-_DAY_SECONDS = 24 * 60 * 60
 
 
 def session_of(history: Histories, gap_minutes: float = 30.0) -> Int64[np.ndarray, " E"]:
@@ -32,19 +30,3 @@ def session_of(history: Histories, gap_minutes: float = 30.0) -> Int64[np.ndarra
     opens[history.offset[:-1][history.lengths > 0]] = True
     session: np.ndarray = np.cumsum(opens) - 1
     return session
-
-
-def hour_of_day(
-    time_seconds: Int64[np.ndarray, " n"], utc_offset_seconds: Int[np.ndarray, " n"] | int = 0
-) -> Int64[np.ndarray, " n"]:
-    """The hour, 0 to 23, of Unix seconds; of UTC unless an offset to the local clock is given."""
-    hour: np.ndarray = (time_seconds + utc_offset_seconds) % _DAY_SECONDS // 3600
-    return hour
-
-
-def weekday(
-    time_seconds: Int64[np.ndarray, " n"], utc_offset_seconds: Int[np.ndarray, " n"] | int = 0
-) -> Int64[np.ndarray, " n"]:
-    """The day of the week of Unix seconds, Monday 0 to Sunday 6; of UTC unless an offset is given."""
-    day: np.ndarray = ((time_seconds + utc_offset_seconds) // _DAY_SECONDS + 3) % 7  # day 0 was a Thursday
-    return day

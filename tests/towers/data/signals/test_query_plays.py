@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.data.schema import EVENTS, QUERIES, TIME, table
-from towers.data.signals.query_plays import played_after, with_plays
+from towers.data.signals.query_plays import played_after
 from towers.errors import ConfigError
 
 MINUTE = 60_000
@@ -46,11 +46,11 @@ def events_of(rows: Sequence[Play]) -> pa.Table:
 def played(
     queries: Sequence[Query], events: Sequence[Play], window_minutes: float = 30.0
 ) -> list[str | None]:
-    joined = with_plays(queries_of(queries), events_of(events), window_minutes)
-    assert joined.schema.equals(QUERIES)
-    assert joined["text"].to_pylist() == [f"query {row}" for row in range(len(queries))]
-    items: list[str | None] = joined["item_id"].to_pylist()
-    return items
+    asked, plays = (pl.LazyFrame(table_) for table_ in (queries_of(queries), events_of(events)))
+    joined = played_after(asked, plays, window_minutes=window_minutes).collect()
+    assert joined.schema == asked.collect_schema()
+    assert joined["text"].to_list() == [f"query {row}" for row in range(len(queries))]
+    return joined["item_id"].to_list()
 
 
 def by_hand(queries: Sequence[Query], events: Sequence[Play], window: int) -> list[str | None]:

@@ -1,14 +1,12 @@
 """A session ends where nothing is watched for long enough, and never spans two profiles."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from towers.data.histories import Histories
-from towers.data.signals.sessions import hour_of_day, session_of, weekday
+from towers.data.signals.sessions import session_of
 from towers.errors import ConfigError
 
 Watch = tuple[int, float]
@@ -76,12 +74,3 @@ def test_no_events_have_no_sessions() -> None:
 def test_a_gap_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="gap_minutes: 0"):
         session_of(packed([[(0, 5.0)]]), 0.0)
-
-
-@settings(deadline=None)
-@given(seconds=st.integers(-(2**31), 2**33), offset=st.integers(-14, 14).map(lambda hours: hours * 3600))
-def test_hour_and_weekday_are_those_of_the_calendar(seconds: int, offset: int) -> None:
-    local = datetime.fromtimestamp(seconds + offset, UTC)
-    times = np.array([seconds])
-    assert hour_of_day(times, offset).tolist() == [local.hour]
-    assert weekday(times, np.array([offset])).tolist() == [local.weekday()]
