@@ -61,7 +61,7 @@ def _measurement(records: dict[SetName, dict[str, Any]]) -> Measurement:
             "qps": {name: {peer: one["qps"] for peer, one in each.items()} for name, each in sets.items()},
             "peers": {peer: list(pins) for peer, pins in PINS.items()},
             "sets": {
-                name: {key: value for key, value in found.items() if key != "peers"}
+                name: {key: value for key, value in found.items() if key not in ("peers", "sweeps")}
                 for name, found in records.items()
             },
         },

@@ -212,6 +212,7 @@ def described(found: VectorSet) -> dict[str, Any]:
         "cosine of the mean item and the mean query": round(float(cosine), 3),
         "item norms, percentiles 1, 50, 99": _percentiles(found.items),
         "query norms, percentiles 1, 50, 99": _percentiles(found.build_queries),
+        "dimensions that the queries take up": round(_num_taken(found.build_queries), 1),
         "items without an event": int((found.num_events == 0).sum()),
         "items in the answers": len(np.unique(found.truth)),
         "queries with a tie at the cut": found.num_tied,
@@ -221,6 +222,12 @@ def described(found: VectorSet) -> dict[str, Any]:
 
 def _percentiles(vectors: np.ndarray) -> list[float]:
     return [round(float(value), 4) for value in np.percentile(np.linalg.norm(vectors, axis=1), [1, 50, 99])]
+
+
+def _num_taken(queries: np.ndarray) -> float:
+    """(Σ λ)² / Σ λ² of the second moments: D where queries are as long in every direction, 1 in one alone."""
+    moments = queries.T.astype(np.float64) @ queries
+    return float(np.trace(moments) ** 2 / (moments**2).sum())
 
 
 def main(names: Sequence[str]) -> None:

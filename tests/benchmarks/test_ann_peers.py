@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import ann_vectors
 from benchmarks.ann_peers import Point, front, is_unit, rate_at, rates, swept
-from benchmarks.ann_sweeps import Peer, Setting, lists_for, sweep
+from benchmarks.ann_sweeps import Peer, Setting, key_of, lists_for, sweep
 from benchmarks.peers import ann_timing
 from benchmarks.peers.ann_timing import BATCH, K, _batches, _padded, recall
 
@@ -105,9 +105,10 @@ def test_partitions_grow_with_the_root_of_the_items() -> None:
     assert lists_for(100) == (16, 32)
 
 
+@pytest.mark.parametrize("unit", [True, False])
 @pytest.mark.parametrize("peer", list(Peer))
-def test_no_sweep_searches_more_partitions_than_there_are(peer: Peer) -> None:
-    for setting in sweep(peer, 10_000, unit=True):
+def test_no_sweep_searches_more_partitions_than_there_are(peer: Peer, unit: bool) -> None:
+    for setting in sweep(peer, 10_000, unit=unit):
         assert setting.lines
         for search in chain(*setting.lines):
             effort = search.get("nprobe", search.get("leaves", 1))
@@ -119,6 +120,38 @@ def test_a_graph_of_faiss_is_tried_on_unit_vectors_alone() -> None:
         return [one for one in sweep(Peer.FAISS, 10_000, unit=unit) if "HNSW" in one.build["factory"]]
 
     assert (len(graphs(True)), len(graphs(False))) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("peer", "effort", "most", "more"),
+    [
+        (Peer.FAISS, "nprobe", 256, 4096),
+        (Peer.FAISS, "k_factor", 10, 40),
+        (Peer.SCANN, "leaves", 256, 4096),
+        (Peer.SCANN, "reordered", 700, 4000),
+        (Peer.SCANN_TRANSFORMED, "leaves", 256, 4096),
+        (Peer.HNSWLIB, "ef", 1200, 4000),
+        (Peer.USEARCH, "ef", 1200, 1200),
+    ],
+)
+def test_over_very_many_items_and_vectors_of_many_lengths_more_effort_is_tried(
+    peer: Peer, effort: str, most: int, more: int
+) -> None:
+    def tried(num_items: int, unit: bool) -> int:
+        settings = sweep(peer, num_items, unit=unit)
+        return max(int(one.get(effort, 0)) for setting in settings for line in setting.lines for one in line)
+
+    assert tried(200_000, unit=True) == most
+    assert tried(1_000_000, unit=True) == tried(1_000_000, unit=False) == more
+    assert tried(200_000, unit=False) == (min(more, 2048) if effort in ("nprobe", "leaves") else more)
+
+
+@pytest.mark.parametrize("unit", [True, False])
+@pytest.mark.parametrize("peer", list(Peer))
+def test_no_search_is_tried_twice_on_a_build(peer: Peer, unit: bool) -> None:
+    settings = sweep(peer, 1_000_000, unit=unit)
+    tried = [key_of(setting.build, one) for setting in settings for line in setting.lines for one in line]
+    assert len(set(tried)) == len(tried)
 
 
 def test_in_the_metric_of_queries_inner_products_stay_and_queries_have_one_length_in_every_direction(

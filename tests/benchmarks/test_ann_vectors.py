@@ -157,6 +157,17 @@ def test_a_set_is_described_by_its_means_and_lengths() -> None:
     assert said["item norms, percentiles 1, 50, 99"] == [5.0, 5.0, 5.0]
     assert said["query norms, percentiles 1, 50, 99"][1] == 7.5
     assert said["items without an event"] == 2
+    assert said["dimensions that the queries take up"] == 1.0
+
+
+def test_queries_take_up_as_many_dimensions_as_they_are_long_in() -> None:
+    for lengths, num_taken in (
+        ((2.0,) * 8, 8.0),
+        ((*(3.0,) * 2, *(0.0,) * 6), 2.0),
+        ((1.0, *(0.5,) * 4, *(0.0,) * 3), 3.2),
+    ):
+        said = described(replace(small_set(), build_queries=np.diag(np.array(lengths, np.float32))))
+        assert said["dimensions that the queries take up"] == pytest.approx(num_taken, abs=0.1)
 
 
 def test_whole_histories_are_asked_of_profiles_that_are_not_the_same(dataset: Dataset) -> None:
