@@ -79,7 +79,7 @@ def test_every_benchmark_module_measures_a_claim() -> None:
         *("delta_faults", "delta_worlds", "gate_deltas", "gate_faults", "gate_outcomes", "gate_worlds"),
         *("results", "judged_searches", "search_data", "streaming_titles", "training_steps"),
         *("search_curve", "search_service"),
-        *("ann_encoders", "ann_own", "ann_peers", "ann_records", "ann_sweeps", "ann_vectors"),
+        *("ann_encoders", "ann_own", "ann_peers", "ann_records", "ann_sweeps", "ann_versions", "ann_vectors"),
         "control_oracle",
         *("eligibility_answers", "eligibility_rules", "serving_release", "traces"),
         *("crash_states", "publish_jobs", "publish_reading", "release_making", "release_world", "syscalls"),
