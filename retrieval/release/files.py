@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64
 from safetensors import SafetensorError, safe_open
 
@@ -96,6 +97,7 @@ def read_rows(
     built: what VECTORS_FILE holds, of a release made from another, where the caller has read it before.
     """
     has_added = (folder / ADDED_FILE).is_file()
+    known = built is not None
     if built is None or not has_added:
         built, num_events = read_vectors(folder / VECTORS_FILE)
     if not has_added:
@@ -106,4 +108,9 @@ def read_rows(
             f"{folder / ADDED_FILE}: vectors of {added.shape[1]} numbers; expected {built.shape[1]}, as in "
             f"{VECTORS_FILE}"
         )
-    return np.concatenate([built, added]), num_events
+    if not known:
+        return np.concatenate([built, added]), num_events
+    # Numpy asks for large pages, which searches gain by and a job does not: while others lie in memory, the
+    # system takes longer to make room for them than this takes.
+    whole: np.ndarray = torch.cat([torch.from_numpy(each) for each in (built, added)]).numpy()
+    return whole, num_events
