@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Int64
 
-from retrieval.control.controls import Controls
+from retrieval.control.controls import NO_CONTROLS, Controls
 from retrieval.control.store import ReadsControls
 from retrieval.control.view import EVERYTHING, View, Viewing
 from retrieval.index.allowed import Allowed
@@ -62,7 +62,7 @@ class Askers:
         """What a profile decided; nothing, where nobody is named. ControlsError where they cannot be read."""
         text_or_none("profile_id", profile_id)  # bytes would be asked for as another profile than their text
         if self._controls is None or profile_id is None:
-            return Controls()
+            return NO_CONTROLS
         return self._controls.of(profile_id)
 
     def view(self, profile_id: str | None) -> View:

@@ -33,6 +33,9 @@ class Asked:
     degraded: Degraded | None = None
 
 
+_NO_ROWS = np.empty(0, np.int64)
+
+
 def asked(
     stored: ProfileHistories,
     items: Vocabulary,
@@ -116,6 +119,8 @@ def known_rows(items: Vocabulary, item_ids: Sequence[str]) -> Int64[np.ndarray, 
     if isinstance(item_ids, str) or not isinstance(item_ids, Iterable):
         raise QueryError(f"exclude is {item_ids!r}; expected a sequence of item ids")
     ids = list(item_ids)
+    if not ids:
+        return _NO_ROWS
     for one in ids:
         # A number would be an unknown id, and the title that was meant would be shown.
         if not isinstance(one, str):

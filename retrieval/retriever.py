@@ -371,8 +371,9 @@ class Retriever:
     def _first_of(self, rankings: Rankings, reason: Degraded | None = None, num_unknown: int = 0) -> Ranking:
         """The ranking of the first line, its padding cut off."""
         row, score = rankings.item_row[0], rankings.score[0]
+        there = row >= 0
         reason = reason or (rankings.degraded[0] if rankings.degraded else None)
-        return self._ranking(row[row >= 0], score[row >= 0], reason, num_unknown)
+        return self._ranking(row[there], score[there], reason, num_unknown)
 
     def _ranking(
         self, row: np.ndarray, score: np.ndarray, reason: Degraded | None, num_unknown: int = 0

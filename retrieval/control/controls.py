@@ -94,3 +94,7 @@ def _check(values: Mapping[str, Any]) -> None:
         raise ControlsError(
             f"controls: max_age is no whole number of years; expected 0 to {MAX_AGE}, or none"
         )
+
+
+NO_CONTROLS = Controls()
+"""Those of who decided nothing."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from retrieval.control.controls import Controls, controls_from_json, loosens
+from retrieval.control.controls import NO_CONTROLS, Controls, controls_from_json, loosens
 from retrieval.control.pin import HashedPin, wait_seconds
 from towers.errors import ControlsError, PinError
 from towers.folders import sync
@@ -34,7 +34,6 @@ CREATE TABLE pins (
 _OF_MANY = """
 SELECT profile_id, body FROM controls WHERE profile_id IN (SELECT value FROM json_each(?))
 """
-_NOTHING = Controls()
 
 
 @runtime_checkable
@@ -115,14 +114,14 @@ class ControlsStore:
             row = self._connection.execute(
                 "SELECT body FROM controls WHERE profile_id = ?", (profile_id,)
             ).fetchone()
-        return _NOTHING if row is None else controls_from_json(row[0])
+        return NO_CONTROLS if row is None else controls_from_json(row[0])
 
     def of_many(self, profile_ids: Sequence[str]) -> list[Controls]:
         """The controls of each of these profiles; see `ReadsControls`."""
         with self._read_errors():
             rows = self._connection.execute(_OF_MANY, (json.dumps(list(profile_ids)),)).fetchall()
         found = {profile_id: controls_from_json(body) for profile_id, body in rows}
-        return [found.get(profile_id, _NOTHING) for profile_id in profile_ids]
+        return [found.get(profile_id, NO_CONTROLS) for profile_id in profile_ids]
 
     def change(
         self, profile_id: str, to: Callable[[Controls], Controls], *, pin: str | None = None
@@ -214,7 +213,7 @@ class ControlsStore:
         return None if row is None else (HashedPin(*row[1:6]), int(row[6]), float(row[7]))
 
     def _put(self, profile_id: str, controls: Controls) -> None:
-        if controls == _NOTHING:
+        if controls == NO_CONTROLS:
             self._connection.execute("DELETE FROM controls WHERE profile_id = ?", (profile_id,))
         else:
             self._connection.execute(

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int64
 
-from retrieval.control.controls import Controls
+from retrieval.control.controls import NO_CONTROLS, Controls
 from retrieval.eligibility.rules import All, ForKids, GenresAny, ItemIn, MaturityAtMost, Not, PeopleAny, Rule
 from towers.data.histories import Histories
 from towers.data.vocabulary import OOV, Vocabulary
@@ -63,7 +63,7 @@ class Viewing:
 
     def view(self, controls: Controls) -> View:
         """What these controls come to."""
-        if controls == Controls():
+        if controls == NO_CONTROLS:
             return EVERYTHING
         hidden = self._rows((*controls.removed, *controls.less_like))
         rules = [rule for _, rule in self.rules(controls)]

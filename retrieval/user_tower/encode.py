@@ -96,4 +96,7 @@ class CompiledTowers:
 
 def _plain(column: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
     """The column as the kernel was compiled for it: it would be made anew for another layout."""
+    flags = column.flags
+    if column.dtype == dtype and flags.c_contiguous and flags.writeable:
+        return column
     return np.require(column, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
