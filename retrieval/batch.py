@@ -162,11 +162,14 @@ def _write(
     filled = rankings.item_row != PAD
     num = len(rankings)
     offset = pa.array(np.concatenate([[0], np.cumsum(filled.sum(axis=1))]), pa.int32())
-    ids = _ids(rankings.item_row[filled], retriever)
+    row, score = (
+        each.ravel() if filled.all() else each[filled] for each in (rankings.item_row, rankings.score)
+    )
+    ids = _ids(row, retriever)
     columns = [
         pa.array(retriever.profile_ids[first : first + num], pa.string()),
         pa.ListArray.from_arrays(offset, ids),
-        pa.ListArray.from_arrays(offset, pa.array(rankings.score[filled], pa.float32())),
+        pa.ListArray.from_arrays(offset, pa.array(score, pa.float32())),
         pa.array(degraded, pa.string()).dictionary_encode(),
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(num, np.int32)), pa.array([retriever.release_id])),
     ]

@@ -35,7 +35,7 @@ class View:
 
     def within(self, rule: Rule | None) -> Rule | None:
         """The rule of a request and that of the profile, both."""
-        return both(rule, self.rule)
+        return rule if self.rule is None else both(rule, self.rule)
 
 
 EVERYTHING = View()
@@ -96,7 +96,7 @@ def _no(kind: type[GenresAny] | type[PeopleAny] | type[ItemIn], names: tuple[str
 
 def without(history: Histories, views: Sequence[View]) -> Histories:
     """Each profile's history without the events that its view hides; the same where no view hides any."""
-    if all(len(view.hidden) == 0 for view in views):
+    if all(view is EVERYTHING or len(view.hidden) == 0 for view in views):
         return history
     kept = np.ones(history.num_events, bool)
     for line, view in enumerate(views):
