@@ -49,6 +49,7 @@ def measured_by(name: SetName, peer: Peer) -> str:
     if peer is Peer.OWN:
         index = sorted((ROOT / "retrieval" / "index").rglob("*.py"))
         files += [scripts / "ann_own.py", *(path for path in index if path.stem not in _NOT_SEARCHED)]
+        files.append(ROOT / "towers" / "machine_code.py")
     else:
         files.append(scripts / "peers" / f"ann_{peer}.py")
     if peer is Peer.SCANN_TRANSFORMED:

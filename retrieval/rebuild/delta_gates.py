@@ -24,9 +24,9 @@ from towers.nets.two_tower import TwoTower
 # Titles, spread over all, that are embedded again beside what was added: to see that the towers still give
 # the vectors of the build.
 _NUM_PARITY = 1000
-# So many profiles for each that is asked for as if it were new, too: it is one slice of five, and the exact
-# answers are most of what judging a delta takes.
-_NEW_ONE_IN = 3
+# A third of the profiles are asked for as if they were new, too, and so many where there are: it is one slice
+# of five, and the exact answers are most of what judging a delta takes.
+_NEW_ONE_IN, _MIN_NEW = 3, 100
 
 
 class SlippedError(Exception):
@@ -60,6 +60,7 @@ def gated(
     place = np.empty(delta.layout.num_rows, np.int64)
     place[delta.layout.row] = np.arange(len(delta.layout.row))
     asked = gate_queries(placed, gates.num_queries)
+    num_new = max(gates.num_queries // _NEW_ONE_IN, min(gates.num_queries, _MIN_NEW))
     kept: list[Certificate] = []
 
     def keep(certificate: Certificate) -> None:
@@ -79,7 +80,7 @@ def gated(
         encode=lambda: answers.encoder.encode(asked),
         build=lambda: ClosedUp(index),
         length=asked.history.lengths,
-        encode_new=lambda: answers.encoder.encode(new_queries(placed, -(-gates.num_queries // _NEW_ONE_IN))),
+        encode_new=lambda: answers.encoder.encode(new_queries(placed, num_new)),
         keep=keep,
         is_unit=True,
         embedded=again,
