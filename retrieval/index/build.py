@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from retrieval.index.exact import ExactIndex, load_exact
 from retrieval.index.faiss.flat import build_flat, load_flat
+from retrieval.index.faiss.gpu import build_gpu_ivf, load_gpu_ivf
 from retrieval.index.faiss.hnsw import build_hnsw, load_hnsw
 from retrieval.index.faiss.ivf import build_ivf, load_ivf
 from retrieval.index.gpu import gpu_index
@@ -44,6 +45,8 @@ def build_index(
             index = gpu_index(vectors, spec.device)
         case IndexKind.IVF:
             index = build_ivf(vectors, spec)
+        case IndexKind.GPU_IVF:
+            index = build_gpu_ivf(vectors, spec)
         case IndexKind.PARTITIONED:
             index = build_partitioned(vectors, spec, queries)
         case IndexKind.COMPILED:
@@ -80,6 +83,8 @@ def _load(spec: IndexSpec, folder: Path, vectors: Float32[np.ndarray, "N D"]) ->
             return gpu_index(vectors, spec.device)
         case IndexKind.IVF:
             return load_ivf(folder, vectors, spec)
+        case IndexKind.GPU_IVF:
+            return load_gpu_ivf(folder, vectors, spec)
         case IndexKind.PARTITIONED:
             return load_partitioned(folder, vectors, spec)
         case IndexKind.COMPILED:

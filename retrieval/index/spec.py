@@ -33,6 +33,8 @@ class IndexKind(StrEnum):
     """Every vector, on a GPU: nothing but the vectors is stored."""
     IVF = "ivf"
     """Lists of near items, in FAISS, that hold codes: approximate."""
+    GPU_IVF = "gpu_ivf"
+    """The same lists, searched on a GPU by FAISS's GPU build."""
     PARTITIONED = "partitioned"
     """Lists of like items in coordinates made for the queries: approximate."""
     COMPILED = "compiled"
@@ -58,14 +60,14 @@ class Refinement(StrEnum):
 
 
 class Device(StrEnum):
-    """Where an index of kind gpu is held by the process that loads it."""
+    """Where an index of kind gpu or gpu_ivf is held by the process that loads it."""
 
     AUTO = "auto"
     """On a GPU, or where there is none on the CPU, which is logged."""
     CUDA = "cuda"
     """On a GPU, or not at all."""
     CPU = "cpu"
-    """On the CPU: the same answers, to be tested and not to be served."""
+    """On the CPU: the same answers. Of kind gpu to be tested and not to be served."""
 
 
 class Codes(StrEnum):
@@ -95,11 +97,11 @@ class IndexSpec:
     candidates kept while building and while searching; a search for more than ef_search items keeps as many
     as it seeks. Source: Malkov and Yashunin 2020, doi:10.1109/TPAMI.2018.2889473.
 
-    Read by gpu: device.
+    Read by gpu and gpu_ivf: device.
 
-    Read by ivf: codes; num_lists, by a rule where 0; nprobe, lists that a search reads; refinement by the
-    vectors of refine_factor times as many candidates as are asked for and extra_candidates more at least;
-    seed: of the lists and codes.
+    Read by ivf and gpu_ivf: codes, which gpu_ivf takes flat and sq8 alone; num_lists, by a rule where 0;
+    nprobe, lists that a search reads; refinement by the vectors of refine_factor times as many candidates as
+    are asked for and extra_candidates more at least; seed: of the lists and codes.
 
     Read by partitioned: geometry; num_lists, by a rule where 0; code_dim, coordinates in a code;
     refinement, of refine_factor times as many candidates as are asked for and extra_candidates more at least;

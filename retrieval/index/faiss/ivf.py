@@ -124,7 +124,7 @@ class FaissIvf:
         for start in range(0, len(query) if k else 0, step):
             part = slice(start, start + step)
             found = self._candidates(query[part], depth, nprobe)
-            score[part], row[part] = refined(self._vectors, query[part], found, k)
+            score[part], row[part] = self._refined(query[part], found, k)
         return score, row
 
     def search_allowed(
@@ -158,7 +158,7 @@ class FaissIvf:
                 part = alike[start : start + step]
                 found = self._candidates(query[part], depth, nprobe, selector)
                 found[allowed.select(part).excludes(found)] = -1
-                score[part], row[part] = refined(self._vectors, query[part], found, k)
+                score[part], row[part] = self._refined(query[part], found, k)
         # Of a rule's rows none may be among those left out: then there is no more.
         wanted = np.minimum(k, np.where(allowed.line == NO_BITMAP, self.size - num_excluded, passing))
         left = np.flatnonzero(scanned | ((row >= 0).sum(axis=1) < wanted))
@@ -189,6 +189,10 @@ class FaissIvf:
         params = _ivf_parameters(nprobe=min(nprobe, self.num_lists), sel=selector)
         found: np.ndarray = self._index.search(self._near(query), depth, params=params)[1]
         return found
+
+    def _refined(self, query: np.ndarray, row: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best k of the candidates, by their vectors."""
+        return refined(self._vectors, query, row, k)
 
     def _near(self, query: np.ndarray) -> np.ndarray:
         """Queries as the lists know them, of one length, which changes no ranking."""
