@@ -52,6 +52,9 @@ def test_every_requirement_of_the_project_is_locked_in_a_version_that_it_allows(
         assert all(need.specifier.contains(version) for version in versions), f"{need}: {versions}"
 
 
+_MODULES = {"scikit-learn": "sklearn", "faiss-gpu": "faiss"}
+
+
 def test_every_extra_holds_what_the_code_asks_for_and_nothing_else() -> None:
     code = "\n".join(
         path.read_text() for top in ("towers", "retrieval") for path in (ROOT / top).rglob("*.py")
@@ -60,7 +63,7 @@ def test_every_extra_holds_what_the_code_asks_for_and_nothing_else() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     for extra, needs in extras.items():
         for need in [] if extra == "dev" else map(Requirement, needs):
-            module = {"scikit-learn": "sklearn"}.get(need.name, need.name.replace("-", "_"))
+            module = _MODULES.get(need.name, need.name.replace("-", "_"))
             assert module in asked, f"{extra}: nothing asks for {need.name}"
 
 

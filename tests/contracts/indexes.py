@@ -15,10 +15,12 @@ _MORE = {Codes.RABITQ: 400}
 
 _CODES = {IndexKind.IVF: tuple(Codes), IndexKind.GPU_IVF: (Codes.FLAT, Codes.SQ8)}
 
+FAISS_GPUS: int = getattr(faiss, "get_num_gpus", int)()
+"""GPUs that FAISS as it is installed searches on; its CPU build has none."""
 _BOTH = (Device.CPU, Device.CUDA)
 _DEVICES = {
     IndexKind.GPU: _BOTH if torch.cuda.is_available() else (Device.CPU,),
-    IndexKind.GPU_IVF: _BOTH if getattr(faiss, "get_num_gpus", int)() else (Device.CPU,),
+    IndexKind.GPU_IVF: _BOTH if FAISS_GPUS else (Device.CPU,),
 }
 
 SPECS = [

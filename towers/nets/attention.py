@@ -36,12 +36,17 @@ class Layout:
     def by_distance(self, value: Float[Tensor, "... L"]) -> Float[Tensor, "... T T"]:
         """For each reader and place, the value of their distance; 0 ahead.
 
-        Windows into the values in reverse: the gradient of an indexing adds one value after the other, which
-        on a GPU takes longer than the rest of the layer.
+        A line that goes round, value[0], zeros, value[L-1] … value[1], read by a width one less than it has:
+        every reader's begins one earlier. The gradient of an indexing would add one value after the other,
+        which on a GPU takes longer than the rest of the layer; that of windows into a line compiles anew for
+        every length.
         """
         length = len(self.ahead)
-        rising = F.pad(value[..., :length].flip(-1), (0, length - 1))
-        return rising.unfold(-1, length, 1).flip(-2)
+        value = value[..., :length]
+        line = torch.cat([value[..., :1], torch.zeros_like(value), value[..., 1:].flip(-1)], dim=-1)
+        turns = line.unsqueeze(-2).expand(*value.shape, 2 * length).flatten(-2)
+        lines = turns[..., : length * (2 * length - 1)].unflatten(-1, (length, 2 * length - 1))
+        return lines[..., :length]
 
 
 class Block(nn.Module):

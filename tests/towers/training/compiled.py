@@ -1,4 +1,4 @@
-"""Compiled blocks beside the same blocks as written: python compiled.py. Prints the largest differences.
+"""Compiled blocks beside the same blocks as written: python compiled.py. Prints graphs and differences.
 
 A process of its own: the shape checks of the test suite are no code to compile.
 """
@@ -31,7 +31,8 @@ def main() -> None:
         for name, gradient in gradients(module, again).items():
             of_gradient = max(of_gradient, float((gradient - wanted[name]).abs().max()))
     shapes = {(len(batch), batch.longest) for batch in batches}
-    print(len(shapes), of_loss, of_gradient, list(module.state_dict()) == names)
+    num_graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    print(len(shapes), num_graphs, of_loss, of_gradient, list(module.state_dict()) == names)
 
 
 if __name__ == "__main__":
