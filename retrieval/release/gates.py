@@ -304,19 +304,6 @@ def _way_on(results: Sequence[GateResult]) -> str:
     )
 
 
-def recall_of(
-    index: Index, vectors: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, "Q *I D"], k: int
-) -> float | None:
-    """Mean share of the exact top k that the index finds, 1 <= k <= N; None without queries.
-
-    An item that scores no less than the k-th of the exact answer counts, so equal items are no misses; see
-    `certificate.find`.
-    """
-    if len(query) == 0:
-        return None
-    return int(find(index, vectors, query, k).hits.sum()) / (len(query) * k)
-
-
 def _decimals(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
