@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from retrieval.index.build import build_index
-from retrieval.index.spec import Index, IndexKind, IndexSpec
+from retrieval.index.spec import Codes, Index, IndexKind, IndexSpec
 from retrieval.release import build, saved_index
 from retrieval.release.build import build_release
 from retrieval.release.certificate import CERTIFICATE_FILE, RecallSlice, read_certificate
@@ -47,13 +47,18 @@ def _vectors(copied: Exported) -> tuple[np.ndarray, np.ndarray]:
     return read["vector"], read["num_events"]
 
 
+def _of_kind(kind: IndexKind) -> IndexSpec:
+    """A spec of that kind, with codes that it reads."""
+    return IndexSpec(kind, codes=Codes.FLAT) if kind is IndexKind.GPU_IVF else IndexSpec(kind)
+
+
 @pytest.mark.parametrize("kind", list(IndexKind))
 def test_an_export_is_published_and_served(exported: Exported, tmp_path: Path, kind: IndexKind) -> None:
-    info = build_release(exported.model, exported.tables, tmp_path, IndexSpec(kind), GateSettings(k=10))
+    info = build_release(exported.model, exported.tables, tmp_path, _of_kind(kind), GateSettings(k=10))
     about = open_release(tmp_path).manifest.description
     assert about == info.manifest.description
     # So few titles compile to a scan.
-    assert about.index == IndexSpec(IndexKind.FLAT if kind is IndexKind.COMPILED else kind)
+    assert about.index == _of_kind(IndexKind.FLAT if kind is IndexKind.COMPILED else kind)
     assert (about.kind, about.dimension, about.num_items) == (AnswerKind.TOWERS, 16, 60)
     assert (about.num_profiles, about.num_events) == (24, 144)
     assert about.context == CONTEXT
@@ -87,7 +92,7 @@ def test_a_release_of_several_interests_ranks_by_the_best_of_them(
     exported_interests: Exported, tmp_path: Path, kind: IndexKind
 ) -> None:
     made = exported_interests
-    info = build_release(made.model, made.tables, tmp_path, IndexSpec(kind), GateSettings(k=10))
+    info = build_release(made.model, made.tables, tmp_path, _of_kind(kind), GateSettings(k=10))
     assert info.manifest.description.dimension == 16
     recall = {gate.name: gate.value for gate in info.manifest.description.gates}["recall"]
     assert recall is not None
