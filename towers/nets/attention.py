@@ -45,7 +45,7 @@ class Layout:
         value = value[..., :length]
         line = torch.cat([value[..., :1], torch.zeros_like(value), value[..., 1:].flip(-1)], dim=-1)
         turns = line.unsqueeze(-2).expand(*value.shape, 2 * length).flatten(-2)
-        lines = turns[..., : length * (2 * length - 1)].unflatten(-1, (length, 2 * length - 1))
+        lines = turns[..., : length * (2 * length - 1)].reshape(*value.shape, 2 * length - 1)
         return lines[..., :length]
 
 
