@@ -13,7 +13,7 @@ from retrieval.index.faiss.gpu import build_gpu_ivf, load_gpu_ivf
 from retrieval.index.faiss.hnsw import build_hnsw, load_hnsw
 from retrieval.index.faiss.ivf import build_ivf, load_ivf
 from retrieval.index.gpu import gpu_index
-from retrieval.index.partitioned.index import build_partitioned, load_partitioned
+from retrieval.index.partitioned.build import build_partitioned, load_partitioned
 from retrieval.index.spec import Index, IndexKind, IndexSpec
 from retrieval.index.updates import UPDATES_FILE, load_updated
 from towers.errors import IndexBuildError

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from retrieval.index.build import build_index
 from retrieval.index.faiss.ivf import FaissIvf, build_ivf
 from retrieval.index.operating import OperatingCurve, OperatingPoint, exact_rows, operating_curve
-from retrieval.index.partitioned.index import frame_of, partitioned_in
+from retrieval.index.partitioned.build import frame_of, partitioned_in
 from retrieval.index.partitioned.kernels import CODE_STEP
 from retrieval.index.partitioned.partition import partition
 from retrieval.index.spec import Codes, DepthIndex, Geometry, Index, IndexKind, IndexSpec, check_vectors

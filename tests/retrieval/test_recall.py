@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.index.operating import CURVE_FILE, OperatingCurve, OperatingPoint, read_curve, write_curve
-from retrieval.index.partitioned.index import build_partitioned
+from retrieval.index.partitioned.build import build_partitioned
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec
 from retrieval.retriever import Retriever
 from retrieval.vectors import VectorAnswers

@@ -41,7 +41,7 @@ def search_partition(
     coarse_from: int,  # the query that its first line is of
     coarse: np.ndarray,  # float32 (., L): <centre, query>; (0, L) where not known
     basis: np.ndarray,  # float32 (H, D): query → coordinates of the codes
-    centre: np.ndarray,  # float32 (L, C)
+    centre: np.ndarray,  # int8 (L, C): in units of the codes
     spread: np.ndarray,  # float32 (L,)
     stop: float,
     offset: np.ndarray,  # int64 (L + 1,): list l is places offset[l] to offset[l + 1] - 1
@@ -71,7 +71,7 @@ def search_partition(
     code_dim = code.shape[1]
     refined = tail.shape[0] > 0
     capacity = 4 * depth + 4 * _BLOCK
-    promise = np.empty(num_lists, np.float32)
+    promise, nearness = np.empty(num_lists, np.float32), np.empty(num_lists, np.int32)
     unit, turned = np.empty(dimension, np.float32), np.empty(whole_dim, np.float32)
     head_query = np.empty(code_dim, np.int16)
     tail_query = np.empty(whole_dim - code_dim, np.int16)
@@ -103,11 +103,9 @@ def search_partition(
             for each in range(num_lists):
                 promise[each] = coarse[one - coarse_from, each] / length + margin * spread[each]
         else:
+            dots(centre, head_query, 0, num_lists, nearness)
             for each in range(num_lists):
-                total = np.float32(0.0)
-                for d in range(code_dim):
-                    total += centre[each, d] * turned[d]
-                promise[each] = total + margin * spread[each]
+                promise[each] = np.float32(nearness[each]) / factor + margin * spread[each]
         _peaks(promise, peak)
         upcoming, promised = _next_list(promise, peak)
         num_found, above, lowest_bin, shift, low = 0, 0, 0, 0, 0
@@ -131,15 +129,19 @@ def search_partition(
             read += piece
             new = num_found
             work[0] += piece
+            # Written whether it counts or not: a branch here would be foreseen wrongly for every candidate.
             for i in range(piece):
-                if dot[i] > threshold:
-                    at = from_place + i
-                    if filtered and not passes(bitmap[own], row[at]):
-                        continue
-                    if begin < end and holds(excluded, begin, end, row[at]):
-                        continue
-                    found[num_found], found_at[num_found] = dot[i], at
-                    num_found += 1
+                found[num_found], found_at[num_found] = dot[i], from_place + i
+                num_found += dot[i] > threshold
+            if filtered or begin < end:
+                kept = new
+                for i in range(new, num_found):
+                    found[kept], found_at[kept], whose = found[i], found_at[i], row[found_at[i]]
+                    if (not filtered or passes(bitmap[own], whose)) and not (
+                        begin < end and holds(excluded, begin, end, whose)
+                    ):
+                        kept += 1
+                num_found = kept
             if ready:
                 for i in range(new, num_found):
                     count[min((found[i] - low) >> shift, _NUM_BINS - 1)] += 1

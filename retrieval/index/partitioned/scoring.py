@@ -3,6 +3,7 @@
 import numpy as np
 
 from retrieval.index.compiled import compiled
+from retrieval.index.partitioned.dots import dots_at
 from retrieval.index.prefetch import prefetch
 
 # So many vectors on is asked for while one is multiplied.
@@ -22,14 +23,10 @@ def score_by_codes(
     out: np.ndarray,
 ) -> None:
     """Scores by the codes of all coordinates: those of the first are known."""
-    width = tail.shape[1]
+    rest = np.empty(size, np.int32)
+    dots_at(tail, tail_query, found_at[:size], rest)
     for i in range(size):
-        if i + _AHEAD < size:
-            prefetch(tail, np.int64(found_at[i + _AHEAD]) * width, width)
-        rest = np.int32(0)
-        for d in range(width):
-            rest += np.int32(tail[found_at[i], d]) * np.int32(tail_query[d])
-        out[i] = (np.float32(found[i]) / factor + np.float32(rest) / tail_factor) * length
+        out[i] = (np.float32(found[i]) / factor + np.float32(rest[i]) / tail_factor) * length
 
 
 @compiled

@@ -8,7 +8,7 @@ import pytest
 from retrieval.index import compile as compiling
 from retrieval.index.compile import compile_index
 from retrieval.index.operating import exact_rows, recall_by_query
-from retrieval.index.partitioned.index import build_partitioned
+from retrieval.index.partitioned.build import build_partitioned
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec
 from towers.errors import IndexBuildError
 

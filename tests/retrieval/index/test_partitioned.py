@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from retrieval.index.allowed import Allowed
 from retrieval.index.operating import exact_rows, recall_by_query
 from retrieval.index.partitioned.basis import item_basis, query_basis
-from retrieval.index.partitioned.index import build_partitioned, load_partitioned
+from retrieval.index.partitioned.build import build_partitioned, load_partitioned
 from retrieval.index.spec import Geometry, IndexKind, IndexSpec, Refinement
 from towers.errors import IndexBuildError, QueryError
 
