@@ -38,7 +38,7 @@ class PartitionedIndex:
 
     def __init__(self, layout: Layout, vectors: Float32[np.ndarray, "N D"], spec: IndexSpec) -> None:
         self._layout = replace(layout, code=in_lines(layout.code))
-        self.spec = spec
+        self.spec, self._size, self._dimension = spec, len(layout.place), int(layout.basis.shape[1])
         # Of one layout: kernels are compiled anew for another, and would gather from all over the memory.
         self._whole = vectors = np.ascontiguousarray(vectors)
         by_tail = spec.refinement is Refinement.CODES
@@ -62,12 +62,12 @@ class PartitionedIndex:
     @property
     def size(self) -> int:
         """Vectors held."""
-        return len(self._layout.place)
+        return self._size
 
     @property
     def dimension(self) -> int:
         """Width of a vector as it was given."""
-        return int(self._layout.basis.shape[1])
+        return self._dimension
 
     @property
     def num_lists(self) -> int:
@@ -114,22 +114,22 @@ class PartitionedIndex:
         threads: int | None = None,
     ) -> tuple[Float32[np.ndarray, "Q K"], Int64[np.ndarray, "Q K"], Int64[np.ndarray, "2"]]:
         """As `search`, reading lists as far as `stop` says; also how many codes and lists were read."""
-        if k < 0 or query.ndim != 2 or query.shape[1] != self.dimension:
-            check_query(query, k, self.dimension)
+        if k < 0 or query.ndim != 2 or query.shape[1] != self._dimension:
+            check_query(query, k, self._dimension)
         score, row = np.empty((len(query), k), np.float32), np.empty((len(query), k), np.int64)
         allowed = everything(len(query)) if allowed is None else allowed
-        allowed.check(len(query), self.size)
+        allowed.check(len(query), self._size)
         work = np.zeros(2, np.int64)
         if k == 0:
             return score, row, work
-        depth = min(self.size, max(k + self.spec.extra_candidates, round(k * self.spec.refine_factor)))
-        depth, parts, step = max(k, depth), self._layout, self._num_at_once
+        spec, parts = self.spec, self._layout
+        depth = max(k, min(self._size, max(k + spec.extra_candidates, round(k * spec.refine_factor))))
         given = np.ascontiguousarray(query, np.float32)
         wanted = (
             self._among_few(given, depth, allowed, score, row, work, threads) if len(allowed.bitmap) else None
         )
-        for start in range(0, len(query), step):
-            order, coarse = self._coarse(given, start, min(start + step, len(query)))
+        for start in range(0, len(query), self._num_at_once):
+            order, coarse = self._coarse(given, start, min(start + self._num_at_once, len(query)))
 
             def in_lists(
                 order: np.ndarray,
