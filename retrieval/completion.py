@@ -80,7 +80,8 @@ def complete_topk(
     What is asked for one query does not depend on the others. Places that no row fills hold row -1 and score
     -inf; min(k, allowed rows) are filled.
     """
-    check_queries(query, k, index.dimension)
+    if query.ndim != 2 or not _is_selective(index):  # which checks what it is asked itself
+        check_queries(query, k, index.dimension)
     allowed.check(len(query), len(vectors))
     num_interests = query.shape[1] if query.ndim == 3 else 1
     if _is_selective(index):

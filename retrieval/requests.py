@@ -72,7 +72,7 @@ def asked(
     watched = without(watched, [view])
     if country is None:
         country = "" if row == OOV else str(stored.country[row])
-    last = int(watched.time_seconds.max(initial=0))
+    last = int(watched.time_seconds[-1]) if watched.num_events else 0
     asked_seconds = last if time_seconds is None else max(time_seconds, last)
     features = None if row == OOV or stored.features is None else stored.features.slice(row, 1)
     query = Queries(watched, np.array([asked_seconds]), np.array([country]), features)

@@ -382,4 +382,4 @@ class Retriever:
             return Ranking(self._ids(row), score.astype(np.float32), self.release_id, reason, num_unknown)
 
     def _ids(self, row: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
-        return tuple(map(self.items.vocabulary.ids.__getitem__, row.tolist()))
+        return self.items.vocabulary.ids_of(row)

@@ -10,10 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from retrieval.index.compiled import compiled
+from retrieval.index.prefetch import prefetch
 
 OUTPUT_STEP = 4
 """Outputs that a product computes at once; a matrix has a multiple of it, the last of them unused."""
 
+# Rows of a matrix that are asked for while others are multiplied: of one query each number is read but once.
+_AHEAD = 16
 _EPSILON = np.float32(1e-5)
 _SHORTEST = np.float32(1e-12)
 
@@ -85,6 +88,8 @@ def encode_queries(
         stop = offset[one + 1]
         begin = max(offset[one], stop - (num_positions - 1))
         size = stop - begin + 1
+        for event in range(begin, stop):
+            prefetch(item, (item_row[event] * item.shape[1] + column) * 4, 4 * dim)
         for place in range(1, size):
             event = begin + place - 1
             row = item_row[event]
@@ -162,10 +167,15 @@ def _affine(
 ) -> None:
     """out[t] = matrix x[t] + bias for the lines from first to last, and one more where their count is odd.
 
-    Eight sums at once: each number that is read is multiplied two or four times.
+    Eight sums at once: each number that is read is multiplied two or four times. One line is for itself: its
+    time is that of reading the matrix.
     """
     width = matrix.shape[1]
+    if last - first == 1:
+        _affine_once(x[first], matrix, bias, out[first])
+        return
     for o in range(0, len(matrix), 4):
+        prefetch(matrix, (o + _AHEAD) * 4 * width, 16 * width)
         for t in range(first, last, 2):
             a0, a1, a2, a3 = bias[o], bias[o + 1], bias[o + 2], bias[o + 3]
             b0, b1, b2, b3 = a0, a1, a2, a3
@@ -182,6 +192,20 @@ def _affine(
                 b3 += b * m3
             out[t, o], out[t, o + 1], out[t, o + 2], out[t, o + 3] = a0, a1, a2, a3
             out[t + 1, o], out[t + 1, o + 1], out[t + 1, o + 2], out[t + 1, o + 3] = b0, b1, b2, b3
+
+
+@compiled
+def _affine_once(x: np.ndarray, matrix: np.ndarray, bias: np.ndarray, out: np.ndarray) -> None:
+    width = matrix.shape[1]
+    for o in range(0, len(matrix), 4):
+        prefetch(matrix, (o + _AHEAD) * 4 * width, 16 * width)
+        a0, a1, a2, a3 = bias[o], bias[o + 1], bias[o + 2], bias[o + 3]
+        for d in range(width):
+            a0 += x[d] * matrix[o, d]
+            a1 += x[d] * matrix[o + 1, d]
+            a2 += x[d] * matrix[o + 2, d]
+            a3 += x[d] * matrix[o + 3, d]
+        out[o], out[o + 1], out[o + 2], out[o + 3] = a0, a1, a2, a3
 
 
 @compiled

@@ -24,12 +24,13 @@ class Vocabulary:
     (`of_unique`), when it is first asked for. Vocabularies only grow, so a row once given stays.
     """
 
-    __slots__ = ("_column", "_gap", "_known_ids", "_known_rows")
+    __slots__ = ("_array", "_column", "_gap", "_known_ids", "_known_rows")
 
     def __init__(self, ids: Iterable[str], *, gap: str | None = None) -> None:
         """The ids by row; gap: what stands, and is no id, in rows without one; None where all have."""
         self._known_ids: tuple[str, ...] | None = tuple(ids)
         self._column: pa.Array | None = None
+        self._array: np.ndarray | None = None
         self._gap = gap
         self._known_rows: dict[str | None, int] | None = self._found()
 
@@ -107,11 +108,22 @@ class Vocabulary:
             raise UnknownIdError(f"row {row} is not in the vocabulary of {len(self)} ids")
         return self._ids[row]
 
+    def ids_of(self, rows: Int64[np.ndarray, " n"]) -> tuple[str, ...]:
+        """The ids of these rows, each of which there is.
+
+        By numpy: objects lie all over the memory, and it waits for many of them at once.
+        """
+        if self._array is None:
+            array = np.empty(len(self), object)
+            array[:] = self._ids
+            self._array = array
+        return tuple(self._array[rows].tolist())
+
     @property
     def held_bytes(self) -> int:
         """What its ids and what finds them take in memory, counted without a walk through every object."""
         ids, row_of = self._known_ids or (), self._known_rows or {}
-        of_column = 0 if self._column is None else self._column.nbytes
+        of_column = sum(each.nbytes for each in (self._column, self._array) if each is not None)
         held = sys.getsizeof(ids) + sum(map(sys.getsizeof, ids)) + sys.getsizeof(row_of)
         # The keys are the ids themselves; Python has one object for each of the first rows.
         return of_column + held + sum(map(sys.getsizeof, row_of.values()))

@@ -1,5 +1,6 @@
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -98,6 +99,16 @@ def test_what_a_vocabulary_holds_is_counted() -> None:
     assert made.held_bytes == pytest.approx(texts + rows + tables, rel=0.01)
     lazy = Vocabulary.of_unique(pa.chunked_array([ids]))
     assert lazy.held_bytes < texts / 2
+
+
+def test_the_ids_of_many_rows_stand_in_the_order_of_the_rows() -> None:
+    ids = [f"title {number}" for number in range(300)]
+    rows = np.array([299, 0, 7, 7, 150])
+    for vocabulary in (Vocabulary(ids), Vocabulary.of_unique(pa.chunked_array([ids]))):
+        assert vocabulary.ids_of(rows) == ("title 299", "title 0", "title 7", "title 7", "title 150")
+        assert vocabulary.ids_of(rows[:0]) == ()
+        with pytest.raises(IndexError):
+            vocabulary.ids_of(np.array([300]))
 
 
 def test_the_rows_that_ids_have_in_another_vocabulary() -> None:
