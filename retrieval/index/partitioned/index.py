@@ -24,7 +24,7 @@ _MIN_BATCH, _MAX_ENTRY = 8, 1e15
 # Where a bitmap lets fewer rows pass than this share, they are scored one by one and lists are left alone:
 # lists are read in a row and rows are not, but the fewer pass, the more lists it takes to find enough.
 _SUBSET_SHARE = 0.12
-_ALONE = np.zeros(1, np.int64)
+_NOBODY, _ALONE = np.empty(0, np.int64), np.zeros(1, np.int64)
 # Scores of centres held at once: 2^22 are 16 MiB.
 _MAX_COARSE = 1 << 22
 
@@ -125,9 +125,14 @@ class PartitionedIndex:
         spec, parts = self.spec, self._layout
         depth = max(k, min(self._size, max(k + spec.extra_candidates, round(k * spec.refine_factor))))
         given = np.ascontiguousarray(query, np.float32)
-        wanted = (
-            self._among_few(given, depth, allowed, score, row, work, threads) if len(allowed.bitmap) else None
-        )
+        done, others = _NOBODY, None
+        if len(allowed.bitmap):
+            done = self._among_few(given, depth, allowed, score, row, work, threads)
+            if len(done) == len(query):
+                return score, row, work
+        if len(done):
+            others = np.ones(len(query), bool)
+            others[done] = False
         for start in range(0, len(query), self._num_at_once):
             order, coarse = self._coarse(given, start, min(start + self._num_at_once, len(query)))
 
@@ -166,7 +171,7 @@ class PartitionedIndex:
                     own,
                 )
 
-            _in_spans(in_lists, order if wanted is None else order[wanted[order]], threads, work)
+            _in_spans(in_lists, order if others is None else order[others[order]], threads, work)
         return score, row, work
 
     def _among_few(
@@ -179,7 +184,7 @@ class PartitionedIndex:
         work: np.ndarray,
         threads: int | None,
     ) -> np.ndarray:
-        """Answers the queries whose bitmap lets few rows pass, row by row; gives which are left."""
+        """Answers the queries whose bitmap lets few rows pass, row by row; gives which they are."""
         parts, words = self._layout, allowed.words()
         passing, by_bitmap = np.empty(len(allowed.bitmap), np.int64), np.empty(len(query), np.int64)
         num_few = few_first(words, allowed.line, _SUBSET_SHARE * self.size, passing, by_bitmap)
@@ -207,10 +212,10 @@ class PartitionedIndex:
                 own,
             )
 
-        _in_spans(among_few, by_bitmap[:num_few], threads, work)
-        wanted = np.ones(len(query), bool)
-        wanted[by_bitmap[:num_few]] = False
-        return wanted
+        few = by_bitmap[:num_few]
+        if num_few:
+            _in_spans(among_few, few, threads, work)
+        return few
 
     def _coarse(self, query: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """An order that keeps lists near, and scores of the centres, line i those of query first + i.
