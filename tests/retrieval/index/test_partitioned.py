@@ -102,6 +102,28 @@ def test_a_narrow_rule_reads_as_many_lists_as_it_takes() -> None:
     assert work[0] > index.search_with(query, 20, stop=2.0)[2][0]
 
 
+def test_who_may_be_shown_few_rows_alone_reads_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, query = _normal(16, 4000, 16), _normal(17, 40, 16)
+    index = build_partitioned(vectors, ITEMS)
+    passes = np.random.default_rng(18).random(4000) < 0.01
+    bitmap = np.packbits(np.pad(passes, (0, -4000 % 64)), bitorder="little")[None]
+    line = np.where(np.arange(40) % 2 == 0, 0, -1)  # every other query has the rule
+    mixed = Allowed.but(np.zeros(41, np.int64), np.zeros(0, np.int64)).among(bitmap, line)
+    _, row, work = index.search_with(query, 5, mixed, stop=9.0)
+    _, free, of_others = index.search_with(query[1::2], 5, stop=9.0)
+    np.testing.assert_array_equal(row[1::2], free)
+    best = np.flatnonzero(passes)[np.argsort(-(query[::2] @ vectors[passes].T), axis=1)[:, :5]]
+    np.testing.assert_array_equal(row[::2], best)
+    assert work[1] == of_others[1] > 0
+
+    def never(*_: object) -> int:
+        raise AssertionError("lists are searched")
+
+    monkeypatch.setattr("retrieval.index.partitioned.index.search_partition", never)
+    narrow = mixed.select(np.arange(0, 40, 2))
+    np.testing.assert_array_equal(index.search_with(query[::2], 5, narrow, stop=9.0)[1], best)
+
+
 def test_a_batch_is_answered_as_its_queries_alone_whatever_the_threads() -> None:
     vectors, query = _normal(8, 5000, 24), _normal(9, 300, 24)
     index = build_partitioned(vectors, ITEMS)
