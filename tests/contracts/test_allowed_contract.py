@@ -122,3 +122,17 @@ def test_a_bitmap_that_does_not_cover_the_rows_is_refused(spec: IndexSpec) -> No
     )
     with pytest.raises(QueryError, match="bitmaps of 2 bytes for 20 rows"):
         complete_topk(build_index(spec, vectors), vectors, np.ones((1, 4), np.float32), 5, narrow)
+
+
+@pytest.mark.parametrize("share", [0.02, 1.0])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_query_that_is_not_finite_is_refused_whatever_is_allowed(
+    spec: IndexSpec, number: float, share: float
+) -> None:
+    rng = np.random.default_rng(3)
+    vectors = vectors_for(spec, rng, 400, 4)
+    allowed, _ = allowed_of(rng.random((1, 400)) < share, [0], [[3]])
+    with pytest.raises(QueryError, match="not finite"):
+        complete_topk(
+            build_index(spec, vectors), vectors, np.array([[0.0, number, 0.0, 1.0]], np.float32), 5, allowed
+        )
