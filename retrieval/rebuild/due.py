@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from towers.data.dataset import Dataset
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.split import SplitKind, SplitSettings, split
 from towers.evaluation.drift_decision import DriftCheck, read_check
 from towers.evaluation.schedule import Schedule, read_schedule
 
 SCHEDULE_PATH, CHECK_PATH = Path("decay/schedule.json"), Path("drift/drift.json")
 """In an artifacts folder: what scripts/decay.py and scripts/drift.py write."""
-
-_SECONDS_PER_DAY = 86_400
 
 
 class Retrain(StrEnum):
@@ -85,7 +84,7 @@ def reasons_to_retrain(
         )
     if trained_seconds is None:
         return (), ("what the live towers learned from is not known, so their age does not count",)
-    age_days = (now_seconds - trained_seconds) / _SECONDS_PER_DAY
+    age_days = (now_seconds - trained_seconds) / SECONDS_PER_DAY
     found, kept = [], []
     schedule = signs.schedule
     if schedule is not None and schedule.is_due(trained_seconds=trained_seconds, now_seconds=now_seconds):

@@ -19,9 +19,8 @@ from retrieval.release.gates import Gate, GateSettings, LiveBounds, gate, not_me
 from retrieval.release.manifest import GateResult
 from retrieval.release.read import Release
 from towers.data.dataset import Dataset
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.vocabulary import OOV
-
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,9 @@ def days_behind(own_seconds: int, live_seconds: int | None, bounds: LiveBounds) 
     """By how many days the candidate's newest event is older than the live one's; negative where newer."""
     if live_seconds is None:
         return not_measured(Gate.DAYS_BEHIND, "<=", bounds.max_days_behind)
-    return gate(Gate.DAYS_BEHIND, (live_seconds - own_seconds) / _DAY_SECONDS, "<=", bounds.max_days_behind)
+    return gate(
+        Gate.DAYS_BEHIND, (live_seconds - own_seconds) / SECONDS_PER_DAY, "<=", bounds.max_days_behind
+    )
 
 
 def available(own: float | None, live: float | None, bounds: LiveBounds) -> GateResult:

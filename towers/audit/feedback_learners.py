@@ -5,9 +5,10 @@ from pathlib import Path
 
 from towers.audit.feedback import FeedbackSettings, Learner
 from towers.data.dataset import Dataset
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.split import SplitKind
 from towers.ladder.decay_study import SELECTING
-from towers.ladder.origins import DAY_SECONDS, split_at
+from towers.ladder.origins import split_at
 from towers.ladder.rungs import RungName, RungSettings, asked_like, fit_rung
 from towers.recommender import Recommender
 from towers.training.recipe import GivenSettings, Preset, recipe, statistics
@@ -25,7 +26,7 @@ def rung_learner(settings: FeedbackSettings, rungs: RungSettings, seed: int) -> 
 
     def learn(dataset: Dataset, end_seconds: int) -> Recommender:
         held_out_days = days if settings.rung in SELECTING else 0
-        window = days * DAY_SECONDS
+        window = days * SECONDS_PER_DAY
         parts = split_at(dataset, end_seconds, validation_days=held_out_days, window_seconds=window)
         towers = FitSettings()
         if settings.rung is RungName.TOWERS:

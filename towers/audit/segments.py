@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
+from towers.data.days import DAYS_PER_MONTH, SECONDS_PER_DAY
 from towers.data.signals.geo import region_of
 
-_MONTH_MS = 365.25 / 12 * 86_400_000
+_MONTH_MS = DAYS_PER_MONTH * 1000 * SECONDS_PER_DAY
 _ACTIVITY_FROM = (1.0, 4.0, 16.0)
 _ACTIVITIES = ("under 1", "1 to 4", "4 to 16", "16 and more")
 UNKNOWN = ""

@@ -5,10 +5,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float64, Int64
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.features import ATTRIBUTE
 from towers.errors import SchemaError
-
-MS_PER_DAY = 86_400_000.0
 
 
 def source_column(table: pa.Table, column: str) -> pa.Array:
@@ -73,7 +72,8 @@ def numbers(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
 def days(table: pa.Table, column: str) -> Float64[np.ndarray, " N"]:
     """The times of a column in days since 1970, NaN where there is none."""
     milliseconds = source_column(table, column).cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
-    found: np.ndarray = milliseconds.cast(pa.float64()).to_numpy(zero_copy_only=False) / MS_PER_DAY
+    number = milliseconds.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    found: np.ndarray = number / (1000.0 * SECONDS_PER_DAY)
     return found
 
 

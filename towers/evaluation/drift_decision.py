@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.errors import ConfigError
 from towers.evaluation.drift import DriftReport, Monitor, Reading
 from towers.evaluation.schedule import Schedule
@@ -15,7 +16,6 @@ from towers.folders import replace_file
 _FORMAT = "drift-check"
 _VERSION = 1
 _DERIVED = ("due", "says", "triggered", "cut_off", "now")
-_SECONDS_PER_DAY = 86_400
 
 
 class Reason(StrEnum):
@@ -80,7 +80,7 @@ class DriftCheck:
     @property
     def age_days(self) -> float:
         """Of the model, by the newest event that it learned from."""
-        return (self.now_seconds - self.cut_off_seconds) / _SECONDS_PER_DAY
+        return (self.now_seconds - self.cut_off_seconds) / SECONDS_PER_DAY
 
     @property
     def triggered(self) -> tuple[Reading, ...]:

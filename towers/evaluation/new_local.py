@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.recommender import PAD
 
-_DAY_SECONDS = 86_400
 _UNKNOWN = np.iinfo(np.int64).min
 
 
@@ -47,7 +47,7 @@ class NewAndLocal:
         released = self.released_seconds[item_row]
         since = time_seconds[:, None] - np.where(released == _UNKNOWN, 0, released)
         known = (released != _UNKNOWN) & (item_row != PAD)
-        found: np.ndarray = known & (since >= 0) & (since <= days * _DAY_SECONDS)
+        found: np.ndarray = known & (since >= 0) & (since <= days * SECONDS_PER_DAY)
         return found
 
     def local(self, item_row: Int64[np.ndarray, "Q M"], country: np.ndarray) -> Bool[np.ndarray, "Q M"]:

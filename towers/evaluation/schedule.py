@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.errors import ConfigError
 from towers.evaluation.decay import DecayCurve, Estimate, QualityMatrix
 from towers.evaluation.retraining import (
@@ -25,7 +26,6 @@ _FORMAT = "retraining-schedule"
 _VERSION = 2
 # Prices that version 1 did not hold; the schedule does not rest on them, so their defaults may stand in.
 _SINCE_VERSION_2 = ("warm_cost", "rebuild_cost")
-_SECONDS_PER_DAY = 86_400
 
 
 class Verdict(StrEnum):
@@ -82,7 +82,7 @@ class Schedule:
 
         Drift brings a retrain forward, never within `shortest_days` of the last one.
         """
-        age_days = (now_seconds - trained_seconds) / _SECONDS_PER_DAY
+        age_days = (now_seconds - trained_seconds) / SECONDS_PER_DAY
         if age_days < self.settings.shortest_days:
             return False
         return drifted or (self.every_days is not None and age_days >= self.every_days)

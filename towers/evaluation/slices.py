@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float64, Int, Int64
 
+from towers.data.days import DAYS_PER_MONTH, SECONDS_PER_DAY
 from towers.data.signals.geo import region_of
 from towers.data.split import HeldOut
 from towers.errors import ConfigError, QueryError
 from towers.settings import bounded, check_ranges
 
-_DAY_SECONDS = 86_400
-_MONTH_SECONDS = 365.25 / 12 * _DAY_SECONDS
+_MONTH_SECONDS = DAYS_PER_MONTH * SECONDS_PER_DAY
 _SESSION_TIMES = ("night 0-6 h", "morning 6-12 h", "afternoon 12-18 h", "evening 18-24 h")
 _ACTIVITIES = ("low", "middle", "high")
 _UNKNOWN = "unknown"
@@ -114,7 +114,7 @@ def slices_of(
         *cut.by_target(SliceKind.MATURITY, _texts(items["maturity"])[target]),
         *cut.by_class(
             SliceKind.SESSION_TIME,
-            held_out.time_seconds % _DAY_SECONDS // (_DAY_SECONDS // 4),
+            held_out.time_seconds % SECONDS_PER_DAY // (SECONDS_PER_DAY // 4),
             _SESSION_TIMES,
         ),
     )

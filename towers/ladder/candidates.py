@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Float64, Int64
 
 from towers.data.columns import days
+from towers.data.days import DAYS_PER_YEAR, SECONDS_PER_DAY
 from towers.data.histories import Histories
 from towers.errors import ConfigError, QueryError
 from towers.ladder.catalogue import most_watched, rank_catalogue
@@ -23,8 +24,7 @@ from towers.settings import bounded, check_ranges
 
 log = logging.getLogger(__name__)
 
-_YEAR_SECONDS = 365.25 * 86_400
-_DAY_SECONDS = 86_400
+_YEAR_SECONDS = DAYS_PER_YEAR * SECONDS_PER_DAY
 _NUM_RECENT = 5
 # Values that the features of a candidate take while they are made, about.
 _VALUES_PER_CANDIDATE = 64
@@ -157,7 +157,7 @@ class ItemFacts:
 def item_facts(items: pa.Table) -> ItemFacts:
     """The ItemFacts of an items table, in its order."""
     year = pc.fill_null(items["release_year"].cast(pa.float64()), float("nan")).to_numpy()
-    day = 1970.0 + days(items, "released") * _DAY_SECONDS / _YEAR_SECONDS
+    day = 1970.0 + days(items, "released") * SECONDS_PER_DAY / _YEAR_SECONDS
     return ItemFacts(
         released=np.where(np.isfinite(day), day, year + 0.5),
         genres=labels_of(items, ["genres"]),
@@ -214,7 +214,7 @@ class CandidateSource:
         return [
             np.log1p(self.num_watches[item_row]),
             np.log1p(self.by_country.count(queries.country, query, item_row)),
-            np.log1p(seconds / _DAY_SECONDS),
+            np.log1p(seconds / SECONDS_PER_DAY),
             year - self.facts.released[item_row],
             self.facts.genres.overlap(history, query, item_row),
             self.facts.genres.overlap(history.last(_NUM_RECENT), query, item_row),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.histories import Histories
 from towers.ladder.heuristics import Popular, fit_popular
 from towers.ladder.popularity import best_first, rank_by_group
@@ -14,7 +15,6 @@ from towers.settings import bounded, check_ranges
 
 log = logging.getLogger(__name__)
 
-_DAY_SECONDS = 86_400
 # Events whose weights are held at once.
 _MAX_EVENTS = 1 << 20
 # About a hundred half-lives after the last watch of an item: what is left is below a float32's least step.
@@ -78,7 +78,7 @@ class _Fading:
     def __init__(self, popular: Popular, half_life_days: float) -> None:
         self._item_row: Int[np.ndarray, " E"] = popular.item_row
         self._time_seconds = popular.time_seconds
-        self._half_life_seconds = half_life_days * _DAY_SECONDS
+        self._half_life_seconds = half_life_days * SECONDS_PER_DAY
         self._sum = np.zeros(len(popular.order))
         self._stop = 0
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.schema import read_table
 from towers.errors import MissingDataError
 
-DAY_SECONDS = 86_400
-_WEEK_SECONDS = 7 * DAY_SECONDS
+_WEEK_SECONDS = 7 * SECONDS_PER_DAY
 _NUM_KNOWN = 5
 
 
@@ -73,7 +73,7 @@ class Stretches:
     @property
     def days(self) -> float:
         """Their length."""
-        return (self.live_end_seconds - self.live_start_seconds) / DAY_SECONDS
+        return (self.live_end_seconds - self.live_start_seconds) / SECONDS_PER_DAY
 
     @property
     def _back(self) -> int:
@@ -86,7 +86,7 @@ def stretches(cut_off_seconds: int, *, newest_seconds: int, first_seconds: int, 
     newest_seconds: of the newer log's last event; first_seconds: of the first event of train.
     """
     weeks = ceil((newest_seconds - cut_off_seconds) / _WEEK_SECONDS)
-    length = min(round(days * DAY_SECONDS), newest_seconds - cut_off_seconds)
+    length = min(round(days * SECONDS_PER_DAY), newest_seconds - cut_off_seconds)
     in_train = newest_seconds - weeks * _WEEK_SECONDS - first_seconds + 1
     if in_train > 0:
         length = min(length, in_train)

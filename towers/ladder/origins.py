@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
 from towers.data.dataset import Dataset
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.histories import Histories
 from towers.data.signals.rewatches import with_rewatches
 from towers.data.split import HeldOut, Split, count_watches, held_out, num_before
@@ -19,7 +20,6 @@ from towers.errors import ConfigError
 from towers.recommender import PAD, Queries, Rankings, Recommender
 from towers.settings import bounded, check_ranges
 
-DAY_SECONDS = 86_400
 _SINCE_EVER = np.iinfo(np.int64).min
 _NEVER = np.iinfo(np.int64).max
 
@@ -61,7 +61,7 @@ class Origins:
     @property
     def age_days(self) -> np.ndarray:
         """float64 (A,), the middle of each window after its origin."""
-        middle: np.ndarray = (np.arange(self.num_ages.max()) + 0.5) * self.window_seconds / DAY_SECONDS
+        middle: np.ndarray = (np.arange(self.num_ages.max()) + 0.5) * self.window_seconds / SECONDS_PER_DAY
         return middle
 
     def start(self, origin: int, age: int) -> int:
@@ -87,16 +87,16 @@ def lay_out(history: Histories, settings: OriginSettings, key: str) -> Origins:
     if history.num_events == 0:
         raise ConfigError(f"{key}.num_origins: the log has no events; expected some to cut")
     first, end = int(history.time_seconds.min()), int(history.time_seconds.max()) + 1
-    room = end - first - (s.learn_days + s.validation_days + s.min_ages * s.window_days) * DAY_SECONDS
-    most = 1 + room // (s.step_days * DAY_SECONDS) if room >= 0 else 0
+    room = end - first - (s.learn_days + s.validation_days + s.min_ages * s.window_days) * SECONDS_PER_DAY
+    most = 1 + room // (s.step_days * SECONDS_PER_DAY) if room >= 0 else 0
     if s.num_origins > most:
         advice = f"expected at most {most}" if most else "expected a longer log, or fewer days of each"
         raise ConfigError(
             f"{key}.num_origins: {s.num_origins} every {s.step_days} days do not fit into a log of "
-            f"{(end - first) / DAY_SECONDS:.1f} days, after {s.learn_days} to learn from and "
+            f"{(end - first) / SECONDS_PER_DAY:.1f} days, after {s.learn_days} to learn from and "
             f"{s.validation_days} to validate, before {s.min_ages} windows of {s.window_days}; {advice}"
         )
-    window, step = s.window_days * DAY_SECONDS, s.step_days * DAY_SECONDS
+    window, step = s.window_days * SECONDS_PER_DAY, s.step_days * SECONDS_PER_DAY
     origin = end - s.min_ages * window - step * np.arange(s.num_origins - 1, -1, -1)
     return Origins(origin, np.minimum(s.num_ages, (end - origin) // window), window)
 
@@ -106,7 +106,7 @@ def split_at(dataset: Dataset, cutoff: int, *, validation_days: int, window_seco
 
     validation_days: the last days before the cut-off validate and are not learned from; 0 for none.
     """
-    first_validation = cutoff - validation_days * DAY_SECONDS
+    first_validation = cutoff - validation_days * SECONDS_PER_DAY
     num_train = num_before(dataset.history, first_validation)
     moments = np.full(len(dataset.history), first_validation)
     return Split(

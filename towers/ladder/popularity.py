@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.histories import Histories
 from towers.recommender import PAD, Rankings
 
-_DAY_SECONDS = 86_400
 # Places of an order (query × place) looked at together.
 _MAX_PLACES = 1 << 22
 
@@ -48,7 +48,7 @@ def window_edges(
     if len(log_seconds) == 0:
         return np.zeros((len(time_seconds), len(ages_days)), np.int64)
     end = np.minimum(time_seconds, log_seconds[-1] + 1)
-    ages = [round(age * _DAY_SECONDS) for age in ages_days]
+    ages = [round(age * SECONDS_PER_DAY) for age in ages_days]
     return np.stack([np.searchsorted(log_seconds, end - age) for age in ages], axis=1)
 
 

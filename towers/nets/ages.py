@@ -19,8 +19,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.errors import ConfigError
-from towers.nets.moments import SECONDS_PER_DAY
 
 SERVED_SHARE = 0.25
 """Of the span of a log, how far past its end the ticks go."""

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.errors import ConfigError
-
-SECONDS_PER_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)

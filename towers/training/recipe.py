@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from towers.data.batches import LoaderSettings
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.features import FeatureSettings
 from towers.data.histories import runs
 from towers.data.split import Split
-from towers.nets.moments import SECONDS_PER_DAY
 from towers.nets.two_tower import ModelSettings, load_towers
 from towers.nets.user_tower import TimeUse
 from towers.objectives.settings import NegativeKind, ObjectiveKind, ObjectiveSettings

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.errors import ConfigError
 from towers.nets.ages import Ticks, TitleAges
-from towers.nets.moments import SECONDS_PER_DAY
 
 FIRST_DAY = 19_675
 TODAY = FIRST_DAY * SECONDS_PER_DAY

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.encoders import TableEncoder, fit_table
 from towers.data.feature_encoder import FeatureEncoder
 from towers.data.features import Feature, FeatureKind, RowRule
@@ -17,7 +18,6 @@ from towers.data.schema import ITEMS, PROFILES, TIME, table
 from towers.nets.ages import Ticks
 from towers.nets.feature_tables import FeatureTable
 from towers.nets.item_tower import ItemFeatureTensors, ItemTower
-from towers.nets.moments import SECONDS_PER_DAY
 from towers.nets.parts import in_parts
 from towers.nets.title_bags import TitleBags
 

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from towers.nets.moments import SECONDS_PER_DAY, Clock, Moments
+from towers.data.days import SECONDS_PER_DAY
+from towers.nets.moments import Clock, Moments
 
 TODAY = 1_700_000_000
 

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from tests.worlds import block_world
 from towers.data.batches import query_batch
 from towers.data.dataset import Dataset, dataset_from_tables
+from towers.data.days import SECONDS_PER_DAY
 from towers.data.feature_encoder import fit_features
 from towers.data.features import FeatureSettings
 from towers.data.histories import Histories
 from towers.data.schema import ITEMS, TIME, table
 from towers.errors import ConfigError, MissingDataError, ReleaseError
-from towers.nets.moments import SECONDS_PER_DAY, Clock
+from towers.nets.moments import Clock
 from towers.nets.two_tower import ModelSettings, TwoTower, fingerprint, load_towers, save_towers
 from towers.nets.user_tower import TimeUse
 from towers.recommender import Queries
