@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int32, Int64
 
 from retrieval.eligibility.inverted import flattened
+from retrieval.index.compiled import compiled
 
 _EVER, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 """When a window without start begins, and one without end ends."""
@@ -57,23 +58,19 @@ class Licences:
         names = sorted(set(codes))
         place_of = {name: place for place, name in enumerate(names, 1)}
         everywhere = 0
-        # Small integers are sorted by radix, in one pass.
-        small = np.min_scalar_type(len(names) + 1)
-        territory = np.array([*(place_of[code] for code in codes), everywhere], small)[
+        territory = np.array([*(place_of[code] for code in codes), everywhere], np.int32)[
             pc.fill_null(country.indices, len(codes)).to_numpy()
         ]
         # A null entry says nothing of where and when; it must not read as everywhere and always.
         territory[~entries.is_valid().to_numpy()] = nowhere = len(names) + 1
-        order = np.argsort(territory, kind="stable")
         edge = np.concatenate([[0], np.cumsum(np.bincount(territory, minlength=nowhere + 1))])
-        columns = (
-            row.astype(np.int32),
-            _seconds(pc.struct_field(entries, "start"), _EVER),
-            _seconds(pc.struct_field(entries, "end"), _NEVER),
+        start_ms, end_ms = (
+            pc.fill_null(pc.struct_field(entries, name).cast(pa.int64()), where_null).to_numpy()
+            for name, where_null in (("start", _EVER), ("end", _NEVER))
         )
-        windows = [
-            _Windows(*(column[order[low:high]] for column in columns)) for low, high in pairwise(edge[:-1])
-        ]
+        columns = (np.empty(len(row), np.int32), np.empty(len(row), np.int64), np.empty(len(row), np.int64))
+        _by_territory(territory, row, start_ms, end_ms, edge[:-1].copy(), *columns)
+        windows = [_Windows(*(column[low:high] for column in columns)) for low, high in pairwise(edge[:-1])]
         self._everywhere = windows[0]
         self._of_country = dict(zip(names, windows[1:], strict=True))
 
@@ -98,8 +95,24 @@ class Licences:
         return self._of_country.get(country.upper()) if country else None
 
 
-def _seconds(times: pa.ChunkedArray, where_null: int) -> Int64[np.ndarray, " E"]:
-    """The first whole second that is not before each time."""
-    milliseconds = times.cast(pa.int64())
-    second = -(-pc.fill_null(milliseconds, 0).to_numpy() // 1000)
-    return np.where(milliseconds.is_valid().to_numpy(), second, where_null)
+@compiled
+def _by_territory(
+    territory: np.ndarray,
+    row: np.ndarray,
+    start_ms: np.ndarray,
+    end_ms: np.ndarray,
+    place: np.ndarray,
+    row_out: np.ndarray,
+    start_out: np.ndarray,
+    end_out: np.ndarray,
+) -> None:
+    """Writes the entries territory by territory, in their order; place: where those of each begin, moved on.
+
+    A time is written as the first whole second that is not before it.
+    """
+    for i in range(len(territory)):
+        at = place[territory[i]]
+        place[territory[i]] += 1
+        row_out[at] = row[i]
+        start_out[at] = start_ms[i] if start_ms[i] == _EVER else -(-start_ms[i] // 1000)
+        end_out[at] = end_ms[i] if end_ms[i] == _NEVER else -(-end_ms[i] // 1000)
