@@ -69,7 +69,8 @@ class Licences:
             for name, where_null in (("start", _EVER), ("end", _NEVER))
         )
         columns = (np.empty(len(row), np.int32), np.empty(len(row), np.int64), np.empty(len(row), np.int64))
-        _by_territory(territory, row, start_ms, end_ms, edge[:-1].copy(), *columns)
+        if len(row):  # a service without licences need not load what lays them out
+            _by_territory(territory, row, start_ms, end_ms, edge[:-1].copy(), *columns)
         windows = [_Windows(*(column[low:high] for column in columns)) for low, high in pairwise(edge[:-1])]
         self._everywhere = windows[0]
         self._of_country = dict(zip(names, windows[1:], strict=True))
