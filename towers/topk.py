@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from towers.errors import QueryError
+from towers.rough_scores import Pairs, is_fast, joined, reaching, rough_pairs
 
 # Scores of one block of queries and items are held at once: large enough for a product of matrices to be
 # fast, small enough to lie in a cache or near one (32 Mi scores are 128 MiB).
@@ -87,23 +88,13 @@ def topk_from(
     Few scores are put in order then, and all others are compared once. None where they are not few, or where
     k items of a query do not reach it after all.
     """
-    width, found, num_found = max(1, _CACHED_SCORES // max(len(query), 1)), [], 0
-    room = torch.empty((len(query), min(width, len(item))), device=query.device)
-    for first in range(0, len(item), width):
-        scores = _scores(query, item[first : first + width], room)
-        # Most lines have nothing in a block; of one with NaN the maximum says nothing.
-        near = torch.nonzero(~(scores.amax(1) < least)).flatten()
-        if len(near) == 0:
-            continue
-        scores = scores[near]
-        line, column = torch.nonzero(scores >= least[near, None], as_tuple=True)
-        num_found += len(line)
-        if num_found > _FEW_PER_PLACE * k * len(query):
-            return None
-        found.append((scores[line, column], near[line], column + first))
-    if not found:
+    most = _FEW_PER_PLACE * k * len(query)
+    reached = rough_pairs(query, item, least, most) if is_fast(query, item) else None
+    if reached is None:
+        reached = _pairs(query, item, least, most)
+    if reached is None:
         return None
-    score, line, row = (torch.cat(parts) for parts in zip(*found, strict=True))
+    score, line, row = reached
     num = torch.bincount(line, minlength=len(query))
     if len(query) == 0 or int(num.min()) < k:
         return None
@@ -112,6 +103,20 @@ def topk_from(
     order = order[torch.argsort(line[order], stable=True)]
     best = order[(torch.cumsum(num, 0) - num)[:, None] + torch.arange(k, device=num.device)]
     return score[best], row[best]
+
+
+def _pairs(query: Tensor, item: Tensor, least: Tensor, most: int) -> Pairs | None:
+    """The pairs that score `least` of the query or more, its items ascending; None of more than `most`."""
+    width, found, num_found = max(1, _CACHED_SCORES // max(len(query), 1)), [], 0
+    room = torch.empty((len(query), min(width, len(item))), device=query.device)
+    for first in range(0, len(item), width):
+        scores = _scores(query, item[first : first + width], room)
+        score, line, column = reaching(scores, least)
+        num_found += len(line)
+        if num_found > most:
+            return None
+        found.append(Pairs(score, line, column + first))
+    return joined(found)
 
 
 def ordered_topk(

@@ -1,7 +1,7 @@
 """How much of the exact answer an index finds, over all queries and by slices, and how sure that is."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,7 @@ LEVEL = 0.99
 
 _HEAD_SHARE = 0.8
 _MIN_QUERIES = 50
+_NEAR_QUERIES = 16
 
 
 class RecallSlice(StrEnum):
@@ -102,20 +103,16 @@ def find(
     first = np.concatenate([np.ones((len(row), 1), bool), row[:, 1:] != row[:, :-1]], axis=1)
     answered = first & (row >= 0) & (row < len(vectors))
     score, want = _exact(vectors, query, k, np.where(answered, row, -1))
-    hits, found = np.zeros(len(query), np.int64), np.zeros(want.shape, bool)
-    wanted = np.ones(want.shape, bool)
-    for line in range(len(query)):  # one query's k vectors at a time, not all of them
-        rows, interests = row[line, answered[line]], np.atleast_2d(query[line])
-        near = vectors[rows]
-        # Sums in another order differ in the last bits of the largest product.
-        slack = 1e-6 * (np.abs(near) @ np.abs(interests).T)
-        good = (near @ interests.T >= score[line, -1] - slack).any(axis=1)
-        hits[line] = good.sum()
-        found[line] = np.isin(want[line], rows)
-        # What is as good, beyond the exact answer, stands for what is missing, last first.
-        spare = int(hits[line] - np.isin(rows[good], want[line]).sum())
-        missed = np.flatnonzero(~found[line])
-        wanted[line, missed[len(missed) - min(spare, len(missed)) :]] = False
+    good = _reaches(vectors, query, np.where(answered, row, -1), score[:, -1])
+    # The same row of two queries is two pairs; of what is padding, none.
+    line = np.arange(len(query))[:, None] * len(vectors)
+    pair, wanted_pair = np.where(answered, line + row, -1), np.where(want >= 0, line + want, -2)
+    found = np.isin(wanted_pair, pair)
+    hits = good.sum(axis=1)
+    # What is as good, beyond the exact answer, stands for what is missing, last first.
+    spare = hits - (good & np.isin(pair, wanted_pair)).sum(axis=1)
+    missed_from_here = np.cumsum(~found[:, ::-1], axis=1)[:, ::-1]
+    wanted = found | (missed_from_here > spare[:, None])
     return Found(want, found, wanted, hits)
 
 
@@ -130,16 +127,44 @@ def _exact(
     Where it gave k, the worst of them is a bound, below which nothing is among the best.
     """
     least = np.full(len(query), -np.inf, np.float32)
-    for line in np.flatnonzero((answered >= 0).sum(axis=1) >= k):
-        interests = np.atleast_2d(query[line])
-        near = vectors[answered[line]]
+    whole = np.flatnonzero((answered >= 0).sum(axis=1) >= k)
+    for some, scores, size in _scores(vectors, query[whole], answered[whole]):
         # Less than the product below can say of it: sums in another order differ in their last bits.
-        slack = 1e-5 * (np.abs(near) @ np.abs(interests).T)
-        least[line] = (near @ interests.T - slack).max(axis=1).min()
+        best = (scores - 1e-5 * size).max(axis=2)
+        least[whole[some]] = np.where(answered[whole[some]] >= 0, best, np.inf).min(axis=1)
     asked, items = torch.from_numpy(query), torch.from_numpy(vectors)
     best = topk_from(asked, items, k, torch.from_numpy(least)) if np.isfinite(least).all() else None
     score, row = topk(asked, items, k) if best is None else best
     return score.numpy(), row.numpy()
+
+
+def _reaches(
+    vectors: Float32[np.ndarray, "N D"],
+    query: Float32[np.ndarray, "Q *I D"],
+    row: Int64[np.ndarray, "Q W"],
+    least: Float32[np.ndarray, " Q"],
+) -> Bool[np.ndarray, "Q W"]:
+    """Which of these rows, -1 none, score what is asked of their query."""
+    good = np.zeros(row.shape, bool)
+    for some, scores, size in _scores(vectors, query, row):
+        # Sums in another order differ in the last bits of the largest product.
+        good[some] = (scores >= least[some, None, None] - 1e-6 * size).any(axis=2)
+    return good & (row >= 0)
+
+
+def _scores(
+    vectors: Float32[np.ndarray, "N D"], query: Float32[np.ndarray, "Q *I D"], row: Int64[np.ndarray, "Q W"]
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """The scores of rows for their query's interests, and what the sums would be of numbers without signs.
+
+    Of some queries at a time, (q, W, I) each: their vectors stay near a cache.
+    """
+    interests = (query[:, None] if query.ndim == 2 else query).transpose(0, 2, 1)
+    for start in range(0, len(query), _NEAR_QUERIES):
+        some = slice(start, start + _NEAR_QUERIES)
+        near = vectors[row[some]]
+        scores, size = near @ interests[some], np.abs(near) @ np.abs(interests[some])
+        yield some, scores, size
 
 
 def certify(
