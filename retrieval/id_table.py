@@ -6,8 +6,10 @@ from jaxtyping import Int64
 
 from retrieval.eligibility.hashes import hashes
 from retrieval.index.compiled import compiled
+from retrieval.index.prefetch import prefetch
 
 _NOT_THERE = np.int32(-1)
+_TOGETHER = 64
 
 
 class IdTable:
@@ -79,16 +81,24 @@ def _look_up(
     asked_text: np.ndarray,
     row: np.ndarray,
 ) -> None:
-    last = np.uint64(len(slot) - 1)
-    for i in range(len(hashed)):
-        at = hashed[i] & last
-        row[i] = -1
-        while slot[at] >= 0:
-            other = slot[at]
-            if _equal(asked_text, asked[i], asked[i + 1], text, offset[other], offset[other + 1]):
-                row[i] = other
-                break
-            at = (at + np.uint64(1)) & last
+    last, near = np.uint64(len(slot) - 1), np.empty(_TOGETHER, np.int32)
+    for first in range(0, len(hashed), _TOGETHER):
+        stop = min(first + _TOGETHER, len(hashed))
+        # All over the memory: so many are waited for at once, first the slots, then the texts.
+        for i in range(first, stop):
+            near[i - first] = slot[hashed[i] & last]
+        for i in range(first, stop):
+            if near[i - first] >= 0:
+                prefetch(text, offset[near[i - first]], 1)
+        for i in range(first, stop):
+            at = hashed[i] & last
+            row[i] = -1
+            while slot[at] >= 0:
+                other = slot[at]
+                if _equal(asked_text, asked[i], asked[i + 1], text, offset[other], offset[other + 1]):
+                    row[i] = other
+                    break
+                at = (at + np.uint64(1)) & last
 
 
 @compiled
