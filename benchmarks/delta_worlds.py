@@ -125,9 +125,9 @@ def rebuilt(artifacts: Path, tables: Tables) -> Summary:
     asked = Asked(IndexSpec(), None, gates.max_parity_error, Retrain.NEVER, Signs(), 0)
     upkeep = UpkeepSettings()
 
-    def ingest(folder: Path) -> None:
+    def ingest(folder: Path, order_of: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        ingest_tables(tables, folder)
+        ingest_tables(tables, folder, order_of)
 
     return rebuild(Job(artifacts, asked, gates, upkeep, ingest, train))
 

@@ -162,6 +162,6 @@ def with_feed(items: pa.Table, moment: datetime) -> pa.Table:
     return items.set_column(place, ITEMS.field(place), pa.array(known, ITEMS.field(place).type))
 
 
-def ingest_tables(tables: Tables, folder: Path) -> None:
-    """Takes a service's tables into a folder, as scripts/ingest.py does."""
-    ingest(raw_from_tables(tables), "simulated service", folder, RuleSettings())
+def ingest_tables(tables: Tables, folder: Path, order_of: Path | None = None) -> None:
+    """Takes a service's tables into a folder, as scripts/ingest.py does; order_of: as rebuild.py."""
+    ingest(raw_from_tables(tables), "simulated service", folder, RuleSettings(), order_of=order_of)

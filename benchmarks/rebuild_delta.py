@@ -26,6 +26,7 @@ from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.rebuild.due import Retrain, Signs
 from retrieval.rebuild.full import build_anew, export_anew
+from retrieval.rebuild.live_titles import built_items
 from retrieval.rebuild.plan import Work
 from retrieval.rebuild.run import Job, rebuild
 from retrieval.rebuild.summary import Summary
@@ -104,13 +105,19 @@ def _made(recipe: TowersRecipe, towers_root: Path, root: Path, gates: GateSettin
     made = folder_of(recipe, towers_root)
     learned(recipe, made)
     folder = folder_of(recipe, root)
-    places = Places(made / "model", made / "whole", folder / "artifacts", folder / "full")
-    shutil.rmtree(places.full, ignore_errors=True)
+    shutil.rmtree(folder / "full", ignore_errors=True)
     older, built = folder / "older", folder / f"built-{_VERSION}"
+    newer = folder / f"newer-{_VERSION}"
     if not (older / "items.parquet").is_file():
-        ingest(raw_from_tables(_older(read_tables(places.whole))), "a simulated log", older, RuleSettings())
+        ingest(raw_from_tables(_older(read_tables(made / "whole"))), "a simulated log", older, RuleSettings())
     if current(built) is None:
-        _build(places.towers, older, built, folder / "export", gates)
+        _build(made / "model", older, built, folder / "export", gates)
+    # As the job reads a source: in the order of what is live.
+    if not (newer / "items.parquet").is_file():
+        log = raw_from_tables(read_tables(made / "whole"))
+        ingest(log, "a simulated log", newer, RuleSettings(), order_of=built_items(built))
+        read_dataset(newer, signals_of(read_context(made / "model")))  # the histories are laid out once
+    places = Places(made / "model", newer, folder / "artifacts", folder / "full")
     # The older release stays as it is: the job works on links to it.
     shutil.rmtree(places.artifacts, ignore_errors=True)
     link_tree(built, places.artifacts / "releases")
@@ -144,7 +151,7 @@ def _build(towers: Path, tables: Path, root: Path, export: Path, gates: GateSett
 def _delta(places: Places, gates: GateSettings) -> tuple[Summary, float]:
     """The job's run, and its seconds without the reading of the source."""
 
-    def arrive(tables: Path) -> None:
+    def arrive(tables: Path, order_of: Path | None) -> None:
         shutil.rmtree(tables, ignore_errors=True)
         link_tree(places.whole, tables)
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,18 @@ from towers.settings import settings_from_plain
 
 FACTORS_FILE = "factors.json"
 """How histories are folded in beside the item factors of iALS."""
+
+
+class LoadedTowers(NamedTuple):
+    """Towers and the SHA-256 of the files that they were loaded from."""
+
+    towers: TwoTower
+    fingerprint: str
+
+
+def loaded_towers(folder: Path) -> LoadedTowers:
+    """Those of an export folder; raises as `load_towers`."""
+    return LoadedTowers(load_towers(folder), fingerprint(folder))
 
 
 class QueryEncoder:
@@ -67,13 +80,18 @@ class PrefixEncoder:
 
 
 def load_encoder(
-    folder: Path, item_vectors: Float32[np.ndarray, "N D"], dimension: int | None = None
+    folder: Path,
+    item_vectors: Float32[np.ndarray, "N D"],
+    dimension: int | None = None,
+    known: LoadedTowers | None = None,
 ) -> QueryEncoder | PrefixEncoder:
     """The query encoder of an export folder (model.json, towers.safetensors).
 
-    item_vectors: whole. dimension: how many of its vectors' first numbers it gives; all where None.
+    item_vectors: whole. dimension: how many of its vectors' first numbers it gives; all where None. known:
+    what is in those files, where they were read before.
     """
-    whole = QueryEncoder(load_towers(folder), item_vectors, fingerprint(folder))
+    loaded = known or loaded_towers(folder)
+    whole = QueryEncoder(loaded.towers, item_vectors, loaded.fingerprint)
     return whole if dimension in (None, whole.dimension) else PrefixEncoder(whole, dimension)
 
 

@@ -79,7 +79,7 @@ def profiles_table(dataset: Dataset, columns: Sequence[str] = (), *, weighted: b
     """
     history = dataset.history
     offset = pa.array(history.offset, pa.int64())
-    item_id = dataset.items["item_id"].combine_chunks().take(pa.array(history.item_row))
+    item_id = dataset.titles.ids.combine_chunks().take(pa.array(history.item_row))
     arrays = [
         pa.array(dataset.profiles.ids, pa.string()),
         pa.array(dataset.country.tolist(), pa.string()),

@@ -20,10 +20,12 @@ from towers.data.sources.read import ingest_source
 def rebuild(settings: RebuildSettings) -> None:
     """Rebuilds, prints the plan and at last the summary as a line of JSON; ends with its exit code."""
 
-    def ingest(tables: Path) -> None:
+    def ingest(tables: Path, order_of: Path | None) -> None:
         if not settings.reuse_tables:
             gone = folder / "releases" / FORGOTTEN_FILE  # of the service; none lies beside these
-            ingest_source(settings.data, tables, settings.rules, settings.signals, settings.privacy, gone)
+            ingest_source(
+                settings.data, tables, settings.rules, settings.signals, settings.privacy, gone, order_of
+            )
 
     def train() -> None:
         from scripts.train import train as trained  # a delta does not wait for the training stack

@@ -20,9 +20,9 @@ START_SECONDS = 1_700_000_000
 """When the logs of these worlds begin, in Unix seconds."""
 
 
-def write_tables(tables: Tables, folder: Path) -> None:
-    """Ingests tables in memory into a folder, as scripts/train.py does."""
-    ingest(raw_from_tables(tables), "a world", folder, RuleSettings())
+def write_tables(tables: Tables, folder: Path, order_of: Path | None = None) -> None:
+    """Ingests tables in memory into a folder, as scripts/train.py does; `order_of`: as scripts/rebuild.py."""
+    ingest(raw_from_tables(tables), "a world", folder, RuleSettings(), order_of=order_of)
 
 
 def block_world(

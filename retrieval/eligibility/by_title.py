@@ -4,8 +4,9 @@ What `compile` makes is checked against this: it shares only the table of certif
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from retrieval.eligibility.certificates import minimum_age
@@ -29,6 +30,14 @@ from retrieval.eligibility.rules import (
 
 Title = Mapping[str, Any]
 """A row of the items table (`towers.data.schema.ITEMS`) as plain values, times in UTC."""
+
+
+def passing(titles: Sequence[Title], rule: Rule) -> list[bool]:
+    """Whether each of the titles passes the rule."""
+    if isinstance(rule, Available):
+        moment = datetime.fromtimestamp(rule.time_seconds, UTC)  # once for all
+        return [_licensed(title["licences"], rule.country, moment) for title in titles]
+    return [passes(title, rule) for title in titles]
 
 
 def passes(title: Title, rule: Rule) -> bool:
@@ -75,13 +84,16 @@ def passes(title: Title, rule: Rule) -> bool:
 def _licensed(licences: list[Mapping[str, Any] | None] | None, country: str, moment: datetime) -> bool:
     if licences is None:
         return True
-    return any(
-        (each["country"] is None or (country != "" and each["country"] == country.upper()))
-        and (each["start"] is None or each["start"] <= moment)
-        and (each["end"] is None or moment < each["end"])
-        for each in licences
-        if each is not None
-    )
+    for each in licences:
+        if each is None or not (
+            each["country"] is None or (country != "" and each["country"] == country.upper())
+        ):
+            continue
+        if (each["start"] is None or each["start"] <= moment) and (
+            each["end"] is None or moment < each["end"]
+        ):
+            return True
+    return False
 
 
 def _minimum_age(title: Title) -> int | None:
@@ -100,5 +112,6 @@ def _names(own: Iterable[str | None]) -> set[str]:
     return {_folded(name) for name in own if name is not None}
 
 
+@lru_cache(1 << 14)
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -1,5 +1,6 @@
 """What has changed between the release that is live and newer tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +9,17 @@ from jaxtyping import Bool, Int64, UInt64
 
 from retrieval.profile_store import stored_table
 from retrieval.profiles import profiles_table
-from retrieval.rebuild.live_titles import LiveTitles
+from retrieval.rebuild.live_titles import LiveTitles, digests_beside, rows_beside
 from retrieval.rebuild.same import differing
 from retrieval.release.files import PROFILES_FILE
+from retrieval.release.store import ReleaseInfo
 from retrieval.release.titles import read_titles
 from towers.data.dataset import Dataset
 from towers.data.features import ATTRIBUTE, ID_COLUMN
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.rows import taken
+from towers.data.schema import ITEMS
+from towers.data.title_groups import SameRows
 from towers.data.vocabulary import OOV
 from towers.nets.two_tower import TwoTower
 
@@ -65,29 +69,34 @@ class Changes:
 
 
 def changes_of(
-    folder: Path,
+    live: ReleaseInfo,
     towers: TwoTower,
     dataset: Dataset,
-    digest: UInt64[np.ndarray, "n 2"],
     titles: LiveTitles,
+    same: Sequence[SameRows],
     store_keys: StoreKeys | None = None,
 ) -> Changes:
-    """What tables say that a release, in a folder that was verified, does not. Raises as `stored_table`.
+    """What tables say that a release, which was verified, does not. Raises as `stored_table`.
 
-    digest: of the titles of the tables, under the key of the release's. titles: those of the release.
+    titles: those of the release. same: rows of its build that stand in the tables as they are.
     """
-    live_row = titles.catalogue.id_table().rows_of(dataset.catalogue.column)
+    live_row = rows_beside(titles, dataset.titles, same)
+    digest = digests_beside(titles, dataset.titles, same)
     common = np.flatnonzero(live_row != OOV)
     described, changed = np.zeros(len(live_row), bool), np.zeros(len(live_row), bool)
     described[common] = (titles.digest[live_row[common]] != digest[common]).any(axis=1)
     place = np.flatnonzero(described)
     if len(place):
-        columns = sorted(_columns_read(towers) & set(dataset.items.column_names))
-        before = taken(read_titles(folder, columns), live_row[place])
-        now = taken(dataset.items.select(columns), place)
+        columns = sorted(_columns_read(towers) & set(ITEMS.names))
+        before = taken(read_titles(live.folder, columns), live_row[place])
+        newer = dataset.titles.some(place).select(columns)
         for name in columns:
-            changed[place] |= differing(before[name], now[name])
-    histories = _histories_differ(folder, dataset, towers.encoder.profile_columns, store_keys)
+            changed[place] |= differing(before[name], newer[name])
+    about, now = live.manifest.description, (len(dataset.profiles), dataset.history.num_events)
+    # Of other numbers they are others; where nothing new was watched they are looked at one by one.
+    histories = (about.num_profiles, about.num_events) != now or _histories_differ(
+        live.folder, dataset, towers.encoder.profile_columns, store_keys
+    )
     return Changes(live_row, changed, described, histories, digest, titles)
 
 

@@ -3,20 +3,21 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float32, Int64
 
-from retrieval.encoder import PrefixEncoder, QueryEncoder
-from retrieval.index.spec import Index
+from retrieval.catalogue import Catalogue
+from retrieval.encoder import LoadedTowers, PrefixEncoder, QueryEncoder
+from retrieval.id_table import IdTable
 from retrieval.index.updates import UpdatedIndex
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, layout_of
 from retrieval.release.files import ADDED_FILE, read_rows
+from retrieval.release.read import Known
 from retrieval.release.served_gates import Placed
 from retrieval.release.store import ReleaseInfo
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
-from towers.data.rows import taken
+from towers.data.titles import Titles
 from towers.nets.two_tower import TwoTower, load_towers
 
 # Two embeddings of one title differ by rounding alone; what differs more is another vector.
@@ -47,15 +48,23 @@ def whole_rows(live: ReleaseInfo, opened: Placed | None, towers: TwoTower) -> Fl
     """The vectors of all rows of the live release, whole: read where it searches by less of them."""
     if opened is not None and (vectors := _answers(opened).vectors).shape[1] == towers.settings.dim:
         return vectors
-    return read_rows(live.folder)[0]
+    return read_rows(live.folder, mapped=True)[0]
 
 
-def base_of(opened: Placed | None) -> Index | None:
-    """The index of the live release as it was built, where that one is open."""
+def known_of(
+    live: ReleaseInfo,
+    opened: Placed | None,
+    catalogue: Catalogue,
+    ids: IdTable,
+    built: Float32[np.ndarray, "N D"],
+) -> Known:
+    """What a delta need not read: its titles, the vectors of the build, and what is open of the live one."""
     if opened is None:
-        return None
-    index = _answers(opened).index
-    return index.base if isinstance(index, UpdatedIndex) else index
+        return Known(catalogue, built, ids=ids, for_a_job=True)
+    answers = _answers(opened)
+    towers = LoadedTowers(towers_of(live, opened), answers.encoder.fingerprint)
+    base = answers.index.base if isinstance(answers.index, UpdatedIndex) else answers.index
+    return Known(catalogue, built, base, towers, opened.release.texts, ids, for_a_job=True)
 
 
 def _answers(opened: Placed) -> VectorAnswers:
@@ -72,7 +81,7 @@ def made_delta(
     vectors, num_built: of all rows of the live release, and how many of them are the build's.
     """
     asked = changes.added | changes.changed
-    new = embedded(towers, dataset.items, asked)
+    new = embedded(towers, dataset.titles, asked)
     differs = changes.added.copy()
     again = changes.changed[asked]
     if again.any():
@@ -85,13 +94,13 @@ def made_delta(
 
 
 def embedded(
-    towers: TwoTower, items: pa.Table, chosen: Bool[np.ndarray, " n"] | Int64[np.ndarray, " m"]
+    towers: TwoTower, titles: Titles, chosen: Bool[np.ndarray, " n"] | Int64[np.ndarray, " m"]
 ) -> Float32[np.ndarray, "m D"]:
-    """Unit vectors of some titles of an items table, by a mask or by their places."""
+    """Unit vectors of some titles, by a mask or by their places."""
     place = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
     if len(place) == 0:
         return np.empty((0, towers.settings.dim), np.float32)
-    return towers.embed(towers.encoder.encode(taken(items, place)))
+    return towers.embed(towers.encoder.encode(titles.some(place)))
 
 
 def has_updates(live: ReleaseInfo) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64
 
+from retrieval.id_table import IdTable
 from retrieval.index.updates import UpdatedIndex, num_rows_of
 from retrieval.index.upkeep import Due, UpkeepSettings, due
 from retrieval.rebuild.delta import Delta, embedded
@@ -16,13 +17,15 @@ from retrieval.release.gates import Candidate, GateSettings, check_gates
 from retrieval.release.manifest import GateResult
 from retrieval.release.read import Release
 from retrieval.release.saved_index import gate_queries, new_queries
+from retrieval.release.titles import Drawn
 from retrieval.vectors import VectorAnswers
 from towers.data.dataset import Dataset
+from towers.data.order import spread
 from towers.errors import GateError
 from towers.nets.two_tower import TwoTower
 
-# Titles, spread over all, that are embedded again beside what was added: to see that the towers still give
-# the vectors of the build.
+# Titles of the build that are embedded again beside what was added: to see that the towers still give its
+# vectors. They stand together in its file, which is not decoded whole for them.
 _NUM_PARITY = 1000
 # A third of the profiles are asked for as if they were new, too, and so many where there are: it is one slice
 # of five, and the exact answers are most of what judging a delta takes.
@@ -39,15 +42,20 @@ class SlippedError(Exception):
 
 def gated(
     release: Release,
+    ids: IdTable,
     towers: TwoTower,
     dataset: Dataset,
     placed: Dataset,
     delta: Delta,
     folder: Path,
+    drawn: Drawn,
     gates: GateSettings,
     upkeep: UpkeepSettings,
 ) -> tuple[GateResult, ...]:
-    """Every gate over the titles that there are, as of a build; what slips is told from what is wrong."""
+    """Every gate over the titles that there are, as of a build; what slips is told from what is wrong.
+
+    ids: of its catalogue. drawn: titles of the build, of which some are embedded again.
+    """
     answers = release.answers
     assert isinstance(answers, VectorAnswers)  # no other kind has an index
     index = answers.index
@@ -56,7 +64,7 @@ def gated(
     vectors = read_rows(folder)[0][rows] if answers.vectors.shape[1] < delta.added.shape[1] else None
     every = len(rows) == len(answers.vectors)
     searched = answers.vectors if every else answers.vectors[rows]
-    ids = release.catalogue.vocabulary.column
+    item_id = release.catalogue.vocabulary.column
     place = np.empty(delta.layout.num_rows, np.int64)
     place[delta.layout.row] = np.arange(len(delta.layout.row))
     asked = gate_queries(placed, gates.num_queries)
@@ -69,14 +77,16 @@ def gated(
 
     whole = searched if vectors is None else vectors
     # Of what was added every one: a few that are wrong would hide between a thousand of a large catalogue.
-    again = np.union1d(_spread(len(whole), _NUM_PARITY), np.flatnonzero(rows >= delta.layout.num_built))
+    near = np.flatnonzero((rows >= drawn.first) & (rows < drawn.first + drawn.num))
+    some = spread(near if len(near) else np.arange(len(rows)), _NUM_PARITY)
+    again = np.union1d(some, np.flatnonzero(rows >= delta.layout.num_built))
     candidate = Candidate(
-        item_id=ids if every else ids.take(pa.array(rows)),
+        item_id=item_id if every else item_id.take(pa.array(rows)),
         vectors=whole,
         searched=searched,
         num_events=release.num_events[rows],
         # All of them would take as long as a build.
-        embed=lambda: embedded(towers, dataset.items, place[rows[again]]),
+        embed=lambda: embedded(towers, dataset.titles, place[rows[again]]),
         encode=lambda: answers.encoder.encode(asked),
         build=lambda: ClosedUp(index),
         length=asked.history.lengths,
@@ -84,6 +94,7 @@ def gated(
         keep=keep,
         is_unit=True,
         embedded=again,
+        num_repeated=ids.num_repeated,
     )
     failed: GateError | None = None
     results: tuple[GateResult, ...] = ()
@@ -97,11 +108,6 @@ def gated(
     if failed is not None:
         raise failed
     return results
-
-
-def _spread(num: int, most: int) -> Int64[np.ndarray, " n"]:
-    """At most so many places, spread evenly over all."""
-    return np.unique(np.linspace(0, num - 1, min(most, num)).astype(np.int64))
 
 
 class ClosedUp:

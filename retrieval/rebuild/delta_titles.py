@@ -19,8 +19,9 @@ from retrieval.rebuild.layout import Layout
 from retrieval.release.digests import digests
 from retrieval.release.eligibility_gates import Shown, eligibility_parity, share_changed
 from retrieval.release.title_gates import OfTitles
-from retrieval.release.titles import ITEMS_FILE, Lines, read_some_built, read_titles
+from retrieval.release.titles import ITEMS_FILE, Lines, drawn_titles, read_drawn, read_titles
 from towers.data.dataset import Dataset
+from towers.data.order import spread
 from towers.data.rows import taken
 from towers.errors import IntegrityError
 
@@ -39,33 +40,28 @@ def said_licences(live: Path, dataset: Dataset, changes: Changes) -> tuple[Licen
     line[changes.live_row[same]] = same
     titles = changes.titles.catalogue.rows
     others = titles[line[titles] < 0]
-    line[others] = dataset.items.num_rows + np.arange(len(others))
-    column = dataset.items["licences"]
+    line[others] = len(dataset.titles) + np.arange(len(others))
+    told = [dataset.titles.licences()]
     if len(others):
-        before = taken(read_titles(live, ["licences"]), others)["licences"]
-        column = pa.chunked_array([*column.chunks, *before.chunks])
-    return Licences(column), line
+        told.append(taken(read_titles(live, ["licences"]), others)["licences"])
+    return Licences(*told), line
 
 
 def of_delta(
-    folder: Path,
     profiles: ProfileHistories,
     live: ProfileHistories | None,
     dataset: Dataset,
-    layout: Layout,
     changes: Changes,
-    lines: Lines,
+    parity: int,
     said: tuple[Licences, Int64[np.ndarray, " R"]],
 ) -> OfTitles:
     """What is found of the titles of a delta whose digests are those of the tables.
 
-    folder: where its files lie. profiles, live: those of the delta and of the live release, None where that
-    does not open. lines: of titles, as they are read back. said: as `said_licences` gives it. Raises
-    IntegrityError where titles of the build are not what their digests are of.
+    profiles, live: those of the delta and of the live release, None where that does not open. parity, said:
+    as `parity_of_delta` and `said_licences` give them.
     """
-    parity = _parity(folder, dataset, layout, changes, lines)
     licences, line = said
-    shown = Shown(licences, np.arange(dataset.items.num_rows), profiles)
+    shown = Shown(licences, np.arange(len(dataset.titles)), profiles)
     if live is None:
         return OfTitles(parity, shown)
     before = Shown(licences, line[changes.titles.catalogue.rows], live)
@@ -77,11 +73,14 @@ def of_delta(
     return OfTitles(parity, shown, num_common / changes.num_live, before, changed)
 
 
-def _parity(folder: Path, dataset: Dataset, layout: Layout, changes: Changes, lines: Lines) -> int:
-    """`eligibility_parity` of the lines and of some titles of the build, which are held to their digests."""
-    rng = np.random.default_rng([*folder.name.encode()])  # others in each release
-    first, some = read_some_built(folder, rng)
-    row = first + np.arange(some.num_rows)
+def parity_of_delta(folder: Path, dataset: Dataset, layout: Layout, changes: Changes, lines: Lines) -> int:
+    """`eligibility_parity` of the lines and of some titles of the build, which are held to their digests.
+
+    folder: where the files of the delta lie. lines: of titles, as they are read back. Raises IntegrityError
+    where titles of the build are not what their digests are of.
+    """
+    drawn = drawn_titles(folder, changes.titles.release_id)
+    some, row = read_drawn(folder, drawn), drawn.first + np.arange(drawn.num)
     differs = (digests(some, changes.titles.key) != changes.titles.built[row]).any(axis=1)
     if differs.any():
         raise IntegrityError(
@@ -91,9 +90,9 @@ def _parity(folder: Path, dataset: Dataset, layout: Layout, changes: Changes, li
     place = np.full(layout.num_rows, -1)
     place[layout.row] = np.arange(len(layout.row))
     as_built = np.flatnonzero((place[row] >= 0) & ~np.isin(row, lines.row))
-    as_built = rng.choice(as_built, min(_NUM_SAMPLED, len(as_built)), replace=False)
+    as_built = spread(as_built, _NUM_SAMPLED)
     told = np.flatnonzero(place[lines.row] >= 0)
     titles = pa.concat_tables([taken(some, as_built), taken(lines.items, told)])
-    expected = taken(dataset.items, place[np.concatenate([row[as_built], lines.row[told]])])
+    expected = dataset.titles.some(place[np.concatenate([row[as_built], lines.row[told]])])
     now = int(dataset.history.time_seconds.max(initial=0))
     return eligibility_parity(Eligibility(Catalogue(titles)), expected, now)

@@ -69,7 +69,7 @@ def export_anew(
             asked = changes.added | changes.changed
             vectors = np.empty((len(asked), towers.settings.dim), np.float32)
             vectors[~asked] = read_rows(live.folder)[0][changes.live_row[~asked]]
-            vectors[asked] = embedded(towers, dataset.items, asked)
+            vectors[asked] = embedded(towers, dataset.titles, asked)
         (aside / VECTORS_FILE).write_bytes(
             save({"vector": vectors, "num_events": num_events}, metadata={FINGERPRINT: fingerprint(aside)})
         )

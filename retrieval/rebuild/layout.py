@@ -10,8 +10,8 @@ from retrieval.catalogue import NO_TITLE, Catalogue
 from retrieval.release.titles import Lines
 from towers.data.dataset import Dataset
 from towers.data.histories import Histories
-from towers.data.rows import taken
 from towers.data.schema import ITEMS, table
+from towers.data.titles import Titles
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def lines_of(
     has_title = place < len(layout.row)
     # Blank lines are one, taken as often as it is needed.
     blank = table(ITEMS, {"item_id": [NO_TITLE], "title": [""]})
-    lines = pa.concat_tables([taken(dataset.items, place[has_title]), blank]).combine_chunks()
+    lines = pa.concat_tables([dataset.titles.some(place[has_title]), blank]).combine_chunks()
     line = np.where(has_title, np.cumsum(has_title) - 1, len(lines) - 1)
     return Lines(row, lines.take(pa.array(line)))
 
@@ -88,7 +88,7 @@ def in_rows(dataset: Dataset, layout: Layout, catalogue: Catalogue) -> Dataset:
     """
     return replace(
         dataset,
-        items=dataset.items.slice(0, 0),
+        titles=Titles(ITEMS.empty_table()),
         catalogue=catalogue.vocabulary,
         history=_moved(dataset.history, layout),
         repeats=_moved(dataset.repeats, layout),

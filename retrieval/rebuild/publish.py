@@ -14,25 +14,27 @@ from retrieval.index.updates import UPDATES_FILE, read_counts, save_updates
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
-from retrieval.rebuild.delta import Delta, base_of, has_updates, made_delta, towers_of, whole_rows
+from retrieval.rebuild.delta import Delta, has_updates, known_of, made_delta, towers_of, whole_rows
 from retrieval.rebuild.delta_gates import gated
-from retrieval.rebuild.delta_titles import of_delta, said_licences
+from retrieval.rebuild.delta_titles import of_delta, parity_of_delta, said_licences
 from retrieval.rebuild.layout import Layout, in_rows, lines_of
 from retrieval.rebuild.live_titles import with_lines
+from retrieval.release.answered import Answered
 from retrieval.release.certificate import CERTIFICATE_FILE
 from retrieval.release.digests import DIGESTS_FILE, write_digests
 from retrieval.release.files import ADDED_FILE, MODEL_FILES, PROFILES_FILE, query_files
 from retrieval.release.gates import GateSettings, require
 from retrieval.release.linked import link
-from retrieval.release.manifest import Description, GateResult
-from retrieval.release.read import Known, read_parts
-from retrieval.release.served_gates import Placed, held_out_questions, served_gates
+from retrieval.release.manifest import Description
+from retrieval.release.read import read_parts
+from retrieval.release.served_gates import Placed, answers_of, held_out_questions, served_gates
 from retrieval.release.store import ReleaseInfo, publish
 from retrieval.release.title_gates import Titled, title_gates
 from retrieval.release.titles import (
     ITEMS_FILE,
     LINES_FILE,
     Lines,
+    drawn_titles,
     read_lines,
     read_rows_of_lines,
     read_titles,
@@ -69,22 +71,30 @@ def publish_delta(
     towers = towers_of(live, opened)
     vectors = whole_rows(live, opened, towers)
     num_built = read_counts(live.folder)[0] if has_updates(live) else len(vectors)
-    delta = made_delta(vectors, num_built, towers, dataset, changes)
     gates = replace(gates, num_queries=min(gates.num_queries, upkeep.num_queries))
-
-    def write(folder: Path) -> Description:
-        about = replace(
-            live.manifest.description,
-            num_items=len(dataset.catalogue),
-            num_profiles=len(dataset.profiles),
-            num_events=dataset.history.num_events,
-            gates=(),
+    # Titles are judged beside the vectors: neither needs the other.
+    with ThreadPoolExecutor(1, thread_name_prefix="titles") as aside:
+        said = aside.submit(said_licences, live.folder, dataset, changes)
+        delta = made_delta(vectors, num_built, towers, dataset, changes)
+        log.info(
+            "delta made num_embedded=%d num_new_vectors=%d num_added=%d num_gone=%d",
+            delta.num_embedded,
+            delta.num_new_vectors,
+            len(delta.added),
+            int((~delta.layout.there).sum()),
         )
-        layout = delta.layout
-        # Titles are judged beside the vectors: neither needs the other.
-        with ThreadPoolExecutor(1, thread_name_prefix="titles") as aside:
-            said = aside.submit(said_licences, live.folder, dataset, changes)
+
+        def write(folder: Path) -> Description:
+            about = replace(
+                live.manifest.description,
+                num_items=len(dataset.catalogue),
+                num_profiles=len(dataset.profiles),
+                num_events=dataset.history.num_events,
+                gates=(),
+            )
+            layout = delta.layout
             catalogue, lines = _written(folder, live, dataset, layout, changes)
+            parity = aside.submit(parity_of_delta, folder, dataset, layout, changes, lines)
             placed = in_rows(dataset, layout, catalogue)
             _write(folder, live, delta, placed)
             if changes.histories or store_keys is not None:
@@ -92,34 +102,30 @@ def publish_delta(
                 write_profiles(dataset, folder / PROFILES_FILE, columns, store_keys=store_keys)
             else:  # sealed ones open in no other place
                 link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
-            known = Known(catalogue, vectors[:num_built], base_of(opened))
+            ids = catalogue.id_table()
+            known = known_of(live, opened, catalogue, ids, vectors[:num_built])
             release = read_parts(folder, folder.name, about, store_keys, known)
             older = None if opened is None else opened.release.profiles
 
-            def judged() -> list[GateResult]:
-                found = of_delta(
-                    folder, release.profiles, older, dataset, layout, changes, lines, said.result()
+            live_row = np.full(layout.num_rows, OOV)
+            live_row[layout.row] = changes.live_row
+            row, questions = np.arange(layout.num_rows), held_out_questions(placed, about.context, gates)
+
+            def judged() -> tuple[Titled, tuple[Answered | None, Answered | None]]:
+                found = of_delta(release.profiles, older, dataset, changes, parity.result(), said.result())
+                titled = Titled(title_gates(found, dataset, gates), row, live_row, dataset.titles.nbytes)
+                return titled, answers_of(
+                    release, None if opened is None else opened.release, questions, titled
                 )
-                return title_gates(found, dataset, gates)
 
             judging = aside.submit(judged)
-            results = gated(release, towers, dataset, placed, delta, folder, gates, upkeep)
-            of_titles = judging.result()
-        live_row = np.full(layout.num_rows, OOV)
-        live_row[layout.row] = changes.live_row
-        titled = Titled(of_titles, np.arange(layout.num_rows), live_row, dataset.items.nbytes)
-        questions = held_out_questions(placed, about.context, gates)
-        served = served_gates(Placed(release, folder), opened, questions, gates, titled)
-        return replace(about, gates=require([*results, *served], gates))
+            drawn = drawn_titles(folder, live.release_id)
+            results = gated(release, ids, towers, dataset, placed, delta, folder, drawn, gates, upkeep)
+            titled, answers = judging.result()
+            served = served_gates(Placed(release, folder), opened, questions, gates, titled, answers)
+            return replace(about, gates=require([*results, *served], gates))
 
-    log.info(
-        "delta made num_embedded=%d num_new_vectors=%d num_added=%d num_gone=%d",
-        delta.num_embedded,
-        delta.num_new_vectors,
-        len(delta.added),
-        int((~delta.layout.there).sum()),
-    )
-    return publish(root, write, only_over=live.release_id)
+        return publish(root, write, only_over=live.release_id)
 
 
 def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> None:

@@ -14,6 +14,7 @@ Every step replaces what was there as a whole, so that a run that is killed leav
 and the next one goes on: with the towers that were trained, with the vectors that were embedded.
 """
 
+import gc
 import json
 import logging
 import signal
@@ -30,6 +31,7 @@ from retrieval.index.upkeep import UpkeepSettings
 from retrieval.rebuild.capacity import Needs, Sizes, needs_of, require_capacity
 from retrieval.rebuild.delta_gates import SlippedError
 from retrieval.rebuild.full import build_anew, export_anew
+from retrieval.rebuild.live_titles import built_items
 from retrieval.rebuild.plan import Work, decide
 from retrieval.rebuild.publish import publish_delta
 from retrieval.rebuild.summary import Outcome, Plan, Summary
@@ -51,16 +53,17 @@ _GUESSED_DIMENSION = 128
 class Job:
     """A rebuild of the service in an artifacts folder.
 
-    ingest: puts the newest tables into the folder that it is given. train: trains towers from
-    artifacts/tables and exports them to artifacts/model. push: lets the current release stand in a remote
-    too, where it does not yet; None where there is none.
+    ingest: puts the newest tables into the folder that it is given, titles in the order of the live
+    release's, whose file it is given too where there is one: so less of them is looked at. train: trains
+    towers from artifacts/tables and exports them to artifacts/model. push: lets the current release stand in
+    a remote too, where it does not yet; None where there is none.
     """
 
     artifacts: Path
     asked: Asked
     gates: GateSettings
     upkeep: UpkeepSettings
-    ingest: Callable[[Path], None]
+    ingest: Callable[[Path, Path | None], None]
     train: Callable[[], None]
     push: Callable[[], None] | None = None
 
@@ -92,7 +95,7 @@ def rebuild(job: Job, *, only_plan: bool = False) -> Summary:
     """
     steps = _Steps()
     try:
-        with _stoppable(), _alone(job.folder):
+        with _stoppable(), _alone(job.folder), _libraries_uncollected():
             summary = _told(job, steps, only_plan=only_plan)
             replace_file(job.folder / SUMMARY_FILE, summary.to_json() + "\n")
             return summary
@@ -127,7 +130,7 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
         clear_leftovers(job.root)
         steps.live = current(job.root)
     with steps.timed("ingest"):
-        job.ingest(job.tables)
+        job.ingest(job.tables, built_items(job.root))
     with steps.timed("survey"):
         found = survey(job.artifacts, job.tables, job.asked)
     steps.plan = plan = _planned(job, found)
@@ -259,6 +262,16 @@ def _alone(folder: Path) -> Iterator[None]:
         except ConfigError as error:
             raise BusyError(str(error)) from error
         yield
+
+
+@contextmanager
+def _libraries_uncollected() -> Iterator[None]:
+    """Python looks for garbage among what is made from now on, and not in all that was imported too."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

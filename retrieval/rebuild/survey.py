@@ -9,25 +9,27 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from retrieval.encoder import loaded_towers
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.updates import read_counts
 from retrieval.rebuild.changes import Changes, changes_of
-from retrieval.rebuild.delta import embedded, has_updates, towers_of, whole_rows
+from retrieval.rebuild.delta import embedded, has_updates, whole_rows
 from retrieval.rebuild.due import Retrain, Signs, cut_off, reasons_to_retrain
-from retrieval.rebuild.live_titles import LiveTitles, live_titles
+from retrieval.rebuild.live_titles import live_titles
 from retrieval.rebuild.plan import Facts
-from retrieval.release.digests import digests, key_of
 from retrieval.release.files import MODEL_FILES, PROFILES_FILE
 from retrieval.release.manifest import AnswerKind, Description
 from retrieval.release.read import Known
 from retrieval.release.served_gates import Placed, placed
 from retrieval.release.store import ReleaseInfo, current, open_release, release_ids, release_of
-from retrieval.release.titles import ITEMS_FILE
+from retrieval.release.titles import ITEMS_FILE, drawn_titles
 from retrieval.release.verify import Verify, verified
 from towers.data.dataset import Dataset, read_dataset
+from towers.data.order import spread
 from towers.data.privacy.sealed import StoreKeys
 from towers.data.signals.settings import signals_of
 from towers.data.split import split_of
+from towers.data.title_groups import same_rows
 from towers.errors import ReleaseError, SchemaError
 from towers.exported import TRAINING_FILE, read_context
 from towers.nets.two_tower import TwoTower, fingerprint, load_towers
@@ -96,14 +98,20 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     other = _has_model(model) and fingerprint(model) not in set(_fingerprints(root))
     towers_folder = model if other else live.folder
     context = read_context(model) if other else about.context
-    # Both are columns to be decoded and bytes to be hashed, none of which hold Python's lock for long.
+    # Bytes to be hashed, and columns to be decoded beside them: neither holds Python's lock for long.
     with ThreadPoolExecutor(1, thread_name_prefix="live") as aside:
-        opening = aside.submit(_opened, live, asked)
-        dataset = read_dataset(tables, signals_of(context))
-        digest = digests(dataset.items, key_of(live.manifest.files[ITEMS_FILE].sha256))
-        titles, opened = opening.result()
-    towers = towers_of(live, opened)
-    changes = changes_of(live.folder, towers, dataset, digest, titles, asked.store_keys)
+        verifying = aside.submit(verified, live.folder, asked.verify)
+        loading = aside.submit(loaded_towers, live.folder)
+        dataset = read_dataset(tables, signals_of(context), titles_in_part=True)
+        verifying.result()
+        titles, own = live_titles(live), loading.result()
+        known = Known(titles.catalogue, towers=own, ids=titles.ids, for_a_job=True)
+        opening = aside.submit(placed, live, asked.store_keys, known)
+        same = same_rows(live.folder / ITEMS_FILE, tables / "items.parquet")
+        changes = changes_of(live, own.towers, dataset, titles, same, asked.store_keys)
+        dataset.titles.licences()  # a delta asks for them, and this thread would wait
+        opened = opening.result()
+    towers = own.towers
     if changes.num_removed == changes.num_live:
         raise SchemaError(
             f"{tables}: {len(changes.live_row):,} titles, and none of the {changes.num_live:,} of "
@@ -127,7 +135,8 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
         retrain=retrain,
         other_towers=other,
         drifted_vectors=not other
-        and _drifted(whole_rows(live, opened, towers), towers, dataset, changes, asked.max_parity_error),
+        and _drifted(live, whole_rows(live, opened, towers), towers, dataset, changes)
+        > asked.max_parity_error,
         other_index=_other_index(asked, about, towers.settings.dim),
         num_new=int(changes.added.sum()),
         num_changed=int(changes.changed.sum()),
@@ -141,13 +150,6 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
     told = (*notes, *kept, *_unsealed(live, asked))
     return Survey(facts, live, opened, dataset, changes, towers_folder, context, wide, told)
-
-
-def _opened(live: ReleaseInfo, asked: Asked) -> tuple[LiveTitles, Placed | None]:
-    """The live release, as it is read once it is verified."""
-    verified(live.folder, asked.verify)
-    titles = live_titles(live)
-    return titles, placed(live, asked.store_keys, Known(titles.catalogue))
 
 
 def _unsealed(live: ReleaseInfo, asked: Asked) -> tuple[str, ...]:
@@ -192,13 +194,19 @@ def _updates(live: ReleaseInfo) -> tuple[int, int, int]:
 
 
 def _drifted(
-    vectors: Float32[np.ndarray, "R D"], towers: TwoTower, dataset: Dataset, changes: Changes, most: float
-) -> bool:
-    """Whether the towers give titles that did not change other vectors than the release has of them."""
+    live: ReleaseInfo,
+    vectors: Float32[np.ndarray, "R D"],
+    towers: TwoTower,
+    dataset: Dataset,
+    changes: Changes,
+) -> float:
+    """By how much the towers give titles that did not change other vectors than the release has of them."""
+    drawn = drawn_titles(live.folder, live.release_id)
     same = np.flatnonzero(~changes.added & ~changes.changed)
-    chosen = np.unique(same[np.linspace(0, len(same) - 1, min(_NUM_SAMPLED, len(same))).astype(np.int64)])
+    near = same[np.isin(changes.live_row[same], drawn.first + np.arange(drawn.num))]
+    chosen = spread(near if len(near) else same, _NUM_SAMPLED)
     before = vectors[changes.live_row[chosen]]
-    return bool(np.abs(embedded(towers, dataset.items, chosen) - before).max(initial=0.0) > most)
+    return float(np.abs(embedded(towers, dataset.titles, chosen) - before).max(initial=0.0))
 
 
 def _other_index(asked: Asked, about: Description, whole: int) -> bool:

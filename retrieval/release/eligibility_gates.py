@@ -9,7 +9,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from retrieval.eligibility import bitmaps
-from retrieval.eligibility.by_title import Title, passes
+from retrieval.eligibility.by_title import Title, passes, passing
 from retrieval.eligibility.compile import Eligibility
 from retrieval.eligibility.licences import Licences
 from retrieval.eligibility.rules import (
@@ -61,9 +61,7 @@ def eligibility_parity(eligibility: Eligibility, items: pa.Table, now: int) -> i
     num_wrong = 0
     for rule in dict.fromkeys(_rules(titles[:: max(1, len(titles) // _NUM_MODELS)], now)):
         compiled = _passing(eligibility, rule, place)
-        num_wrong += sum(
-            passes(title, rule) != found for title, found in zip(titles, compiled.tolist(), strict=True)
-        )
+        num_wrong += int((np.array(passing(titles, rule)) != compiled).sum())
     return num_wrong
 
 
@@ -77,7 +75,8 @@ def share_watched_unlicensed(dataset: Dataset) -> float | None:
     places = newest_events(history, _NUM_EVENTS)
     profile = np.searchsorted(history.offset, places, side="right") - 1
     distinct, place = np.unique(np.asarray(history.item_row)[places], return_inverse=True)
-    titles = _titles(dataset.items.select(["licences"]), distinct)
+    licences = pa.table({"licences": dataset.titles.licences()})
+    titles = _titles(licences, distinct)
     country, seconds = dataset.country[profile].tolist(), np.asarray(history.time_seconds)[places].tolist()
     num_events = num_unlicensed = 0
     for line, which in enumerate(place.tolist()):

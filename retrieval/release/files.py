@@ -1,5 +1,6 @@
 """The files of exports and releases by name, and the item vectors among them."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,10 +48,13 @@ def query_files(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if name in own or name.startswith(BACKBONE_PREFIX))
 
 
-def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarray, " M"]]:
+def read_vectors(
+    path: Path, *, mapped: bool = False
+) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarray, " M"]]:
     """Item vectors and event counts of an items.safetensors; ReleaseError where it holds others.
 
-    That N and M are equal is not checked here: a gate counts, and so does a Release.
+    mapped: vectors stay in the file, each read when it is looked at; for one that nobody changes. That N and
+    M are equal is not checked here: a gate counts, and so does a Release.
     """
     if not path.is_file():
         raise MissingDataError(f"{path}: no exported item vectors; run scripts/train.py first")
@@ -60,11 +64,23 @@ def read_vectors(path: Path) -> tuple[Float32[np.ndarray, "N D"], Int64[np.ndarr
             found = {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
             kinds = {name: (kind, len(shape)) for name, (kind, shape) in found.items()}
             if (kinds.get("vector"), kinds.get("num_events")) == (("F32", 2), ("I64", 1)):
-                # Copied out of the map at once: the file may be replaced while these live.
-                return file.get_tensor("vector"), file.get_tensor("num_events")
+                # A release's file stays what it is; of others they are copied out at once.
+                vectors = _mapped(path, found["vector"][1]) if mapped else file.get_tensor("vector")
+                return vectors, file.get_tensor("num_events")
     except SafetensorError as error:
         raise ReleaseError(f"{path}: {error}; expected a safetensors file") from error
     raise ReleaseError(f"{path}: holds {found}; expected vector float32 (N, D) and num_events int64 (N,)")
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> Float32[np.ndarray, "N D"]:
+    """The tensor `vector` of a safetensors file that was found sound; what is written to it is not kept."""
+    if 0 in shape:  # the system maps no empty range
+        return np.empty(shape, np.float32)
+    with path.open("rb") as file:
+        # The file begins with the length of its description, 8 bytes, and the description.
+        num_bytes = int.from_bytes(file.read(8), "little")
+        first, _ = json.loads(file.read(num_bytes))["vector"]["data_offsets"]
+        return np.memmap(file, "<f4", "c", 8 + num_bytes + first, shape).view(np.ndarray)
 
 
 def read_index(
@@ -90,16 +106,16 @@ def vectors_model(path: Path) -> str | None:
 
 
 def read_rows(
-    folder: Path, built: Float32[np.ndarray, "N D"] | None = None
+    folder: Path, built: Float32[np.ndarray, "N D"] | None = None, *, mapped: bool = False
 ) -> tuple[Float32[np.ndarray, "R D"], Int64[np.ndarray, " R"]]:
     """Item vectors and event counts of all rows of a release: those of the build, and those added since.
 
     built: what VECTORS_FILE holds, of a release made from another, where the caller has read it before.
+    mapped: for who looks at most of them once, and does not search for long, as a job.
     """
     has_added = (folder / ADDED_FILE).is_file()
-    known = built is not None
     if built is None or not has_added:
-        built, num_events = read_vectors(folder / VECTORS_FILE)
+        built, num_events = read_vectors(folder / VECTORS_FILE, mapped=mapped)
     if not has_added:
         return built, num_events
     added, num_events = read_vectors(folder / ADDED_FILE)
@@ -108,7 +124,7 @@ def read_rows(
             f"{folder / ADDED_FILE}: vectors of {added.shape[1]} numbers; expected {built.shape[1]}, as in "
             f"{VECTORS_FILE}"
         )
-    if not known:
+    if not mapped:
         return np.concatenate([built, added]), num_events
     # Numpy asks for large pages, which searches gain by and a job does not: while others lie in memory, the
     # system takes longer to make room for them than this takes.

@@ -160,7 +160,8 @@ class Candidate:
     titles embedded anew, (N, D), or those of the places `embedded`, (E, D), where it is given. encode: real
     histories as queries, (Q, S), or (Q, K, S) of K interests. build: the index of what is searched, as it is
     read from the release. length: events of each of these histories; encode_new: as encode, of the same
-    profiles when they were new. keep: is given what was certified of the index.
+    profiles when they were new. keep: is given what was certified of the index. num_repeated: how many ids
+    stand in a line before, where the caller has counted them.
     """
 
     item_id: pa.Array
@@ -175,6 +176,7 @@ class Candidate:
     keep: Callable[[Certificate], None]
     is_unit: bool = False
     embedded: Int64[np.ndarray, " E"] | None = None
+    num_repeated: int | None = None
 
 
 def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResult, ...]:
@@ -190,7 +192,7 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
     results = [
         gate(Gate.FINITE_VECTORS, _num_not_finite(vectors), "==", 0),
         *([gate(Gate.UNIT_VECTORS, _off_unit(vectors), "<=", _MAX_OFF_UNIT)] if candidate.is_unit else []),
-        gate(Gate.UNIQUE_IDS, IdTable(candidate.item_id.cast(pa.large_string())).num_repeated, "==", 0),
+        gate(Gate.UNIQUE_IDS, _num_repeated(candidate), "==", 0),
         gate(Gate.EXPORT_COUNTS, _spread(num_items, len(vectors), len(candidate.num_events)), "==", 0),
     ]
     query, new, parity, num_bad_queries, count, recall = None, None, None, None, None, None
@@ -215,6 +217,12 @@ def check_gates(candidate: Candidate, settings: GateSettings) -> tuple[GateResul
     if certificate is not None:
         results += [_slice_gate(each, settings.min_slice_recall) for each in certificate.slices[1:]]
     return require(results, settings)
+
+
+def _num_repeated(candidate: Candidate) -> int:
+    if candidate.num_repeated is not None:
+        return candidate.num_repeated
+    return IdTable(candidate.item_id.cast(pa.large_string())).num_repeated
 
 
 def _certified(candidate: Candidate, index: Index, query: np.ndarray, new: np.ndarray, k: int) -> Certificate:

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from retrieval.catalogue import Catalogue
-from retrieval.encoder import load_encoder, load_fold_in
+from retrieval.encoder import LoadedTowers, load_encoder, load_fold_in
+from retrieval.id_table import IdTable
 from retrieval.index.operating import read_curve
 from retrieval.index.spec import Index
 from retrieval.index.updates import UpdatedIndex
@@ -80,13 +81,18 @@ def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.n
 class Known:
     """What the caller has in memory of the files of a release, so that it is not read again.
 
-    catalogue: what `read_titles` gives. Of another release, whose files are the same ones: built, float32
-    (N, D), what VECTORS_FILE holds; base, the index as it was built.
+    catalogue: what `read_titles` gives; ids: what finds its rows. built: float32 (N, D), what VECTORS_FILE
+    holds. Of another release, whose files are the same ones: base, the index as it was built; towers; texts,
+    what reads texts. for_a_job: whether vectors are mapped (`read_rows`).
     """
 
     catalogue: Catalogue
     built: Float32[np.ndarray, "N D"] | None = None
     base: Index | None = None
+    towers: LoadedTowers | None = None
+    texts: TextVectors | None = None
+    ids: IdTable | None = None
+    for_a_job: bool = False
 
 
 def read_release(
@@ -174,7 +180,7 @@ def read_parts(
     """
     known = known or Known(Catalogue(read_titles(folder)))
     catalogue = known.catalogue
-    ids = catalogue.id_table()
+    ids = known.ids or catalogue.id_table()
     profiles = read_profiles(folder / PROFILES_FILE, ids, store_keys, release_id=release_id)
     answers: VectorAnswers | ListAnswers
     texts = None
@@ -182,28 +188,37 @@ def read_parts(
         lists = load_lists(folder)
         num_events, answers = lists.num_events, ListAnswers(lists, profiles)
     else:
-        vectors, num_events = read_rows(folder, known.built)
-        encoder = read_encoder(about.kind, folder, vectors, about.dimension)
+        vectors, num_events = read_rows(folder, known.built, mapped=known.for_a_job)
+        encoder = read_encoder(about.kind, folder, vectors, about.dimension, known.towers)
         searched = cut(vectors, encoder.dimension) if encoder.dimension < vectors.shape[1] else vectors
         index = read_index(about.index, folder, searched, known.base)
         # What was published before vectors named their model is held to the manifest's word.
         model = vectors_model(folder / VECTORS_FILE) or about.model_fingerprint
         answers = VectorAnswers(searched, index, encoder, read_curve(folder), model)
-        texts = load_text_vectors(folder, encoder.fingerprint, vectors.shape[1], encoder.dimension)
+        texts = known.texts or load_text_vectors(
+            folder, encoder.fingerprint, vectors.shape[1], encoder.dimension
+        )
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context, texts)
     _check_against_description(release, about, folder)
     return release
 
 
 def read_encoder(
-    kind: AnswerKind, folder: Path, vectors: Float32[np.ndarray, "N D"], dimension: int | None
+    kind: AnswerKind,
+    folder: Path,
+    vectors: Float32[np.ndarray, "N D"],
+    dimension: int | None,
+    known: LoadedTowers | None = None,
 ) -> Encoder:
-    """The query encoder whose files lie in this folder; dimension: of what it gives, where towers are cut."""
+    """The query encoder whose files lie in this folder.
+
+    dimension: of what it gives, where towers are cut. known: as in `load_encoder`.
+    """
     if kind is AnswerKind.FACTORS:
         return load_fold_in(folder, vectors)
     # A width that no cut gives is the description's fault, which `_check_against_description` names.
     fits = dimension is not None and 1 <= dimension <= vectors.shape[1]
-    return load_encoder(folder, vectors, dimension if fits else None)
+    return load_encoder(folder, vectors, dimension if fits else None, known)
 
 
 def _check_against_description(release: Release, about: Description, folder: Path) -> None:

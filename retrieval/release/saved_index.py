@@ -16,6 +16,7 @@ from retrieval.index.spec import Geometry, Index, IndexKind, IndexSpec
 from retrieval.release.certificate import FEW_EVENTS
 from retrieval.release.files import read_index
 from towers.data.dataset import Dataset
+from towers.data.order import spread
 from towers.recommender import Queries
 
 # Query vectors an index is laid out for, at most: more change it little.
@@ -61,13 +62,13 @@ class SavedIndex:
 
 def gate_queries(dataset: Dataset, num_queries: int) -> Queries:
     """Histories of profiles spread evenly over those that have one, each asked at its last event."""
-    chosen = _spread(np.flatnonzero(dataset.history.lengths), num_queries)
+    chosen = spread(np.flatnonzero(dataset.history.lengths), num_queries)
     return _asked(dataset, chosen, np.zeros(len(chosen), bool))
 
 
 def new_queries(dataset: Dataset, num_queries: int) -> Queries:
     """The profiles of `gate_queries` as if they were new: with no more than their first three events."""
-    chosen = _spread(np.flatnonzero(dataset.history.lengths), num_queries)
+    chosen = spread(np.flatnonzero(dataset.history.lengths), num_queries)
     return _asked(dataset, chosen, np.ones(len(chosen), bool))
 
 
@@ -78,16 +79,9 @@ def build_queries(dataset: Dataset, num_gate_queries: int) -> Queries:
     A service of so few profiles that the gates take them all has no others; then they are the same.
     """
     watched = np.flatnonzero(dataset.history.lengths)
-    others = np.setdiff1d(watched, _spread(watched, num_gate_queries))
-    chosen = _spread(others if len(others) else watched, _MAX_BUILD_QUERIES)
+    others = np.setdiff1d(watched, spread(watched, num_gate_queries))
+    chosen = spread(others if len(others) else watched, _MAX_BUILD_QUERIES)
     return _asked(dataset, chosen, np.arange(len(chosen)) % _NEW_ONE_IN == _NEW_ONE_IN - 1)
-
-
-def _spread(profiles: np.ndarray, num: int) -> np.ndarray:
-    """At most so many of the profiles, spread evenly over them."""
-    place = np.linspace(0, len(profiles) - 1, min(num, len(profiles))).astype(np.int64)
-    chosen: np.ndarray = profiles[place]
-    return chosen
 
 
 def _asked(dataset: Dataset, chosen: Int64[np.ndarray, " q"], is_new: Bool[np.ndarray, " q"]) -> Queries:

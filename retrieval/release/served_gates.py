@@ -113,32 +113,50 @@ def trained_quality(
     return gate(Gate.TRAINED_QUALITY, found / promise.ndcg, ">=", least)
 
 
+def answers_of(
+    candidate: Release, live: Release | None, asked: HeldOut | None, found: Titled
+) -> tuple[Answered | None, Answered | None]:
+    """What both answer to held-out questions, of which there are enough; None where nobody answers.
+
+    asked: None where the candidate was trained on everything. found: the rows of the titles that they are of.
+    """
+    if asked is None or len(asked) < _MIN_QUESTIONS:
+        return None, None
+    own = answered(candidate, asked, found.row)
+    if live is None or found.live_row is None:
+        return own, None
+    return own, answered(live, asked, found.live_row)
+
+
 def served_gates(
-    candidate: Placed, live: Placed | None, asked: HeldOut | None, settings: GateSettings, found: Titled
+    candidate: Placed,
+    live: Placed | None,
+    asked: HeldOut | None,
+    settings: GateSettings,
+    found: Titled,
+    answers: tuple[Answered | None, Answered | None] | None = None,
 ) -> list[GateResult]:
     """Every gate on what will be served.
 
     candidate: as it is read back from its files. asked: held-out questions; None where the candidate was
-    trained on everything. found: of the titles in whose rows they ask.
+    trained on everything. found: of the titles in whose rows they ask. answers: as `answers_of` gives them,
+    where the caller has asked for them before.
     """
     bounds, older = settings.live, None if live is None else live.release
-    results = [*found.results]
+    own, other = answers or answers_of(candidate.release, older, asked, found)
     both = [(candidate.release, found.row)]
     if older is not None and found.live_row is not None:
         both.append((older, found.live_row))
-    some = asked if asked is not None and len(asked) else None
-    enough = some if some is not None and len(some) >= _MIN_QUESTIONS else None
-    answers = [None if enough is None else answered(release, enough, row) for release, row in both]
-    own, other = [*answers, None][:2]
-    results += [
+    results = [
+        *found.results,
         quality(own, other, bounds),
         coverage(own, other, bounds),
         popularity_lift(own, other, bounds),
         exposure(own, other, bounds),
     ]
     spent: list[float | None] = [None, None]
-    if some is not None:
-        spent = [*cpu_milliseconds(both, some, settings.k), None][:2]
+    if asked is not None and len(asked):
+        spent = [*cpu_milliseconds(both, asked, settings.k), None][:2]
     results.append(
         within(Gate.LATENCY, spent[0], settings.max_latency_ms, spent[1], bounds.max_latency, _FREE_MS)
     )

@@ -8,6 +8,7 @@ So what is written, hashed and sent grows with what changed, and not with the ca
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +16,12 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from towers.data.schema import ITEMS, with_later_columns
+from towers.data.title_groups import write_items
 from towers.errors import ReleaseError
 
 ITEMS_FILE = "items.parquet"
 LINES_FILE = "items_updates.parquet"
 
-_GROUP_ROWS = 1 << 16
-"""Titles of a build that are read together, so that some of a large catalogue can be read by themselves."""
 _ROW = pa.field("row", pa.int64(), nullable=False)
 
 
@@ -38,7 +38,7 @@ class Lines:
 
 def write_titles(folder: Path, items: pa.Table) -> None:
     """Writes the titles of a build into a folder that exists, in row order."""
-    pq.write_table(items, folder / ITEMS_FILE, compression="zstd", row_group_size=_GROUP_ROWS)
+    write_items(folder / ITEMS_FILE, items)
 
 
 def read_titles(folder: Path, columns: Sequence[str] = ITEMS.names) -> pa.Table:
@@ -65,16 +65,27 @@ def read_built(folder: Path, columns: Sequence[str] = ITEMS.names) -> pa.Table:
     return _read(folder / ITEMS_FILE, pa.schema([ITEMS.field(name) for name in columns]))
 
 
-def read_some_built(folder: Path, rng: np.random.Generator) -> tuple[int, pa.Table]:
-    """Titles of a build that stand together, drawn by chance, and the row of the first of them.
+class Drawn(NamedTuple):
+    """Titles of a build that stand together in a group of its file: rows from `first` on."""
 
-    All, where they were written together, as they were once. Raises ReleaseError as `read_titles`.
+    group: int
+    first: int
+    num: int
+
+
+def drawn_titles(folder: Path, by: str) -> Drawn:
+    """Some of a build, drawn by any text: all, where they were written together, as they were once.
+
+    Raises ReleaseError as `read_titles`.
     """
-    num_rows = _num_rows_of_groups(folder / ITEMS_FILE)
-    if not num_rows:
-        return 0, read_built(folder)
-    group = int(rng.integers(len(num_rows)))
-    return sum(num_rows[:group]), _read(folder / ITEMS_FILE, ITEMS, group)
+    num_rows = _num_rows_of_groups(folder / ITEMS_FILE) or [0]
+    group = int(np.random.default_rng([*by.encode()]).integers(len(num_rows)))
+    return Drawn(group, sum(num_rows[:group]), num_rows[group])
+
+
+def read_drawn(folder: Path, drawn: Drawn) -> pa.Table:
+    """These titles as they were built; raises ReleaseError as `read_titles`."""
+    return _read(folder / ITEMS_FILE, ITEMS, drawn.group) if drawn.num else ITEMS.empty_table()
 
 
 def read_lines(folder: Path) -> Lines:

@@ -14,6 +14,7 @@ from towers.data.schema import Tables, read_table, validate, validate_table
 from towers.data.signals.apply import Events, titles_of, watched
 from towers.data.signals.settings import SignalSettings
 from towers.data.store import open_store
+from towers.data.titles import Titles, TitlesOfFile, read_titles
 from towers.data.vocabulary import Vocabulary
 from towers.errors import SchemaError
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 class Dataset:
     """One service's catalogue and behaviour in dense rows.
 
-    items: the items table; its row order is the catalogue's.
+    titles: the items table; its row order is the catalogue's.
     catalogue: Vocabulary of item ids, in that order.
     profiles: Vocabulary of profile ids, in the order of the profiles table.
     history: Histories of all profiles, oldest event first; one event per (profile, item), the first.
@@ -34,7 +35,7 @@ class Dataset:
     profile_table: the profiles table, in the order of `profiles`.
     """
 
-    items: pa.Table
+    titles: Titles
     catalogue: Vocabulary
     profiles: Vocabulary
     history: Histories
@@ -42,17 +43,24 @@ class Dataset:
     country: np.ndarray
     profile_table: pa.Table
 
+    @property
+    def items(self) -> pa.Table:
+        """The whole items table."""
+        return self.titles.table
 
-def read_dataset(folder: Path, signals: SignalSettings) -> Dataset:
+
+def read_dataset(folder: Path, signals: SignalSettings, *, titles_in_part: bool = False) -> Dataset:
     """The Dataset of a folder of ingested tables; its histories are memory-mapped, whatever their size.
 
-    Raises MissingDataError where a table is not there, SchemaError where one is damaged.
+    titles_in_part: of titles the ids are read, and all else when it is asked for; that no id stands twice is
+    for the caller to see to (`Titles.require_unique_ids`). Raises MissingDataError where a table is not
+    there, SchemaError where one is damaged, as far as it is read.
     """
-    items, profiles = (read_table(folder, name) for name in ("items", "profiles"))
-    validate_table("items", items, str(folder))
+    titles = TitlesOfFile(folder) if titles_in_part else read_titles(folder)
+    profiles = read_table(folder, "profiles")
     validate_table("profiles", profiles, str(folder))
-    store = open_store(folder, items, signals)
-    return _dataset(items, profiles, store.history, store.repeats)
+    store = open_store(folder, titles, signals)
+    return _dataset(titles, profiles, store.history, store.repeats)
 
 
 def dataset_from_tables(tables: Tables, signals: SignalSettings | None = None) -> Dataset:
@@ -70,14 +78,14 @@ def dataset_from_tables(tables: Tables, signals: SignalSettings | None = None) -
         "read histories num_events=%d num_repeats=%d num_accidents=%d",
         *(found.history.num_events, found.repeats.num_events, found.num_accidents),
     )
-    return _dataset(tables.items, tables.profiles, found.history, found.repeats)
+    return _dataset(Titles(tables.items), tables.profiles, found.history, found.repeats)
 
 
-def _dataset(items: pa.Table, profiles: pa.Table, history: Histories, repeats: Histories) -> Dataset:
+def _dataset(titles: Titles, profiles: pa.Table, history: Histories, repeats: Histories) -> Dataset:
     """Of tables that were validated: no id stands twice."""
     return Dataset(
-        items=items,
-        catalogue=Vocabulary.of_unique(items["item_id"]),
+        titles=titles,
+        catalogue=Vocabulary.of_unique(titles.ids),
         profiles=Vocabulary.of_unique(profiles["profile_id"]),
         history=history,
         repeats=repeats,

@@ -1,4 +1,4 @@
-"""Stable orders of rows by several whole-number keys, in linear time."""
+"""Orders of rows: stable ones by several whole-number keys, in linear time, and an even choice of some."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -26,3 +26,9 @@ def stable_order(*keys: np.ndarray) -> Int64[np.ndarray, " n"]:
                 order = np.take(order, np.argsort(np.take(digit, order), kind="stable"))
             shift += 16
     return np.arange(len(keys[0])) if order is None else order
+
+
+def spread(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the values, spread evenly over them, each once."""
+    place = np.linspace(0, len(values) - 1, min(most, len(values))).astype(np.int64)
+    return values[np.unique(place)]

@@ -3,6 +3,7 @@
 A column that a source lacks is null, never invented.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,16 @@ LICENCES = pa.list_(
 )
 """Where and when a title may be shown: country null is everywhere, start null since ever, end null for good;
 `end` itself is outside. A null list says nothing; an empty one says nowhere."""
+CODED_LICENCES = pa.list_(
+    pa.struct(
+        [
+            pa.field("country", pa.dictionary(pa.int32(), pa.string())),
+            pa.field("start", TIME),
+            pa.field("end", TIME),
+        ]
+    )
+)
+"""The same, countries as codes."""
 ATTRIBUTES = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("value", pa.string())]))
 """What a source knows beyond the declared columns, by name; each name once."""
 
@@ -174,12 +185,24 @@ def validate_table(name: str, found: pa.Table, where: str = "tables") -> None:
     """As `validate`, of one table alone: its schema, its ids and its ranges."""
     _validate_schema(found, SCHEMAS[name], f"{where}: {name}")
     if name in _KEYS:
-        _no_repeats(found, _KEYS[name], f"{where}: {name}")
+        require_unique(found[_KEYS[name]], f"{where}: {name}: {_KEYS[name]}")
     for column, (low, high) in RANGES[name].items():
         _in_range(found, column, low, high, f"{where}: {name}")
     for field in SCHEMAS[name]:
         if field.type == VECTOR:
             _are_vectors(found, field.name, f"{where}: {name}")
+
+
+def require_unique(ids: pa.ChunkedArray, where: str) -> None:
+    """Raises SchemaError, which begins with `where`, on ids of which one stands in several rows."""
+    if len(pc.unique(ids)) == len(ids):
+        return
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    raise SchemaError(
+        f"{where} {repeated[0]['values'].as_py()!r} stands in {repeated[0]['counts'].as_py()} rows "
+        f"({len(repeated)} ids repeat); expected unique ids"
+    )
 
 
 def with_later_columns(found: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -203,11 +226,22 @@ def read_tables(folder: Path) -> Tables:
 
 def read_table(folder: Path, name: str) -> pa.Table:
     """One table of a folder, its schema checked; raises as `read_tables` does."""
-    path, schema = folder / f"{name}.parquet", SCHEMAS[name]
+    path = table_path(folder, name)
+    return as_declared(path, SCHEMAS[name], lambda: pq.read_table(path))
+
+
+def table_path(folder: Path, name: str) -> Path:
+    """Where a folder has one of its tables; MissingDataError where it has not."""
+    path = folder / f"{name}.parquet"
     if not path.is_file():
         raise MissingDataError(f"{path}: no such table; run scripts/ingest.py to read the logs first")
+    return path
+
+
+def as_declared(path: Path, schema: pa.Schema, read: Callable[[], pa.Table]) -> pa.Table:
+    """What is read of a file, in the columns and types of a schema; SchemaError where it has others."""
     try:
-        return with_later_columns(pq.read_table(path), schema).select(schema.names).cast(schema)
+        return with_later_columns(read(), schema).select(schema.names).cast(schema)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         # Arrow tells damage as an OSError without a number; with one it comes from the system.
         if isinstance(error, OSError) and error.errno is not None:
@@ -225,17 +259,6 @@ def _validate_schema(found: pa.Table, schema: pa.Schema, where: str) -> None:
             raise SchemaError(
                 f"{where}: {field.name} is null in {num_null} rows; expected a value in every row"
             )
-
-
-def _no_repeats(found: pa.Table, column: str, where: str) -> None:
-    counts = pc.value_counts(found[column])
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(repeated):
-        raise SchemaError(
-            f"{where}: {column} {repeated[0]['values'].as_py()!r} stands in "
-            f"{repeated[0]['counts'].as_py()} rows "
-            f"({len(repeated)} ids repeat); expected unique ids"
-        )
 
 
 def _in_range(found: pa.Table, column: str, low: float, high: float | None, where: str) -> None:

@@ -22,6 +22,7 @@ from towers.data.histories import Histories
 from towers.data.schema import EVENTS, NUM_EVENTS_FILE
 from towers.data.signals.apply import Events, titles_of, watched
 from towers.data.signals.settings import SignalSettings
+from towers.data.titles import Titles
 from towers.errors import MissingDataError, SchemaError
 from towers.folders import replace_folder
 
@@ -47,7 +48,7 @@ class Store:
     repeats: Histories
 
 
-def open_store(tables: Path, items: pa.Table, settings: SignalSettings) -> Store:
+def open_store(tables: Path, titles: Titles, settings: SignalSettings) -> Store:
     """The store of a folder of ingested tables under these signals, built first where there is none yet.
 
     Raises MissingDataError where the tables are not there, SchemaError where they are damaged.
@@ -56,7 +57,7 @@ def open_store(tables: Path, items: pa.Table, settings: SignalSettings) -> Store
     wanted = {"format_version": _FORMAT_VERSION, "signals": asdict(settings)}
     description = folder / _DESCRIPTION
     if not (description.is_file() and json.loads(description.read_text(encoding="utf-8")) == wanted):
-        replace_folder(folder, lambda aside: _build(tables, items, settings, aside, wanted))
+        replace_folder(folder, lambda aside: _build(tables, titles.table, settings, aside, wanted))
     return Store(_open(folder / _HISTORY), _open(folder / _REPEATS))
 
 

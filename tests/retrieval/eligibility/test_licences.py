@@ -4,13 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility import bitmaps
 from retrieval.eligibility.compile import Eligibility
+from retrieval.eligibility.licences import Licences
 from retrieval.eligibility.rules import Available
 from tests.retrieval.worlds import items_table
+from towers.data.schema import CODED_LICENCES, LICENCES
 
 NOON = 1_700_000_000
 
@@ -91,6 +94,43 @@ def test_windows_that_overlap_repeat_or_touch_are_open_in_all_of_them() -> None:
     seconds = [NOON - 1, NOON, NOON + 9, NOON + 10, NOON + 19, NOON + 20, NOON + 29, NOON + 30]
     expected = [False, True, True, True, True, True, True, False]
     assert _open_at([first, first, second, third, first], "DE", *seconds) == expected
+
+
+def test_licences_of_several_columns_are_those_of_one_and_countries_may_be_codes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(8)
+    given: list[Any] = [
+        None
+        if row % 9 == 0
+        else [
+            None
+            if rng.random() < 0.1
+            else _licence(
+                rng.choice(["DE", "de", "FR", "", None]),  # type: ignore[arg-type]
+                None if rng.random() < 0.2 else _at(NOON + int(rng.integers(-9, 9))),
+                None if rng.random() < 0.2 else _at(NOON + int(rng.integers(-9, 9))),
+            )
+            for _ in range(rng.integers(4))
+        ]
+        for row in range(60)
+    ]
+    texts = pa.chunked_array([given[:41], given[41:]], LICENCES)
+    codes = pa.chunked_array([given[:13], given[13:41], given[41:]], CODED_LICENCES)
+    expected = Licences(texts)
+    for num_titles in (1, 7, 1 << 14):
+        monkeypatch.setattr("retrieval.eligibility.licences._NUM_TITLES", num_titles)
+        for found in (
+            Licences(texts),
+            Licences(codes),
+            Licences(codes.slice(0, 30), texts.slice(30)),
+            Licences(texts.slice(0, 0), texts.slice(0, 50), codes.slice(50)),
+        ):
+            for country in ("DE", "FR", "PL", ""):
+                for second in range(NOON - 10, NOON + 10):
+                    told = found.available(country, second)
+                    assert told.tolist() == expected.available(country, second).tolist()
+                    assert found.period(country, second) == expected.period(country, second)
 
 
 @pytest.mark.parametrize("country", ["DE", "FR", "PL", ""])

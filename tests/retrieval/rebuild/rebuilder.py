@@ -16,8 +16,8 @@ NEWER = world().with_titles(t003=None, n1=Title("Newcomer", 2, 2001))
 def wait_in_rebuild(folder: Path, said: Connection) -> NoReturn:
     """Reads the newest tables, then waits for a signal; ends with the exit code of the rebuild."""
 
-    def ingest(tables: Path) -> None:
-        write_tables(NEWER.tables(), tables)
+    def ingest(tables: Path, order_of: Path | None) -> None:
+        write_tables(NEWER.tables(), tables, order_of)
         said.send("reading")
         time.sleep(600)
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from retrieval.rebuild.delta import embedded
 from retrieval.rebuild.run import rebuild
 from retrieval.rebuild.summary import Outcome
 from tests.retrieval.rebuild.worlds import Artifacts, Title, artifacts, world
+from towers.data.titles import Titles
 from towers.nets.two_tower import TwoTower
 
 # More than the gates embed again of what did not change.
@@ -62,11 +62,11 @@ def test_a_new_title_with_the_vector_of_another_stops_a_delta(
 def test_a_new_title_whose_vector_is_not_of_unit_length_stops_a_delta(
     large: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def longer(towers: TwoTower, items: pa.Table, chosen: np.ndarray) -> np.ndarray:
+    def longer(towers: TwoTower, titles: Titles, chosen: np.ndarray) -> np.ndarray:
         """By the towers themselves, so that whoever asks again is told the same."""
         place = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        is_new = np.array([each == "n3" for each in items["item_id"].take(pa.array(place)).to_pylist()])
-        vectors = embedded(towers, items, chosen)
+        is_new = np.array([each == "n3" for each in titles.some(place)["item_id"].to_pylist()])
+        vectors = embedded(towers, titles, chosen)
         vectors[is_new] *= 1.5
         return vectors
 

@@ -1,5 +1,6 @@
 """The job from end to end: what it does, how it is stopped, and that it goes on."""
 
+import gc
 import json
 import os
 import signal
@@ -21,11 +22,13 @@ from retrieval.release.remote.ledger import head
 from retrieval.release.remote.objects import open_objects
 from retrieval.release.remote.push import push_missing
 from retrieval.release.store import current, open_release
+from retrieval.release.titles import ITEMS_FILE
 from retrieval.retriever import Retriever
 from tests.retrieval.rebuild.rebuilder import NEWER, wait_in_rebuild
 from tests.retrieval.rebuild.worlds import Artifacts, Title, World, artifacts, train, world
 from tests.worlds import DAY_SECONDS, START_SECONDS
-from towers.data.schema import read_tables
+from towers.data.schema import read_table, read_tables
+from towers.data.title_groups import same_rows
 from towers.processes import forked
 
 PROCESSES = forked("tests.retrieval.rebuild.rebuilder")
@@ -65,6 +68,25 @@ def test_each_change_is_met_by_its_work_and_then_there_is_nothing_to_do(service:
     assert not (service.folder / "rebuild" / "export").exists()
     flat = rebuild(service.job(told, index=IndexSpec(IndexKind.FLAT)))
     assert work_of(flat) is Work.REINDEX
+
+
+def test_the_newest_titles_are_read_in_the_order_of_those_that_are_live(
+    service: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("towers.data.title_groups.GROUP_ROWS", 8)
+    service.build()
+    tables, frozen = service.folder / "rebuild" / "tables", gc.get_freeze_count()
+    live = read_table(service.folder / "tables", "items")["item_id"].to_pylist()
+    told = world().with_titles(t003=None, n2=Title("Newcomer", 2, 2001), n1=Title("Another", 1, 2002))
+    for _ in range(2):  # and when what is live is itself a delta
+        told = replace(told, titles=dict(reversed(told.titles.items())))
+        assert rebuild(service.job(told)).exit_code == 0
+        ids = read_table(tables, "items")["item_id"].to_pylist()
+        assert ids[:-2] == [each for each in live if each != "t003"]
+        assert set(ids[-2:]) == {"n1", "n2"}
+        same = same_rows(open_release(service.root).folder / ITEMS_FILE, tables / "items.parquet")
+        assert [(rows.older, rows.newer) for rows in same] == [(row, row - 1) for row in (8, 16, 24, 32)]
+    assert gc.get_freeze_count() == frozen
 
 
 def test_logs_of_another_service_are_refused_and_change_nothing(service: Artifacts) -> None:

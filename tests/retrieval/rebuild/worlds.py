@@ -137,7 +137,7 @@ class Artifacts:
             wanted,
             GATES,
             UPKEEP,
-            lambda tables: write_tables(told.tables(), tables),
+            lambda tables, order_of: write_tables(told.tables(), tables, order_of),
             train or _no_training,
         )
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from retrieval.release.titles import (
     LINES_FILE,
     Lines,
+    drawn_titles,
+    read_drawn,
     read_lines,
-    read_some_built,
     read_titles,
     write_lines,
     write_titles,
@@ -58,16 +59,17 @@ def test_without_lines_the_titles_are_those_of_the_build(tmp_path: Path) -> None
 def test_some_titles_of_a_build_are_read_by_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, rng = items(["one", "two", "three", "four", "five"]), np.random.default_rng(0)
+    whole = items(["one", "two", "three", "four", "five"])
     write_titles(tmp_path, items([]))
-    assert read_some_built(tmp_path, rng)[1].num_rows == 0
-    monkeypatch.setattr("retrieval.release.titles._GROUP_ROWS", 2)
+    assert read_drawn(tmp_path, drawn_titles(tmp_path, "r1")).equals(items([]))
+    monkeypatch.setattr("towers.data.title_groups.GROUP_ROWS", 2)
     write_titles(tmp_path, whole)
     write_lines(tmp_path, Lines(np.array([0]), items(["other"])))
-    found = dict(read_some_built(tmp_path, rng) for _ in range(50))
-    assert sorted(found) == [0, 2, 4]
-    for first, some in found.items():
-        assert some.equals(whole.slice(first, 2))
+    drawn = {drawn_titles(tmp_path, f"r{number}") for number in range(50)}
+    assert sorted(drawn) == [(0, 0, 2), (1, 2, 2), (2, 4, 1)]
+    for some in drawn:
+        assert read_drawn(tmp_path, some).equals(whole.slice(some.first, some.num))
+    assert drawn_titles(tmp_path, "r7") == drawn_titles(tmp_path, "r7")
 
 
 @pytest.mark.parametrize("rows", [[1, 1], [1, 0], [-1, 0]])

@@ -12,6 +12,7 @@ from tests.worlds import DAY_SECONDS, START_SECONDS, log_tables
 from towers.data.dataset import Dataset, dataset_from_tables
 from towers.data.histories import Histories
 from towers.data.schema import LICENCES, TIME
+from towers.data.titles import Titles
 from towers.errors import ConfigError
 from towers.ladder.origins import (
     OriginSettings,
@@ -98,7 +99,7 @@ def test_a_title_is_released_with_its_first_licence_or_else_its_first_event() ->
     assert LICENCES.value_type.field("start").type == TIME
     column = dataset.items.schema.get_field_index("licences")
     items = dataset.items.set_column(column, "licences", pa.chunked_array([licences]))
-    released = released_seconds(replace(dataset, items=items))
+    released = released_seconds(replace(dataset, titles=Titles(items)))
     assert released[:5].tolist() == [after(-5), after(1), after(8), after(15), after(10)]
     assert released[5] < 0
     assert released_seconds(dataset)[5] == np.iinfo(np.int64).max

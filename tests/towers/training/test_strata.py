@@ -15,6 +15,7 @@ from tests.towers.training.worlds import MANY_STEPS, block_split
 from towers.data.dataset import Dataset
 from towers.data.schema import ITEMS, table
 from towers.data.split import Split
+from towers.data.titles import Titles
 from towers.errors import ConfigError, TrainingError
 from towers.objectives.settings import STRATA_COLUMNS, NegativeKind, ObjectiveKind, ObjectiveSettings
 from towers.training.fit import fit_towers
@@ -134,7 +135,7 @@ def test_a_training_by_strata_that_was_cut_off_ends_with_the_weights_of_an_unbro
     place = ITEMS.get_field_index("genres")
     genres = dataset.items["genres"].to_pylist()
     changed = pa.array([genres[1], *genres[1:]], ITEMS.field(place).type)
-    other = replace(dataset, items=dataset.items.set_column(place, ITEMS.field(place), changed))
+    other = replace(dataset, titles=Titles(dataset.items.set_column(place, ITEMS.field(place), changed)))
     for data, settings in (
         (other, resuming),
         (dataset, replace(resuming, objective=replace(BY_GENRE, strata_power=0.5))),

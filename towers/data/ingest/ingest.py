@@ -35,6 +35,7 @@ from towers.data.privacy.tables import PLACES, coarsen_events
 from towers.data.raw import RawSource, RawTable
 from towers.data.schema import ITEMS, NUM_EVENTS_FILE, PROFILES, QUERIES, SCHEMAS
 from towers.data.signals.query_plays import played_after
+from towers.data.title_groups import write_items
 from towers.errors import SchemaError
 from towers.folders import replace_folder
 
@@ -56,14 +57,16 @@ def ingest(
     rules: RuleSettings,
     query_window_minutes: float = 30.0,
     guard: Guard | None = None,
+    order_of: Path | None = None,
 ) -> IngestReport:
     """Checks a source and writes its tables, replacing the folder as a whole.
 
     Writes items, profiles, queries and events.parquet (`towers.data.schema`), REPORT_FILE, NUM_EVENTS_FILE
-    and REJECTED_FOLDER. Items are in the order of the source; profiles by a hash of their id, so that a run
-    of them is a sample; events by profile and start, equal starts in the order of the source. Memory is that
-    of the items, the profiles, and a few million events, however many there are. Where the source
-    never says what was played after a query, it gets its profile's next event within the window.
+    and REJECTED_FOLDER. Items are in the order of the source, or of an older items file, `order_of`, as
+    `title_groups.write_items` has it; profiles by a hash of their id, so that a run of them is a sample;
+    events by profile and start, equal starts in the order of the source. Memory is that of the items, the
+    profiles, and a few million events, however many there are. Where the source never says what was played
+    after a query, it gets its profile's next event within the window.
     guard: what may be kept of people (`privacy.guard.guard_of`); everything, as it is, without one.
 
     Raises SchemaError where a policy refuses a file, nothing is left, or too many rows would be lost;
@@ -75,7 +78,7 @@ def ingest(
     replace_folder(
         folder,
         lambda aside: reports.append(
-            _write(source, title, aside, rules, query_window_minutes, guard or Guard(), began)
+            _write(source, title, aside, rules, query_window_minutes, guard or Guard(), order_of, began)
         ),
     )
     report = reports[0]
@@ -96,17 +99,20 @@ def _write(
     rules: RuleSettings,
     query_window_minutes: float,
     guard: Guard,
+    order_of: Path | None,
     began: float,
 ) -> IngestReport:
     with RejectedRows(folder / REJECTED_FOLDER) as rejected:
-        report = _written(source, title, folder, Ledger(rules, rejected, guard), began)
+        report = _written(source, title, folder, Ledger(rules, rejected, guard), order_of, began)
     _check_losses(report, rules)
     _join_plays(folder, query_window_minutes)
     (folder / REPORT_FILE).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
     return report
 
 
-def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began: float) -> IngestReport:
+def _written(
+    source: RawSource, title: str, folder: Path, ledger: Ledger, order_of: Path | None, began: float
+) -> IngestReport:
     rules = ledger.rules
     spill_folder = folder / "spill"
     spill_folder.mkdir()
@@ -120,6 +126,7 @@ def _written(source: RawSource, title: str, folder: Path, ledger: Ledger, began:
         queries = _read_queries(source.queries, items, profiles, ledger)
         check_any(items.known, title, ledger)
         written, num_events = _write_events(folder, source, spill, items, profiles, queries, ledger, step)
+    write_items(folder / "items.parquet", items.known.to_arrow().cast(ITEMS), order_of)
     _remove(spill_folder)
     num_coarser = coarsen_events(folder / "events.parquet", ledger.guard.settings.min_profiles_per_place)
     ledger.count("events", Rule.RARE_PLACE, "", Outcome.COARSENED, num_coarser)
@@ -149,7 +156,7 @@ def _write_events(
     ledger: Ledger,
     step: Callable[[str, float | None], None],
 ) -> tuple[dict[str, int], np.ndarray]:
-    """Writes all four tables; gives the rows of each, and the events of each profile."""
+    """Writes all tables but the items; gives the rows of each, and the events of each profile."""
     ids, num_events = [], []
     shares = arranged_shares(
         spill,
@@ -176,11 +183,7 @@ def _write_events(
         _profiles_in_order(profile_id, profiles), "profile_id", PLACES["profiles"], least
     )
     ledger.count("profiles", Rule.RARE_PLACE, "", Outcome.COARSENED, num_coarser)
-    for name, frame, schema in (
-        ("items", items.known, ITEMS),
-        ("profiles", table, PROFILES),
-        ("queries", queries, QUERIES),
-    ):
+    for name, frame, schema in (("profiles", table, PROFILES), ("queries", queries, QUERIES)):
         pq.write_table(frame.to_arrow().cast(schema), folder / f"{name}.parquet", compression="zstd")
     rows = {
         "items": items.known.height,

@@ -42,16 +42,19 @@ def ingest_source(
     signals: SignalSettings,
     privacy: PrivacySettings | None,
     forgotten: Path | None = None,
+    order_of: Path | None = None,
 ) -> IngestReport:
     """Replaces a folder of tables by what a source says.
 
     privacy: what may be kept of people; all of it where None. forgotten: the list of the profiles that are in
-    no table; None is that of the artifacts in which the folder lies. Raises what `read_source`, `ingest`,
-    `guard_of` and `read_forgotten` raise.
+    no table; None is that of the artifacts in which the folder lies. order_of: as in `ingest`. Raises what
+    `read_source`, `ingest`, `guard_of` and `read_forgotten` raise.
     """
     gone = read_forgotten(forgotten or forgotten_beside(folder))
     guard = guard_of(privacy or PrivacySettings(), gone)
-    return ingest(read_source(settings), settings.title, folder, rules, signals.query_window_minutes, guard)
+    return ingest(
+        read_source(settings), settings.title, folder, rules, signals.query_window_minutes, guard, order_of
+    )
 
 
 def read_source(settings: SourceSettings) -> RawSource:
