@@ -27,6 +27,7 @@ from retrieval.release.store import open_release
 from retrieval.release.titles import Lines, read_titles
 from retrieval.release.verify import Verify
 from towers.data.schema import Tables, read_tables
+from towers.data.titles import Titles
 from towers.nets.two_tower import TwoTower, load_towers, save_towers
 
 Array = np.ndarray
@@ -69,8 +70,9 @@ class BrokenDelta:
         """The vectors of new and changed titles, (m, D), become others; given are towers and titles too."""
 
         def wrapped(embedded: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-            def call(towers: TwoTower, items: pa.Table, chosen: np.ndarray) -> np.ndarray:
-                return broken(embedded(towers, items, chosen), towers, items.filter(pa.array(chosen)))
+            def call(towers: TwoTower, titles: Titles, chosen: np.ndarray) -> np.ndarray:
+                asked = titles.some(np.flatnonzero(chosen))
+                return broken(embedded(towers, titles, chosen), towers, asked)
 
             return call
 

@@ -1,10 +1,11 @@
 """Claim `rebuild-delta`: one title in a hundred is new; the rebuild job's delta beside a full build.
 
 The towers and the log are those of the claim `serving`: a million titles. Of these, one in a hundred and its
-events are left out, and the rest is built and published. Then the whole tables arrive. The job's run, from
-its look at the tables to the delta's publish, is set against a full build of the same tables by the same
-towers: every title embedded, the index compiled, the gates passed and the release published. Reading the
-source is in neither. Then both answer the same profiles, none of which an index was laid out for or gated by.
+events are left out, and the rest is built and published. Then the whole tables arrive, read as the job reads
+them: in the order of what is live. The job's run, from its look at the tables to the delta's publish, is set
+against a full build of the same tables by the same towers: every title embedded, the index compiled, the
+gates passed and the release published. Reading the source is in neither. Then both answer the same profiles,
+none of which an index was laid out for or gated by.
 """
 
 import shutil

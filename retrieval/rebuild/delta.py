@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from retrieval.catalogue import Catalogue
-from retrieval.encoder import LoadedTowers, PrefixEncoder, QueryEncoder
-from retrieval.id_table import IdTable
+from retrieval.encoder import PrefixEncoder, QueryEncoder
+from retrieval.index.spec import Index
 from retrieval.index.updates import UpdatedIndex
 from retrieval.rebuild.changes import Changes
 from retrieval.rebuild.layout import Layout, gathered, layout_of
 from retrieval.release.files import ADDED_FILE, read_rows
-from retrieval.release.read import Known
 from retrieval.release.served_gates import Placed
 from retrieval.release.store import ReleaseInfo
 from retrieval.vectors import VectorAnswers
@@ -51,20 +49,12 @@ def whole_rows(live: ReleaseInfo, opened: Placed | None, towers: TwoTower) -> Fl
     return read_rows(live.folder, mapped=True)[0]
 
 
-def known_of(
-    live: ReleaseInfo,
-    opened: Placed | None,
-    catalogue: Catalogue,
-    ids: IdTable,
-    built: Float32[np.ndarray, "N D"],
-) -> Known:
-    """What a delta need not read: its titles, the vectors of the build, and what is open of the live one."""
+def base_of(opened: Placed | None) -> Index | None:
+    """The index of the live release as it was built, where that one is open."""
     if opened is None:
-        return Known(catalogue, built, ids=ids, for_a_job=True)
-    answers = _answers(opened)
-    towers = LoadedTowers(towers_of(live, opened), answers.encoder.fingerprint)
-    base = answers.index.base if isinstance(answers.index, UpdatedIndex) else answers.index
-    return Known(catalogue, built, base, towers, opened.release.texts, ids, for_a_job=True)
+        return None
+    index = _answers(opened).index
+    return index.base if isinstance(index, UpdatedIndex) else index
 
 
 def _answers(opened: Placed) -> VectorAnswers:

@@ -14,7 +14,7 @@ from retrieval.index.updates import UPDATES_FILE, read_counts, save_updates
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.profiles import write_profiles
 from retrieval.rebuild.changes import Changes
-from retrieval.rebuild.delta import Delta, has_updates, known_of, made_delta, towers_of, whole_rows
+from retrieval.rebuild.delta import Delta, base_of, has_updates, made_delta, towers_of, whole_rows
 from retrieval.rebuild.delta_gates import gated
 from retrieval.rebuild.delta_titles import of_delta, parity_of_delta, said_licences
 from retrieval.rebuild.layout import Layout, in_rows, lines_of
@@ -26,7 +26,7 @@ from retrieval.release.files import ADDED_FILE, MODEL_FILES, PROFILES_FILE, quer
 from retrieval.release.gates import GateSettings, require
 from retrieval.release.linked import link
 from retrieval.release.manifest import Description
-from retrieval.release.read import read_parts
+from retrieval.release.read import Known, read_parts
 from retrieval.release.served_gates import Placed, answers_of, held_out_questions, served_gates
 from retrieval.release.store import ReleaseInfo, publish
 from retrieval.release.title_gates import Titled, title_gates
@@ -103,7 +103,7 @@ def publish_delta(
             else:  # sealed ones open in no other place
                 link(live.folder / PROFILES_FILE, folder / PROFILES_FILE)
             ids = catalogue.id_table()
-            known = known_of(live, opened, catalogue, ids, vectors[:num_built])
+            known = Known(catalogue, vectors[:num_built], base_of(opened), ids=ids, for_a_job=True)
             release = read_parts(folder, folder.name, about, store_keys, known)
             older = None if opened is None else opened.release.profiles
 

@@ -128,9 +128,9 @@ def _told(job: Job, steps: "_Steps", *, only_plan: bool) -> Summary:
 def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, ReleaseInfo | None]:
     with steps.timed("clear"):
         clear_leftovers(job.root)
-        steps.live = current(job.root)
+        steps.live, order_of = current(job.root), built_items(job.root)
     with steps.timed("ingest"):
-        job.ingest(job.tables, built_items(job.root))
+        job.ingest(job.tables, order_of)
     with steps.timed("survey"):
         found = survey(job.artifacts, job.tables, job.asked)
     steps.plan = plan = _planned(job, found)

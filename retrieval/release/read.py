@@ -81,16 +81,15 @@ def _answered(answers: VectorAnswers | ListAnswers, num_rows: int) -> Int64[np.n
 class Known:
     """What the caller has in memory of the files of a release, so that it is not read again.
 
-    catalogue: what `read_titles` gives; ids: what finds its rows. built: float32 (N, D), what VECTORS_FILE
-    holds. Of another release, whose files are the same ones: base, the index as it was built; towers; texts,
-    what reads texts. for_a_job: whether vectors are mapped (`read_rows`).
+    catalogue: what `read_titles` gives; ids: what finds its rows. towers: those of its files. built: float32
+    (N, D), what VECTORS_FILE holds. base: the index as it was built, of another release, whose files are the
+    same ones. for_a_job: whether vectors are mapped (`read_rows`).
     """
 
     catalogue: Catalogue
     built: Float32[np.ndarray, "N D"] | None = None
     base: Index | None = None
     towers: LoadedTowers | None = None
-    texts: TextVectors | None = None
     ids: IdTable | None = None
     for_a_job: bool = False
 
@@ -195,9 +194,7 @@ def read_parts(
         # What was published before vectors named their model is held to the manifest's word.
         model = vectors_model(folder / VECTORS_FILE) or about.model_fingerprint
         answers = VectorAnswers(searched, index, encoder, read_curve(folder), model)
-        texts = known.texts or load_text_vectors(
-            folder, encoder.fingerprint, vectors.shape[1], encoder.dimension
-        )
+        texts = load_text_vectors(folder, encoder.fingerprint, vectors.shape[1], encoder.dimension)
     release = Release(release_id, catalogue, num_events, answers, profiles, about.context, texts)
     _check_against_description(release, about, folder)
     return release

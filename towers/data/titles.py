@@ -76,8 +76,8 @@ class TitlesOfFile(Titles):
         self._group: dict[int, pa.Table] = {}
         self._licences: pa.ChunkedArray | None = None
         only_ids = pa.schema([ITEMS.field("item_id")])
-        read = lambda: pq.read_table(self._file, columns=only_ids.names)  # noqa: E731
-        self.ids = as_declared(self._path, only_ids, read)["item_id"]
+        ids = as_declared(self._path, only_ids, lambda: pq.read_table(self._file, columns=only_ids.names))
+        self.ids = ids["item_id"]
         about = pq.read_metadata(self._file)
         num = [about.row_group(group).num_rows for group in range(about.num_row_groups)]
         self._edge = np.concatenate([np.zeros(1, np.int64), np.cumsum(num, dtype=np.int64)])
