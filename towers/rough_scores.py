@@ -59,7 +59,7 @@ def rough_pairs(
     lost = torch.linalg.vector_norm(query - rough.float(), dim=1)
     # Per unit of an item's length: by the rounding of the query, of the item, and of sums.
     error = lost + (length + lost) * (_UNIT + query.shape[1] * _UNIT_OF_SUMS)
-    width, found, num_found = _CACHED_SCORES // len(query), [], 0
+    width, found, num_found = max(1, _CACHED_SCORES // len(query)), [], 0
     room = torch.empty((len(query), min(width, len(item))), dtype=torch.bfloat16)
     for first in range(0, len(item), width):
         block = item[first : first + width]

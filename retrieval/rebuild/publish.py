@@ -1,9 +1,10 @@
 """A release made from the live one, written, gated and published: what is as it was is the same file."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -75,6 +76,7 @@ def publish_delta(
     # Titles are judged beside the vectors: neither needs the other.
     with ThreadPoolExecutor(1, thread_name_prefix="titles") as aside:
         said = aside.submit(said_licences, live.folder, dataset, changes)
+        begun: list[Future[Any]] = [said]
         delta = made_delta(vectors, num_built, towers, dataset, changes)
         log.info(
             "delta made num_embedded=%d num_new_vectors=%d num_added=%d num_gone=%d",
@@ -95,6 +97,7 @@ def publish_delta(
             layout = delta.layout
             catalogue, lines = _written(folder, live, dataset, layout, changes)
             parity = aside.submit(parity_of_delta, folder, dataset, layout, changes, lines)
+            begun.append(parity)
             placed = in_rows(dataset, layout, catalogue)
             _write(folder, live, delta, placed)
             if changes.histories or store_keys is not None:
@@ -119,13 +122,22 @@ def publish_delta(
                 )
 
             judging = aside.submit(judged)
+            begun.append(judging)
             drawn = drawn_titles(folder, live.release_id)
             results = gated(release, ids, towers, dataset, placed, delta, folder, drawn, gates, upkeep)
             titled, answers = judging.result()
             served = served_gates(Placed(release, folder), opened, questions, gates, titled, answers)
             return replace(about, gates=require([*results, *served], gates))
 
-        return publish(root, write, only_over=live.release_id)
+        def write_alone(folder: Path) -> Description:
+            try:
+                return write(folder)
+            finally:  # whatever stopped it, nobody looks at the folder any more
+                for one in begun:
+                    one.cancel()
+                wait(begun)
+
+        return publish(root, write_alone, only_over=live.release_id)
 
 
 def _write(folder: Path, live: ReleaseInfo, delta: Delta, placed: Dataset) -> None:

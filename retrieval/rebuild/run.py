@@ -3,6 +3,7 @@
     artifacts/
       rebuild/
         tables/            the newest tables, read from the source by this job
+        order_of.parquet   the titles in whose order they are read, meanwhile
         export/            vectors of a build under way, taken up again where it was stopped
         summary.json       how the last run went
         durations.json     what each kind of work took the last time
@@ -38,7 +39,7 @@ from retrieval.rebuild.summary import Outcome, Plan, Summary
 from retrieval.rebuild.survey import Asked, Survey, survey
 from retrieval.release.build import build_release
 from retrieval.release.gates import GateSettings
-from retrieval.release.linked import link_tree
+from retrieval.release.linked import link, link_tree
 from retrieval.release.store import ReleaseInfo, clear_leftovers, current
 from towers.errors import BusyError, CapacityError, ConfigError, GateError, StorageError, TowersError
 from towers.folders import only_one, replace_file, replace_folder
@@ -46,6 +47,7 @@ from towers.folders import only_one, replace_file, replace_folder
 log = logging.getLogger(__name__)
 
 SUMMARY_FILE, DURATIONS_FILE = "summary.json", "durations.json"
+ORDER_FILE = "order_of.parquet"
 _GUESSED_DIMENSION = 128
 
 
@@ -128,9 +130,10 @@ def _told(job: Job, steps: "_Steps", *, only_plan: bool) -> Summary:
 def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, ReleaseInfo | None]:
     with steps.timed("clear"):
         clear_leftovers(job.root)
-        steps.live, order_of = current(job.root), built_items(job.root)
+        steps.live, order_of = current(job.root), _order_of(job)
     with steps.timed("ingest"):
         job.ingest(job.tables, order_of)
+        (job.folder / ORDER_FILE).unlink(missing_ok=True)
     with steps.timed("survey"):
         found = survey(job.artifacts, job.tables, job.asked)
     steps.plan = plan = _planned(job, found)
@@ -157,6 +160,20 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
     _remember(job, plan.work, steps.seconds["publish"])
     _pushed(job, steps)
     return Outcome.PUBLISHED, published
+
+
+def _order_of(job: Job) -> Path | None:
+    """The live titles under a name of the job's own: their release may be pruned while the source is read."""
+    items, own = built_items(job.root), job.folder / ORDER_FILE
+    own.unlink(missing_ok=True)
+    if items is None:
+        return None
+    try:
+        link(items, own)
+    except OSError as error:  # without an order more is looked at, with the same result
+        log.warning("titles are read in the order of the source error=%s", error)
+        return None
+    return own
 
 
 def _pushed(job: Job, steps: "_Steps") -> None:
@@ -267,11 +284,14 @@ def _alone(folder: Path) -> Iterator[None]:
 @contextmanager
 def _libraries_uncollected() -> Iterator[None]:
     """Python looks for garbage among what is made from now on, and not in all that was imported too."""
-    gc.freeze()
+    is_own = gc.get_freeze_count() == 0  # what the caller has frozen stays so
+    if is_own:
+        gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if is_own:
+            gc.unfreeze()
 
 
 @contextmanager

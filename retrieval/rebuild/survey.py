@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from retrieval.encoder import loaded_towers
+from retrieval.encoder import LoadedTowers, loaded_towers
 from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.updates import read_counts
 from retrieval.rebuild.changes import Changes, changes_of
@@ -100,11 +100,9 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     context = read_context(model) if other else about.context
     # Bytes to be hashed, and columns to be decoded beside them: neither holds Python's lock for long.
     with ThreadPoolExecutor(1, thread_name_prefix="live") as aside:
-        verifying = aside.submit(verified, live.folder, asked.verify)
-        loading = aside.submit(loaded_towers, live.folder)
+        loading = aside.submit(_verified_towers, live.folder, asked.verify)
         dataset = read_dataset(tables, signals_of(context), titles_in_part=True)
-        verifying.result()
-        titles, own = live_titles(live), loading.result()
+        own, titles = loading.result(), live_titles(live)
         known = Known(titles.catalogue, towers=own, ids=titles.ids, for_a_job=True)
         opening = aside.submit(placed, live, asked.store_keys, known)
         same = same_rows(live.folder / ITEMS_FILE, tables / "items.parquet")
@@ -150,6 +148,12 @@ def survey(artifacts: Path, tables: Path, asked: Asked) -> Survey:
     wide = load_towers(towers_folder).settings.dim if other else towers.settings.dim
     told = (*notes, *kept, *_unsealed(live, asked))
     return Survey(facts, live, opened, dataset, changes, towers_folder, context, wide, told)
+
+
+def _verified_towers(folder: Path, verify: Verify) -> LoadedTowers:
+    """The towers of a release, of which nothing is parsed before all of it was hashed."""
+    verified(folder, verify)
+    return loaded_towers(folder)
 
 
 def _unsealed(live: ReleaseInfo, asked: Asked) -> tuple[str, ...]:
@@ -201,7 +205,7 @@ def _drifted(
     changes: Changes,
 ) -> float:
     """By how much the towers give titles that did not change other vectors than the release has of them."""
-    drawn = drawn_titles(live.folder, live.release_id)
+    drawn = drawn_titles(live.folder, f"{live.release_id} drift")  # others than the gates look at
     same = np.flatnonzero(~changes.added & ~changes.changed)
     near = same[np.isin(changes.live_row[same], drawn.first + np.arange(drawn.num))]
     chosen = spread(near if len(near) else same, _NUM_SAMPLED)

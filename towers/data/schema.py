@@ -294,6 +294,21 @@ def _are_vectors(found: pa.Table, column: str, where: str) -> None:
         )
 
 
+def width_of(found: pa.Table) -> int | None:
+    """How many numbers the first embedding of titles has; None where none has one."""
+    length = pc.list_value_length(found["embedding"]).drop_null()
+    return int(length[0].as_py()) if len(length) else None
+
+
+def require_width(found: pa.Table, width: int | None, where: str) -> None:
+    """Raises SchemaError where titles, which were validated, have embeddings of another width than this."""
+    own = width_of(found)
+    if own is not None and own != width:
+        raise SchemaError(
+            f"{where}: embedding has {own} numbers; expected {width}, as in the first row with one"
+        )
+
+
 def _refers(found: pa.Table, column: str, target: pa.Table, where: str, target_name: str) -> None:
     values = found[column].drop_null()
     missing = values.filter(pc.invert(pc.is_in(values, value_set=target[column].combine_chunks())))

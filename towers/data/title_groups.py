@@ -21,6 +21,8 @@ from towers.data.rows import taken
 GROUP_ROWS = 1 << 16
 """Titles of one group, where nothing says how many: so some of a large catalogue are read by themselves."""
 
+_PIECE_BYTES = 1 << 22
+
 
 class SameRows(NamedTuple):
     """Rows of two files that say the same: `num` of them, which begin at these rows."""
@@ -63,9 +65,8 @@ def same_rows(older: Path, newer: Path) -> tuple[SameRows, ...]:
     found = []
     with older.open("rb") as before, newer.open("rb") as now:
         for group in of_newer:
-            content = _bytes(now.fileno(), group)
             for other in of_older[group.form]:  # of one form are few, unless groups are tiny
-                if _bytes(before.fileno(), other) == content:
+                if _are_equal(before.fileno(), other.at, now.fileno(), group.at, group.num_bytes):
                     found.append(SameRows(other.start, group.start, group.num_rows))
                     break
     return tuple(found)
@@ -128,8 +129,14 @@ def _first_byte(column: pq.ColumnChunkMetaData) -> int:
     return data if dictionary is None else min(data, dictionary)
 
 
-def _bytes(file: int, group: _Group) -> bytes:
-    return os.pread(file, group.num_bytes, group.at)
+def _are_equal(first: int, at: int, second: int, other_at: int, num_bytes: int) -> bool:
+    """Whether two files have the same bytes there."""
+    for start in range(0, num_bytes, _PIECE_BYTES):
+        num = min(_PIECE_BYTES, num_bytes - start)
+        piece = os.pread(first, num, at + start)
+        if len(piece) < num or piece != os.pread(second, num, other_at + start):
+            return False
+    return True
 
 
 def _cut(num_rows: int) -> list[int]:

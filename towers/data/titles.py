@@ -1,5 +1,6 @@
 """The titles of a catalogue: a table in memory, or one in a file, decoded as far as it is asked for."""
 
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from towers.data.schema import (
     as_declared,
     read_table,
     require_unique,
+    require_width,
     table_path,
     validate_table,
+    width_of,
 )
 
 
@@ -65,8 +68,8 @@ class TitlesOfFile(Titles):
     """The items.parquet of a folder of tables: groups of rows are decoded when a row of them is asked for.
 
     Safe for several threads, which may both decode what they both ask for. The file may be replaced: what is
-    open is read on. What is read is validated, but for ids that stand twice in different groups. Raises
-    SchemaError where something is not as it must be.
+    open is read on. What is read is validated, but for ids that stand twice in different groups
+    (`require_unique_ids`). Raises SchemaError where something is not as it must be.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -128,9 +131,23 @@ class TitlesOfFile(Titles):
     def _decoded(self, group: int) -> pa.Table:
         if group not in self._group:
             found = as_declared(self._path, ITEMS, lambda: pq.ParquetFile(self._file).read_row_group(group))
-            validate_table("items", found, f"{self._path}: rows from {self._edge[group]} on")
+            where = f"{self._path}: rows from {self._edge[group]} on"
+            validate_table("items", found, where)
+            require_width(found, self._width, where)
             self._group[group] = found
         return self._group[group]
+
+    @cached_property
+    def _width(self) -> int | None:
+        """The numbers in the first embedding of all; None where no title has one."""
+        schema = pa.schema([ITEMS.field("embedding")])
+        for group in range(len(self._edge) - 1):
+            file = pq.ParquetFile(self._file)
+            there = [name for name in schema.names if name in file.schema_arrow.names]
+            found = as_declared(self._path, schema, partial(file.read_row_group, group, there))
+            if width := width_of(found):
+                return width
+        return None
 
 
 def read_titles(folder: Path) -> Titles:

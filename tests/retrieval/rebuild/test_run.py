@@ -14,10 +14,10 @@ from retrieval.index.spec import IndexKind, IndexSpec
 from retrieval.index.upkeep import UpkeepSettings
 from retrieval.rebuild.due import Retrain
 from retrieval.rebuild.plan import Work
-from retrieval.rebuild.run import SUMMARY_FILE, rebuild
+from retrieval.rebuild.run import ORDER_FILE, SUMMARY_FILE, rebuild
 from retrieval.rebuild.summary import Outcome, Summary
 from retrieval.release.gates import GateSettings
-from retrieval.release.operations import roll_back
+from retrieval.release.operations import prune, roll_back
 from retrieval.release.remote.ledger import head
 from retrieval.release.remote.objects import open_objects
 from retrieval.release.remote.push import push_missing
@@ -87,6 +87,35 @@ def test_the_newest_titles_are_read_in_the_order_of_those_that_are_live(
         same = same_rows(open_release(service.root).folder / ITEMS_FILE, tables / "items.parquet")
         assert [(rows.older, rows.newer) for rows in same] == [(row, row - 1) for row in (8, 16, 24, 32)]
     assert gc.get_freeze_count() == frozen
+
+
+def test_a_release_that_is_pruned_while_the_source_is_read_does_not_stop_the_job(service: Artifacts) -> None:
+    job, older = service.job(world()), current(service.root)
+
+    def ingest(tables: Path, order_of: Path | None) -> None:
+        service.build()
+        prune(service.root, keep=1)
+        assert not (service.root / str(older)).exists()
+        job.ingest(tables, order_of)
+
+    assert rebuild(replace(job, ingest=ingest)).outcome is Outcome.NOTHING
+    assert not (job.folder / ORDER_FILE).exists()
+
+
+def test_nothing_of_a_damaged_release_is_parsed(service: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = open_release(service.root).folder / "towers.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    for name in ("loaded_towers", "live_titles", "same_rows", "placed"):
+        monkeypatch.setattr(f"retrieval.rebuild.survey.{name}", _never)
+    summary = rebuild(service.job(world()))
+    assert (summary.outcome, "towers.safetensors: SHA-256" in str(summary.error)) == (Outcome.FAILED, True)
+
+
+def _never(*asked: object) -> None:
+    raise AssertionError("a file of a damaged release is parsed")
 
 
 def test_logs_of_another_service_are_refused_and_change_nothing(service: Artifacts) -> None:

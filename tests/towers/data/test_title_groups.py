@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from towers.data.schema import ITEMS, table
@@ -31,7 +31,13 @@ def titles(said: dict[str, int]) -> pa.Table:
     )
 
 
-@settings(deadline=None, max_examples=80)
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups of these tests are compared piece by piece, as large ones are."""
+    monkeypatch.setattr("towers.data.title_groups._PIECE_BYTES", 100)
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     num=st.integers(0, 40),
     group=st.integers(1, 12),

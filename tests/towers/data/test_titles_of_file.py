@@ -82,3 +82,19 @@ def test_titles_that_are_not_as_they_must_be_are_refused(tmp_path: Path) -> None
         found.require_unique_ids()
     with pytest.raises(SchemaError, match="'a' stands in 2 rows"):
         Titles(twice).require_unique_ids()
+
+
+def test_embeddings_are_of_one_width_whatever_is_decoded_first(folder: Path) -> None:
+    whole = titles({f"t{row}": row for row in range(6)})
+    place = whole.schema.get_field_index("embedding")
+    for widths, is_sound in (((0, 0, 2, 2, 2, 0), True), ((0, 0, 2, 2, 0, 3), False), ((0,) * 6, True)):
+        given = pa.array([[0.5] * width or None for width in widths], whole.schema.field(place).type)
+        write_items(folder / "items.parquet", whole.set_column(place, whole.schema.field(place), given))
+        found = TitlesOfFile(folder)
+        if is_sound:
+            assert (
+                found.some(np.array([5, 0, 2]))["embedding"].to_pylist() == given.take([5, 0, 2]).to_pylist()
+            )
+            continue
+        with pytest.raises(SchemaError, match="embedding has 3 numbers; expected 2"):
+            found.some(np.array([5]))
