@@ -38,15 +38,17 @@ def write_items(path: Path, items: pa.Table, order_of: Path | None = None) -> No
     order_of: an older items file, in whose order and groups come those titles that it has; the others after
     them. Raises what Arrow raises where it is none.
     """
-    num_rows = _cut(items.num_rows)
+    order, num_rows = None, _cut(items.num_rows)
     if order_of is not None:
         order, num_rows = _order_of(order_of, items["item_id"])
-        items = taken(items, order)
     start = 0
     with pq.ParquetWriter(path, items.schema, compression="zstd") as writer:
         for num in num_rows:
             if num:
-                writer.write_table(items.slice(start, num).combine_chunks(), row_group_size=num)
+                # In order they mostly are, so that a group lies together.
+                some = slice(start, start + num)
+                group = items[some].combine_chunks() if order is None else taken(items, order[some])
+                writer.write_table(group, row_group_size=num)
             start += num
 
 
