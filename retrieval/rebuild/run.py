@@ -132,8 +132,10 @@ def _rebuilt(job: Job, steps: "_Steps", *, only_plan: bool) -> tuple[Outcome, Re
         clear_leftovers(job.root)
         steps.live, order_of = current(job.root), _order_of(job)
     with steps.timed("ingest"):
-        job.ingest(job.tables, order_of)
-        (job.folder / ORDER_FILE).unlink(missing_ok=True)
+        try:
+            job.ingest(job.tables, order_of)
+        finally:
+            (job.folder / ORDER_FILE).unlink(missing_ok=True)
     with steps.timed("survey"):
         found = survey(job.artifacts, job.tables, job.asked)
     steps.plan = plan = _planned(job, found)
@@ -172,6 +174,7 @@ def _order_of(job: Job) -> Path | None:
         link(items, own)
     except OSError as error:  # without an order more is looked at, with the same result
         log.warning("titles are read in the order of the source error=%s", error)
+        own.unlink(missing_ok=True)
         return None
     return own
 

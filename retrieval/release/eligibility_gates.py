@@ -28,6 +28,7 @@ from retrieval.eligibility.rules import (
 from retrieval.profiles import ProfileHistories
 from retrieval.release.answered import newest_events
 from towers.data.dataset import Dataset
+from towers.data.order import spread
 from towers.data.rows import taken
 
 _NUM_TITLES, _NUM_MODELS = 256, 24
@@ -56,7 +57,7 @@ def eligibility_parity(eligibility: Eligibility, items: pa.Table, now: int) -> i
     num_titles = eligibility.count(None)
     if num_titles != items.num_rows:
         return int(abs(num_titles - items.num_rows))
-    place = _spread(items.num_rows, _NUM_TITLES)
+    place = spread(np.arange(items.num_rows), _NUM_TITLES)
     titles = _titles(items, place)
     num_wrong = 0
     for rule in dict.fromkeys(_rules(titles[:: max(1, len(titles) // _NUM_MODELS)], now)):
@@ -152,11 +153,6 @@ def _passing(eligibility: Eligibility, rule: Rule, rows: np.ndarray) -> np.ndarr
     passing: np.ndarray
     (passing,) = bitmaps.contains(eligibility.bitmap(rule)[None], np.zeros(1, np.int64), rows[None])
     return passing
-
-
-def _spread(num: int, most: int) -> np.ndarray:
-    rows: np.ndarray = np.linspace(0, num - 1, min(num, most)).astype(np.int64)
-    return rows
 
 
 def _titles(items: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
